@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+# One virtual environment; an extra is installed anew only when what is compiled or declared changes.
+$(VENV)/%.stamp: $(wildcard ext/*) setup.py pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	touch $@
+
+# The oldest APScheduler that is supported, beside the newest one that pip has chosen.
+$(VENV)/apscheduler-oldest.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/apscheduler-oldest apscheduler==3.10.2 'setuptools<81'
+	touch $@
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/python -m jobstore demo $(DEMO)
+
+test: $(VENV)/test.stamp $(VENV)/apscheduler-oldest.stamp
+	$(BIN)/python -m pytest
+	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -m pytest tests/test_bulk.py tests/test_scheduler.py
+
+lint: $(VENV)/lint.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/bench.stamp
+	$(BIN)/python -m pytest bench --benchmark-only
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info jobstore/*.so
