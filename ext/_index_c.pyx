@@ -1,0 +1,291 @@
+# cython: language_level=3, always_allow_keywords=False, auto_pickle=False
+"""`JobIndex`, compiled; `jobstore/_index_py.py` is its twin and has the full documentation.
+
+A call either happens wholly, or raises and changes nothing. So each call that changes something
+is written in this order:
+
+1. read the id, and look it up: lookup errors come before all others;
+2. read the run time and convert it: the last step that may run Python code;
+3. look the id up again, as that code may have added or removed it;
+4. change, in one function of `index.h` or `bulk.h`, which either has the memory for all of it or
+   changes nothing;
+5. drop references, which may run Python code again.
+
+All under the GIL, so other threads run before step 3 or after step 4 only.
+"""
+
+cimport cython
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_FromObject
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+
+from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
+
+cdef extern from "clock.h":
+    enum: KEY_OK, KEY_NO_DATETIME
+    int64_t PAUSED
+    int clock_init() except -1
+    int key_of(object run_time, int64_t *key) except -1
+
+cdef extern from "entries.h":
+    const uint32_t NO_SLOT
+    ctypedef struct Entry:
+        PyObject *id
+        PyObject *job
+        int64_t key
+    ctypedef struct Entries:
+        Entry *at
+        uint32_t count
+    int id_make_ready(object id) except -1
+    uint32_t entries_find(const Entries *entries, object id)
+
+cdef extern from "blocks.h":
+    ctypedef struct Block:
+        pass
+    ctypedef struct Index:
+        Entries entries
+        Block *first
+    int64_t *keys_of(const Block *block)
+    uint32_t *slots_of(const Block *block)
+
+cdef extern from "index.h":
+    void index_init(Index *index, int block_size)
+    int index_add(Index *index, object id, object job, int64_t key) except -1
+    int index_replace(
+        Index *index, uint32_t slot, object job, int64_t key, PyObject **old) except -1
+    void index_remove(Index *index, uint32_t slot, PyObject **id, PyObject **job)
+    void index_clear(Index *index)
+    list index_jobs(const Index *index, int64_t key)
+    size_t index_bytes(const Index *index)
+
+cdef extern from "bulk.h":
+    const int64_t NO_KEY
+    ctypedef struct Item:
+        PyObject *id
+        PyObject *job
+        int64_t key
+        uint32_t slot
+    int index_put_items(
+        Index *index, Item *items, size_t count, int add, int replace, list refused) except -1
+    int index_remove_items(Index *index, Item *items, size_t count, list refused) except -1
+
+cdef extern from "check.h":
+    const char *index_check(const Index *index)
+
+cdef extern from "gc.h":
+    void gc_install(PyTypeObject *type, Py_ssize_t offset)
+
+clock_init()
+
+
+cdef inline object exact_id(object given):
+    """The id as an exact str of the same characters, or None if it is not a str at all."""
+    if PyUnicode_CheckExact(given):
+        id_make_ready(given)
+        return given
+    if isinstance(given, str):
+        return PyUnicode_FromObject(given)
+    hash(given)  # what can't be hashed is a TypeError, as with a dict
+    return None
+
+
+cdef inline uint32_t slot_of(Index *index, object job_id):
+    """The slot of an id that `exact_id` gave, or NO_SLOT."""
+    return NO_SLOT if job_id is None else entries_find(&index.entries, job_id)
+
+
+cdef uint32_t required_slot(Index *index, object job_id, object given) except? NO_SLOT:
+    cdef uint32_t slot = slot_of(index, job_id)
+    if slot == NO_SLOT:
+        raise JobLookupError(given if job_id is None else job_id)
+    return slot
+
+
+cdef inline int64_t checked_key(object run_time, object job_id) except? -1:
+    """The key of a run time; errors name the job, or `now` if there is no id."""
+    cdef int64_t key
+    cdef int outcome = key_of(run_time, &key)
+    if outcome == KEY_OK:
+        return key
+    owner = "now" if job_id is None else f"next_run_time of job {job_id!r}"
+    if outcome == KEY_NO_DATETIME:
+        raise TypeError(f"{owner} must be a datetime or None, not {run_time!r}")
+    raise OverflowError(f"{owner} is outside the years 1 to 9999 in UTC: {run_time!r}")
+
+
+@cython.final
+cdef class Items:
+    """The jobs or ids of one call on many, read before anything is changed."""
+
+    cdef Item *items
+    cdef size_t count
+    cdef bint done  # whether the items' jobs are references to drop
+
+    def __cinit__(self, tuple given):
+        self.items = <Item *> PyMem_Malloc((len(given) + 1) * sizeof(Item))
+        if self.items == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        cdef size_t i
+        for i in range(self.count):
+            Py_XDECREF(self.items[i].id)
+            if self.done:
+                Py_XDECREF(self.items[i].job)
+        PyMem_Free(self.items)
+
+    cdef Item *append(self, object job_id):
+        cdef Item *item = &self.items[self.count]
+        self.count += 1
+        Py_INCREF(job_id)
+        item.id = <PyObject *> job_id
+        item.job = NULL
+        item.key = NO_KEY
+        item.slot = NO_SLOT
+        return item
+
+    cdef bint has(self, object job_id):
+        """Whether an item before the last one was accepted with that id."""
+        cdef size_t i
+        for i in range(self.count - 1):
+            if self.items[i].key != NO_KEY and <object> self.items[i].id == job_id:
+                return True
+        return False
+
+
+@cython.final
+cdef class JobIndex:
+    cdef Index index
+    cdef object gc  # Cython makes a type with a Python attribute known to the garbage collector
+
+    def __cinit__(self, int block_size=64):
+        index_init(&self.index, block_size)
+        if not 4 <= block_size <= 64:
+            raise ValueError(f"block_size must be 4 to 64, not {block_size}")
+
+    def __dealloc__(self):
+        index_clear(&self.index)
+
+    def add(self, job):
+        given = job.id
+        job_id = exact_id(given)
+        if slot_of(&self.index, job_id) != NO_SLOT:
+            raise ConflictingIdError(job_id)
+        if job_id is None:
+            raise TypeError(f"the id of a job must be a str, not {given!r}")
+        cdef int64_t key = checked_key(job.next_run_time, job_id)
+        if entries_find(&self.index.entries, job_id) != NO_SLOT:
+            raise ConflictingIdError(job_id)
+        index_add(&self.index, job_id, job, key)
+
+    def replace(self, job):
+        cdef PyObject *old
+        given = job.id
+        job_id = exact_id(given)
+        required_slot(&self.index, job_id, given)
+        cdef int64_t key = checked_key(job.next_run_time, job_id)
+        cdef uint32_t slot = required_slot(&self.index, job_id, given)
+        index_replace(&self.index, slot, job, key, &old)
+        Py_DECREF(<object> old)
+
+    def remove(self, job_id):
+        cdef PyObject *id
+        cdef PyObject *job
+        index_remove(
+            &self.index, required_slot(&self.index, exact_id(job_id), job_id), &id, &job)
+        removed = <object> job
+        Py_DECREF(removed)
+        Py_DECREF(<object> id)
+        return removed
+
+    def get(self, job_id):
+        cdef uint32_t slot = slot_of(&self.index, exact_id(job_id))
+        return None if slot == NO_SLOT else <object> self.index.entries.at[slot].job
+
+    def __contains__(self, job_id):
+        return slot_of(&self.index, exact_id(job_id)) != NO_SLOT
+
+    def __len__(self):
+        return self.index.entries.count
+
+    def due(self, now):
+        if now is None:
+            raise TypeError("now must be a datetime, not None")
+        return index_jobs(&self.index, checked_key(now, None))
+
+    def first_run_time(self):
+        if self.index.first == NULL or keys_of(self.index.first)[0] == PAUSED:
+            return None
+        job = <object> self.index.entries.at[slots_of(self.index.first)[0]].job
+        return job.next_run_time
+
+    def all(self):
+        return index_jobs(&self.index, INT64_MAX)
+
+    def __iter__(self):
+        return iter(self.all())
+
+    def clear(self):
+        index_clear(&self.index)
+
+    def add_many(self, jobs):
+        return put_many(&self.index, tuple(jobs), True, False)
+
+    def replace_many(self, jobs):
+        return put_many(&self.index, tuple(jobs), False, True)
+
+    def put_many(self, jobs):
+        put_many(&self.index, tuple(jobs), True, True)
+
+    def remove_many(self, job_ids):
+        cdef tuple all_given = tuple(job_ids)
+        cdef Items items = Items(all_given)
+        cdef list refused = []
+        for given in all_given:
+            job_id = exact_id(given)
+            if job_id is None:
+                items.append(given)
+            else:
+                items.append(job_id).key = PAUSED  # any key: it is an id to look for
+        index_remove_items(&self.index, items.items, items.count, refused)
+        items.done = True
+        return refused
+
+    def _check(self):
+        cdef const char *broken = index_check(&self.index)
+        if broken != NULL:
+            raise AssertionError(broken.decode())
+
+    def __sizeof__(self):
+        return object.__sizeof__(self) + index_bytes(&self.index)
+
+
+cdef list put_many(Index *index, tuple jobs, bint add, bint replace):
+    cdef Items items = Items(jobs)
+    cdef Item *item
+    cdef list refused = []
+    for job in jobs:
+        given = job.id
+        job_id = exact_id(given)
+        item = items.append(given if job_id is None else job_id)
+        if not (add if slot_of(index, job_id) == NO_SLOT else replace):
+            continue  # refused, so its run time does not matter
+        if job_id is None:
+            raise TypeError(f"the id of a job must be a str, not {given!r}")
+        try:
+            item.key = checked_key(job.next_run_time, job_id)
+        except BaseException:
+            if replace or not items.has(job_id):
+                raise
+            continue  # refused as the second of its id
+        item.job = <PyObject *> job
+    index_put_items(index, items.items, items.count, add, replace, refused)
+    items.done = True
+    return refused
+
+
+cdef JobIndex sample = JobIndex()
+gc_install(<PyTypeObject *> JobIndex, <char *> &sample.index - <char *> <PyObject *> sample)
+sample = None

@@ -1,0 +1,189 @@
+/* What JobIndex does to many jobs at once: all of it or, without memory, nothing.
+
+   Each item's id is an owned reference. Its job is borrowed until the change is complete; then
+   it is the reference that the change has set free, or NULL, and the caller's to drop. */
+#ifndef JOBSTORE_BULK_H
+#define JOBSTORE_BULK_H
+
+#include "index.h"
+
+#define NO_KEY INT64_MIN /* the item was refused before its run time was read */
+
+typedef struct {
+    PyObject *id;
+    PyObject *job;
+    int64_t key;
+    uint32_t slot; /* to begin with, and where nothing is to be done: NO_SLOT */
+} Item;
+
+static inline int item_before(const Item *a, const Item *b)
+{
+    return a->key != b->key ? a->key < b->key : PyUnicode_Compare(a->id, b->id) < 0;
+}
+
+/* Sort by (key, id): a merge sort from the bottom up, which passes over what is in order. */
+static void items_sort(Item *items, Item *spare, size_t count)
+{
+    for (size_t width = 1; width < count; width *= 2) {
+        for (size_t start = 0; start + width < count; start += 2 * width) {
+            Item *left = items + start, *right = left + width;
+            size_t end = start + 2 * width < count ? start + 2 * width : count;
+            if (!item_before(right, right - 1))
+                continue;
+            memcpy(spare, left, width * sizeof(Item));
+            Item *out = left, *from = spare, *from_end = spare + width, *right_end = items + end;
+            while (from < from_end && right < right_end)
+                *out++ = item_before(right, from) ? *right++ : *from++;
+            memcpy(out, from, (size_t)(from_end - from) * sizeof(Item));
+        }
+    }
+}
+
+/* Give each item the slot of its id, a new one if need be, or refuse it; -1 without memory. */
+static int items_take_slots(Index *index, Item *items, size_t count, int add, int replace,
+                            PyObject *refused)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t slot = NO_SLOT;
+        int allowed = 0;
+        if (items[i].key != NO_KEY) {
+            slot = entries_find(&index->entries, items[i].id);
+            allowed = slot == NO_SLOT ? add : replace;
+        }
+        if (!allowed) {
+            items[i].slot = NO_SLOT;
+            if (PyList_Append(refused, items[i].id) < 0)
+                return -1;
+        } else {
+            if (slot == NO_SLOT) {
+                if (entries_reserve(&index->entries, 1) < 0)
+                    return -1;
+                slot = entries_add(&index->entries, items[i].id);
+            }
+            items[i].slot = slot;
+        }
+    }
+    return 0;
+}
+
+/* Entries added by items_take_slots() have no job yet: take them out again. */
+static void items_free_slots(Index *index, const Item *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].slot == NO_SLOT)
+            continue;
+        const Entry *entry = &index->entries.at[items[i].slot];
+        if (entry->id != NULL && entry->job == NULL) {
+            Py_DECREF(entry->id); /* not the last reference: the item has one */
+            entries_hide(&index->entries, items[i].slot);
+            entries_free_slot(&index->entries, items[i].slot);
+        }
+    }
+}
+
+/* Of several items with one slot keep the last, and move those kept to the front: how many. For
+   the time of this function, the low bit of an entry's job marks that it has its item. */
+static size_t items_keep_last(Index *index, Item *items, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = count; i-- > 0;) {
+        if (items[i].slot == NO_SLOT)
+            continue;
+        PyObject **job = &index->entries.at[items[i].slot].job;
+        if ((uintptr_t)*job & 1)
+            items[i].slot = NO_SLOT;
+        else
+            *job = (PyObject *)((uintptr_t)*job | 1);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].slot == NO_SLOT)
+            continue;
+        PyObject **job = &index->entries.at[items[i].slot].job;
+        *job = (PyObject *)((uintptr_t)*job & ~(uintptr_t)1);
+        Item swap = items[kept];
+        items[kept++] = items[i];
+        items[i] = swap;
+    }
+    return kept;
+}
+
+static inline int item_moves(const Index *index, const Item *item)
+{
+    const Entry *entry = &index->entries.at[item->slot];
+    return entry->job == NULL || entry->key != item->key;
+}
+
+/* Add the items whose ids are new, if `add`, and replace those whose ids are not, if `replace`;
+   append the ids refused to `refused`. -1 with a MemoryError, and nothing changed but `refused`. */
+static int index_put_items(Index *index, Item *items, size_t count, int add, int replace,
+                           PyObject *refused)
+{
+    Item *spare = PyMem_Malloc((count + 1) * sizeof(Item));
+    if (spare == NULL)
+        return no_memory();
+    size_t placed = 0;
+    int done = items_take_slots(index, items, count, add, replace, refused) == 0;
+    if (done) {
+        size_t kept = items_keep_last(index, items, count);
+        items_sort(items, spare, kept);
+        for (; placed < kept && done; placed += done)
+            if (item_moves(index, &items[placed]))
+                done = blocks_insert(index, items[placed].key, items[placed].slot,
+                                     items[placed].job) == 0;
+        for (size_t i = kept; i < count && done; i++)
+            items[i].job = NULL;
+    }
+    PyMem_Free(spare);
+    if (!done) {
+        while (placed-- > 0)
+            if (item_moves(index, &items[placed]))
+                blocks_remove(index, items[placed].key, items[placed].slot);
+        items_free_slots(index, items, count);
+        return no_memory();
+    }
+    /* All memory is there: now the old places and jobs are given up. */
+    for (size_t i = 0; i < placed; i++) {
+        Entry *entry = &index->entries.at[items[i].slot];
+        PyObject *job = items[i].job;
+        if (!item_moves(index, &items[i]))
+            blocks_set_job(index, items[i].key, items[i].slot, job);
+        else if (entry->job != NULL)
+            blocks_remove(index, entry->key, items[i].slot);
+        items[i].job = entry->job;
+        Py_INCREF(job);
+        entry->job = job;
+        entry->key = items[i].key;
+    }
+    return 0;
+}
+
+/* Remove the items' ids; append those not found to `refused`. -1 with a MemoryError, and nothing
+   changed but `refused`. */
+static int index_remove_items(Index *index, Item *items, size_t count, PyObject *refused)
+{
+    Entries *entries = &index->entries;
+    for (size_t i = 0; i < count; i++) {
+        items[i].slot = items[i].key == NO_KEY ? NO_SLOT : entries_find(entries, items[i].id);
+        if (items[i].slot != NO_SLOT)
+            entries_hide(entries, items[i].slot);
+        else if (PyList_Append(refused, items[i].id) < 0) {
+            while (i-- > 0)
+                if (items[i].slot != NO_SLOT)
+                    entries_show(entries, items[i].slot);
+            return no_memory();
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].slot == NO_SLOT)
+            continue;
+        const Entry *entry = &entries->at[items[i].slot];
+        blocks_remove(index, entry->key, items[i].slot);
+        Py_DECREF(entry->id); /* an exact str: dropping it runs no code */
+        items[i].job = entry->job;
+        entries_free_slot(entries, items[i].slot);
+    }
+    index_shrink(index);
+    return 0;
+}
+
+#endif

@@ -1,0 +1,195 @@
+/* id -> entry: an array of entries, and a hash table of their places in it (their slots).
+
+   The table is open addressing with linear probing. A cell holds 32 bits of the id's hash beside
+   the slot, so that neither a probe nor a resize has to follow pointers to other ids. Nothing
+   here runs Python code, and all memory comes from PyMem_*. */
+#ifndef JOBSTORE_ENTRIES_H
+#define JOBSTORE_ENTRIES_H
+
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+#define NO_SLOT UINT32_MAX
+#define MAX_JOBS (NO_SLOT - 1)
+
+typedef struct {
+    PyObject *id;  /* an exact str; NULL in a free slot */
+    PyObject *job; /* NULL between entries_add() and the end of the call that adds the job */
+    int64_t key;   /* where the ordered part has it; in a free slot: the next free one */
+} Entry;
+
+typedef struct {
+    Entry *at;         /* by slot */
+    uint32_t used;     /* slots below are taken or in the list of free ones */
+    uint32_t capacity; /* slots there is memory for */
+    uint32_t free;     /* first of the free slots below `used`, or NO_SLOT */
+    uint32_t count;    /* entries */
+    uint64_t *cells;   /* 0 if empty, else hash bits << 32 | slot + 1 */
+    size_t mask;       /* cells - 1, cells being a power of two */
+} Entries;
+
+static uint64_t no_cells[1]; /* the table of an empty index: one cell, never filled */
+
+static void entries_init(Entries *entries)
+{
+    memset(entries, 0, sizeof *entries);
+    entries->free = NO_SLOT;
+    entries->cells = no_cells;
+}
+
+/* Free the memory, not the references. */
+static void entries_free(Entries *entries)
+{
+    PyMem_Free(entries->at);
+    if (entries->cells != no_cells)
+        PyMem_Free(entries->cells);
+    entries_init(entries);
+}
+
+/* CPython 3.10 and 3.11 still know strings whose characters are not in place; -1 on error. */
+static inline int id_make_ready(PyObject *id)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    return PyUnicode_READY(id);
+#else
+    (void)id;
+    return 0;
+#endif
+}
+
+static inline uint32_t hash_bits(PyObject *id)
+{
+    uint64_t hash = (uint64_t)PyObject_Hash(id); /* an exact str's own hash: it can't fail */
+    return (uint32_t)(hash ^ hash >> 32);
+}
+
+static inline uint32_t cell_slot(uint64_t cell) { return (uint32_t)cell - 1; }
+static inline uint32_t cell_hash(uint64_t cell) { return (uint32_t)(cell >> 32); }
+
+static inline int same_id(PyObject *a, PyObject *b)
+{
+    return a == b
+        || (PyUnicode_GET_LENGTH(a) == PyUnicode_GET_LENGTH(b)
+            && PyUnicode_KIND(a) == PyUnicode_KIND(b)
+            && memcmp(PyUnicode_DATA(a), PyUnicode_DATA(b),
+                      (size_t)PyUnicode_GET_LENGTH(a) * PyUnicode_KIND(a)) == 0);
+}
+
+/* The slot of the entry with that id, or NO_SLOT. */
+static inline uint32_t entries_find(const Entries *entries, PyObject *id)
+{
+    uint32_t hash = hash_bits(id);
+    for (size_t i = hash & entries->mask;; i = (i + 1) & entries->mask) {
+        uint64_t cell = entries->cells[i];
+        if (cell == 0)
+            return NO_SLOT;
+        if (cell_hash(cell) == hash && same_id(entries->at[cell_slot(cell)].id, id))
+            return cell_slot(cell);
+    }
+}
+
+static inline void cells_put(uint64_t *cells, size_t mask, uint32_t hash, uint32_t slot)
+{
+    size_t i = hash & mask;
+    while (cells[i] != 0)
+        i = (i + 1) & mask;
+    cells[i] = (uint64_t)hash << 32 | (slot + 1);
+}
+
+/* How many cells `count` entries need: a power of two, at most two thirds of them filled. */
+static size_t cells_for(size_t count)
+{
+    size_t size = 16;
+    while (size * 2 < count * 3)
+        size *= 2;
+    return size;
+}
+
+/* Make room, so that entries_add() can't fail the next `more` times; -1 without memory. */
+static int entries_reserve(Entries *entries, size_t more)
+{
+    size_t count = entries->count + more;
+    if (count <= entries->capacity && count * 3 <= (entries->mask + 1) * 2
+        && entries->cells != no_cells)
+        return 0;
+    if (count > MAX_JOBS)
+        return -1;
+    if (count > entries->capacity) {
+        size_t capacity = count + count / 8 + 8;
+        Entry *at = PyMem_Realloc(entries->at, capacity * sizeof(Entry));
+        if (at == NULL)
+            return -1;
+        entries->at = at;
+        entries->capacity = capacity > MAX_JOBS ? MAX_JOBS : (uint32_t)capacity;
+    }
+    size_t size = cells_for(count);
+    if (entries->cells == no_cells || size > entries->mask + 1) {
+        uint64_t *cells = PyMem_Calloc(size, sizeof *cells);
+        if (cells == NULL)
+            return -1;
+        if (entries->cells != no_cells) {
+            for (size_t i = 0; i <= entries->mask; i++)
+                if (entries->cells[i] != 0)
+                    cells_put(cells, size - 1, cell_hash(entries->cells[i]),
+                              cell_slot(entries->cells[i]));
+            PyMem_Free(entries->cells);
+        }
+        entries->cells = cells;
+        entries->mask = size - 1;
+    }
+    return 0;
+}
+
+/* Add an entry without a job yet, in room that was reserved; takes a reference to the id. */
+static inline uint32_t entries_add(Entries *entries, PyObject *id)
+{
+    uint32_t slot = entries->free;
+    if (slot != NO_SLOT)
+        entries->free = (uint32_t)entries->at[slot].key;
+    else
+        slot = entries->used++;
+    Py_INCREF(id);
+    entries->at[slot].id = id;
+    entries->at[slot].job = NULL;
+    cells_put(entries->cells, entries->mask, hash_bits(id), slot);
+    entries->count++;
+    return slot;
+}
+
+/* Take the entry out of the hash table: its id is not found any more. */
+static inline void entries_hide(Entries *entries, uint32_t slot)
+{
+    uint64_t *cells = entries->cells;
+    size_t mask = entries->mask, hole = hash_bits(entries->at[slot].id) & mask;
+    while (cell_slot(cells[hole]) != slot)
+        hole = (hole + 1) & mask;
+    /* Close the gap with later cells of the same run, so that no probe ends too early. */
+    for (size_t i = (hole + 1) & mask; cells[i] != 0; i = (i + 1) & mask) {
+        size_t home = cell_hash(cells[i]) & mask;
+        if (((i - home) & mask) >= ((i - hole) & mask)) {
+            cells[hole] = cells[i];
+            hole = i;
+        }
+    }
+    cells[hole] = 0;
+    entries->count--;
+}
+
+/* Give a hidden entry its place in the hash table again. */
+static inline void entries_show(Entries *entries, uint32_t slot)
+{
+    cells_put(entries->cells, entries->mask, hash_bits(entries->at[slot].id), slot);
+    entries->count++;
+}
+
+/* Free the slot of a hidden entry; its references are the caller's now. */
+static inline void entries_free_slot(Entries *entries, uint32_t slot)
+{
+    entries->at[slot].id = NULL;
+    entries->at[slot].job = NULL;
+    entries->at[slot].key = entries->free;
+    entries->free = slot;
+}
+
+#endif

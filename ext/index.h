@@ -1,0 +1,168 @@
+/* What JobIndex does to one job, and to all: entries and blocks changed together.
+
+   Each function either does the whole change or, without memory, nothing. None runs Python code
+   before its change is complete; references that a change sets free are the caller's to drop. */
+#ifndef JOBSTORE_INDEX_H
+#define JOBSTORE_INDEX_H
+
+#include "blocks.h"
+
+static void index_init(Index *index, int block_size)
+{
+    memset(index, 0, sizeof *index);
+    entries_init(&index->entries);
+    index->block_size = block_size;
+}
+
+static int no_memory(void)
+{
+    PyErr_NoMemory();
+    return -1;
+}
+
+/* Add an id that is not there; -1 with a MemoryError, and nothing changed. */
+static int index_add(Index *index, PyObject *id, PyObject *job, int64_t key)
+{
+    Entries *entries = &index->entries;
+    if (entries_reserve(entries, 1) < 0)
+        return no_memory();
+    uint32_t slot = entries_add(entries, id);
+    if (blocks_insert(index, key, slot, job) < 0) {
+        entries_hide(entries, slot);
+        entries_free_slot(entries, slot);
+        Py_DECREF(id); /* not the last reference: the caller has one */
+        return no_memory();
+    }
+    Py_INCREF(job);
+    entries->at[slot].job = job;
+    entries->at[slot].key = key;
+    return 0;
+}
+
+/* Replace the job in a slot; `*old` is the one replaced. The new place is taken before the old
+   one is given up, so that failing memory leaves the old one. */
+static int index_replace(Index *index, uint32_t slot, PyObject *job, int64_t key, PyObject **old)
+{
+    Entry *entry = &index->entries.at[slot];
+    if (entry->key == key) {
+        if (entry->job != job)
+            blocks_set_job(index, key, slot, job);
+    } else {
+        if (blocks_insert(index, key, slot, job) < 0)
+            return no_memory();
+        blocks_remove(index, entry->key, slot);
+        entry->key = key;
+    }
+    *old = entry->job;
+    Py_INCREF(job);
+    entry->job = job;
+    return 0;
+}
+
+/* After removals: give memory back when only an eighth of the slots are still taken. Without
+   the memory to do so, all stays as it is. */
+static void index_shrink(Index *index)
+{
+    Entries *entries = &index->entries, smaller;
+    if (entries->count == 0) {
+        entries_free(entries);
+        return;
+    }
+    if (entries->used <= 1024 || entries->count > entries->used / 8)
+        return;
+    entries_init(&smaller);
+    if (entries_reserve(&smaller, entries->count) < 0) {
+        entries_free(&smaller);
+        return;
+    }
+    for (Block *leaf = index->first; leaf != NULL; leaf = leaf->next) {
+        for (int i = 0; i < leaf->count; i++) {
+            uint32_t slot = slots_of(leaf)[i];
+            cells_put(smaller.cells, smaller.mask, hash_bits(entries->at[slot].id), smaller.used);
+            smaller.at[smaller.used] = entries->at[slot];
+            slots_of(leaf)[i] = smaller.used++;
+        }
+    }
+    smaller.count = smaller.used;
+    entries_free(entries);
+    *entries = smaller;
+}
+
+/* Remove the entry in a slot; its id and job are the caller's to drop. */
+static void index_remove(Index *index, uint32_t slot, PyObject **id, PyObject **job)
+{
+    Entries *entries = &index->entries;
+    *id = entries->at[slot].id;
+    *job = entries->at[slot].job;
+    blocks_remove(index, entries->at[slot].key, slot);
+    entries_hide(entries, slot);
+    entries_free_slot(entries, slot);
+    index_shrink(index);
+}
+
+/* Make the index empty, then drop what it held: any code that this runs finds it empty. */
+static void index_clear(Index *index)
+{
+    Index old = *index;
+    index_init(index, old.block_size);
+    blocks_free(old.root);
+    for (uint32_t slot = 0; slot < old.entries.used; slot++) {
+        Py_XDECREF(old.entries.at[slot].job);
+        Py_XDECREF(old.entries.at[slot].id);
+    }
+    entries_free(&old.entries);
+}
+
+static int index_traverse(const Index *index, visitproc visit, void *arg)
+{
+    for (uint32_t slot = 0; slot < index->entries.used; slot++)
+        Py_VISIT(index->entries.at[slot].job);
+    return 0;
+}
+
+/* A list of the jobs whose keys are at most `key`. Making the list may start the garbage
+   collector and so run anything: count again after it, and fill it with nothing in between. */
+static PyObject *index_jobs(const Index *index, int64_t key)
+{
+    PyObject *jobs;
+    for (;;) {
+        size_t count = blocks_count(index, key);
+        jobs = PyList_New((Py_ssize_t)count);
+        if (jobs == NULL)
+            return NULL;
+        if (count == blocks_count(index, key))
+            break;
+        Py_DECREF(jobs);
+    }
+    Py_ssize_t filled = 0, count = PyList_GET_SIZE(jobs);
+    for (const Block *leaf = index->first; filled < count; leaf = leaf->next) {
+        PyObject **refs = (PyObject **)refs_of(leaf);
+        for (int i = 0; i < leaf->count && filled < count; i++) {
+            Py_INCREF(refs[i]);
+            PyList_SET_ITEM(jobs, filled++, refs[i]);
+        }
+    }
+    return jobs;
+}
+
+static size_t blocks_bytes(const Block *block)
+{
+    if (block == NULL)
+        return 0;
+    size_t bytes = block_bytes(block->capacity, block->is_leaf);
+    if (!block->is_leaf)
+        for (int i = 0; i < block->count; i++)
+            bytes += blocks_bytes(child_of(block, i));
+    return bytes;
+}
+
+/* The memory that the index has taken beside the object itself. */
+static size_t index_bytes(const Index *index)
+{
+    const Entries *entries = &index->entries;
+    size_t cells = entries->cells == no_cells ? 0 : entries->mask + 1;
+    return entries->capacity * sizeof(Entry) + cells * sizeof *entries->cells
+        + blocks_bytes(index->root);
+}
+
+#endif
