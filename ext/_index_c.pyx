@@ -1,4 +1,4 @@
-# cython: language_level=3, always_allow_keywords=False, auto_pickle=False
+# cython: language_level=3, always_allow_keywords=False, auto_pickle=False, binding=False
 """`JobIndex`, compiled; `jobstore/_index_py.py` is its twin and has the full documentation.
 
 A call either happens wholly, or raises and changes nothing. So each call that changes something
@@ -19,7 +19,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_FromObject
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 
@@ -222,7 +222,7 @@ cdef class JobIndex:
         return job.next_run_time
 
     def all(self):
-        return index_jobs(&self.index, INT64_MAX)
+        return index_jobs(&self.index, PAUSED)
 
     def __iter__(self):
         return iter(self.all())

@@ -6,6 +6,7 @@
 #ifndef JOBSTORE_BLOCKS_H
 #define JOBSTORE_BLOCKS_H
 
+#include "clock.h"
 #include "entries.h"
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -19,11 +20,10 @@
 /* A header, followed by `capacity` keys, as many refs and, in a leaf, as many slots. A leaf's
    refs are jobs; an inner block's are its children, and keys[i] is at most the first key of
    child i, and at least the last key of child i - 1. */
-typedef struct Block {
-    struct Block *next; /* of a leaf: the leaf after it */
-    uint16_t count;
-    uint16_t capacity;
-    uint16_t is_leaf;
+typedef struct {
+    int16_t count;
+    int16_t capacity;
+    int32_t is_leaf;
 } Block;
 
 typedef struct {
@@ -62,10 +62,9 @@ static Block *block_new(const Index *index, int is_leaf)
     int capacity = is_leaf ? index->block_size : index->block_size * 4;
     Block *block = PyMem_Malloc(block_bytes(capacity, is_leaf));
     if (block != NULL) {
-        block->next = NULL;
         block->count = 0;
-        block->capacity = (uint16_t)capacity;
-        block->is_leaf = (uint16_t)is_leaf;
+        block->capacity = (int16_t)capacity;
+        block->is_leaf = is_leaf;
     }
     return block;
 }
@@ -110,12 +109,14 @@ static inline void block_erase(Block *block, int at)
 static inline int keys_below(const int64_t *keys, int count, int64_t key)
 {
     const int64_t *base = keys;
-    while (count > 1) { /* without branches: which way it goes can't be predicted */
-        int half = count / 2;
-        base += base[half - 1] < key ? half : 0;
-        count -= half;
+    size_t left = (size_t)count;
+    while (left > 1) {
+        size_t half = left / 2;
+        /* By arithmetic, not by a branch: which way it goes can't be predicted. */
+        base += half & -(size_t)(base[half - 1] < key);
+        left -= half;
     }
-    return (int)(base - keys) + (count == 1 && *base < key);
+    return (int)(base - keys) + (left == 1 && *base < key);
 }
 
 /* ---- finding (key, id) ---- */
@@ -132,6 +133,8 @@ static inline int leaf_find(const Index *index, const Block *leaf, int64_t key, 
     int low = keys_below(keys, leaf->count, key);
     if (low == leaf->count || keys[low] != key)
         return low;
+    if (index->entries.at[slots_of(leaf)[low]].id == id)
+        return low; /* the very job, and no other before it: the usual case */
     int high = low + keys_below(keys + low, leaf->count - low, key + 1);
     while (low < high) {
         int middle = (low + high) / 2;
@@ -181,6 +184,9 @@ static inline void blocks_find(const Index *index, int64_t key, PyObject *id, St
         path[level].at = child_find(index, block, key, id);
         block = child_of(block, path[level].at);
     }
+    if (index->height > 2) /* of a large tree, the leaf is not in the cache: ask for all of it */
+        for (size_t i = 0; i < block_bytes(block->capacity, 1); i += 64)
+            PREFETCH((char *)block + i);
     path[0].block = block;
     path[0].at = leaf_find(index, block, key, id);
 }
@@ -213,11 +219,8 @@ static void block_split(Block *block, Block *right, int at, int at_end, int64_t 
 {
     int keep = at_end ? block->count - 1 : block->count / 2;
     block_copy(right, 0, block, keep, block->count - keep);
-    right->count = (uint16_t)(block->count - keep);
-    block->count = (uint16_t)keep;
-    right->next = block->next;
-    if (block->is_leaf)
-        block->next = right;
+    right->count = (int16_t)(block->count - keep);
+    block->count = (int16_t)keep;
     if (at <= keep)
         block_insert(block, at, key, ref, slot);
     else
@@ -245,7 +248,9 @@ static int blocks_insert(Index *index, int64_t key, uint32_t slot, PyObject *job
     }
     if (blocks_reserve(index, path, fresh) < 0)
         return -1;
-    int at_end = block->next == NULL && at == block->count;
+    int at_end = at == block->count;
+    for (int level = 1; level < index->height; level++)
+        at_end &= path[level].at == path[level].block->count - 1;
     void *ref = job;
     for (int level = 0;; level++) {
         Block *right = fresh[level];
@@ -284,13 +289,12 @@ static void children_combine(Block *parent, int i)
         block_copy(right, moved, right, 0, right->count);
         block_copy(right, 0, left, goal, moved);
     }
-    left->count = (uint16_t)goal;
-    right->count = (uint16_t)(total - goal);
+    left->count = (int16_t)goal;
+    right->count = (int16_t)(total - goal);
     if (right->count > 0) {
         keys_of(parent)[i + 1] = keys_of(right)[0];
         return;
     }
-    left->next = right->next;
     block_erase(parent, i + 1);
     PyMem_Free(right);
 }
@@ -332,15 +336,50 @@ static void blocks_set_job(Index *index, int64_t key, uint32_t slot, PyObject *j
     refs_of(path[0].block)[path[0].at] = job;
 }
 
-/* How many jobs have at most that key. */
-static size_t blocks_count(const Index *index, int64_t key)
+/* ---- going through the leaves, in order ---- */
+
+/* Fill in the steps down to the first leaf, and return it; NULL if there is none. */
+static Block *leaves_first(const Index *index, Step *path)
 {
-    size_t count = 0;
-    for (const Block *leaf = index->first; leaf != NULL; leaf = leaf->next) {
-        if (keys_of(leaf)[leaf->count - 1] > key)
-            return count + (size_t)keys_below(keys_of(leaf), leaf->count, key + 1);
-        count += leaf->count;
+    Block *block = index->root;
+    for (int level = index->height - 1; level > 0; level--) {
+        path[level].block = block;
+        path[level].at = 0;
+        block = child_of(block, 0);
     }
+    return block;
+}
+
+/* The leaf after the one that the steps lead to, or NULL. Leaves are found through the blocks
+   above them, so that the cache can fetch several at a time; a chain would be one at a time. */
+static inline Block *leaves_next(const Index *index, Step *path)
+{
+    int level = 1;
+    while (level < index->height && path[level].at + 1 == path[level].block->count)
+        level++;
+    if (level >= index->height)
+        return NULL;
+    path[level].at++;
+    while (level > 1) {
+        Block *below = child_of(path[level].block, path[level].at);
+        path[--level].block = below;
+        path[level].at = 0;
+    }
+    return child_of(path[1].block, path[1].at);
+}
+
+/* How many jobs have at most that key. */
+static Py_ssize_t blocks_count(const Index *index, int64_t key)
+{
+    Step path[MAX_HEIGHT];
+    if (key >= PAUSED || index->root == NULL)
+        return index->entries.count;
+    const Block *last = index->root; /* the leaf where later keys begin */
+    while (!last->is_leaf)
+        last = child_of(last, keys_below(keys_of(last) + 1, last->count - 1, key + 1));
+    Py_ssize_t count = keys_below(keys_of(last), last->count, key + 1);
+    for (Block *leaf = leaves_first(index, path); leaf != last; leaf = leaves_next(index, path))
+        count += leaf->count;
     return count;
 }
 

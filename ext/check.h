@@ -6,7 +6,6 @@
 
 typedef struct {
     const Index *index;
-    const Block *last_leaf; /* visited so far */
     size_t count;           /* jobs visited so far */
     int64_t key;            /* of the last job visited */
     PyObject *id;           /* the same job's */
@@ -21,8 +20,7 @@ typedef struct {
 static const char *check_leaf(Visit *visit, const Block *leaf)
 {
     const Entries *entries = &visit->index->entries;
-    EXPECT(visit->last_leaf == NULL ? visit->index->first == leaf : visit->last_leaf->next == leaf);
-    visit->last_leaf = leaf;
+    EXPECT(visit->count > 0 || visit->index->first == leaf);
     for (int i = 0; i < leaf->count; i++) {
         uint32_t slot = slots_of(leaf)[i];
         EXPECT(slot < entries->used);
@@ -68,7 +66,7 @@ static const char *check_block(Visit *visit, const Block *block, int height, int
 static const char *index_check(const Index *index)
 {
     const Entries *entries = &index->entries;
-    Visit visit = {index, NULL, 0, 0, NULL};
+    Visit visit = {index, 0, 0, NULL};
     if (index->root != NULL) {
         const char *broken = check_block(&visit, index->root, index->height, 1);
         if (broken != NULL)
@@ -76,7 +74,6 @@ static const char *index_check(const Index *index)
     }
     EXPECT((index->root == NULL) == (index->first == NULL));
     EXPECT((index->root == NULL) == (entries->count == 0));
-    EXPECT(visit.last_leaf == NULL || visit.last_leaf->next == NULL);
     EXPECT(visit.count == entries->count);
     size_t free_slots = 0, taken_cells = 0;
     for (uint32_t slot = entries->free; slot != NO_SLOT; slot = (uint32_t)entries->at[slot].key) {

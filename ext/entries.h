@@ -60,7 +60,8 @@ static inline int id_make_ready(PyObject *id)
 
 static inline uint32_t hash_bits(PyObject *id)
 {
-    uint64_t hash = (uint64_t)PyObject_Hash(id); /* an exact str's own hash: it can't fail */
+    Py_hash_t known = ((PyASCIIObject *)id)->hash; /* -1 until it is asked for */
+    uint64_t hash = (uint64_t)(known != -1 ? known : PyObject_Hash(id)); /* can't fail for str */
     return (uint32_t)(hash ^ hash >> 32);
 }
 

@@ -7,6 +7,8 @@
 
 #include "blocks.h"
 
+
+
 static void index_init(Index *index, int block_size)
 {
     memset(index, 0, sizeof *index);
@@ -75,7 +77,8 @@ static void index_shrink(Index *index)
         entries_free(&smaller);
         return;
     }
-    for (Block *leaf = index->first; leaf != NULL; leaf = leaf->next) {
+    Step path[MAX_HEIGHT];
+    for (Block *leaf = leaves_first(index, path); leaf != NULL; leaf = leaves_next(index, path)) {
         for (int i = 0; i < leaf->count; i++) {
             uint32_t slot = slots_of(leaf)[i];
             cells_put(smaller.cells, smaller.mask, hash_bits(entries->at[slot].id), smaller.used);
@@ -120,29 +123,47 @@ static int index_traverse(const Index *index, visitproc visit, void *arg)
     return 0;
 }
 
-/* A list of the jobs whose keys are at most `key`. Making the list may start the garbage
-   collector and so run anything: count again after it, and fill it with nothing in between. */
+#ifdef Py_GIL_DISABLED
+#error "jobstore's compiled core does not support free-threaded builds of CPython yet"
+#endif
+
+/* A list of the jobs whose keys are at most `key`. Making a list may start the garbage collector,
+   and so run anything: therefore the list is made first, empty, and only then the jobs are
+   counted and its array is filled, with nothing in between that could change them. The array is
+   handed over as list_new_prealloc() of CPython's Objects/listobject.c does it; PyList_New(count)
+   would also set all of it to NULL first, a tenth of the whole cost. */
 static PyObject *index_jobs(const Index *index, int64_t key)
 {
-    PyObject *jobs;
-    for (;;) {
-        size_t count = blocks_count(index, key);
-        jobs = PyList_New((Py_ssize_t)count);
-        if (jobs == NULL)
-            return NULL;
-        if (count == blocks_count(index, key))
-            break;
+    Step path[MAX_HEIGHT];
+    PyListObject *jobs = (PyListObject *)PyList_New(0);
+    if (jobs == NULL)
+        return NULL;
+    Py_ssize_t count = blocks_count(index, key), filled = 0;
+    if (count == 0)
+        return (PyObject *)jobs;
+    PyObject **items = PyMem_New(PyObject *, count);
+    if (items == NULL) {
         Py_DECREF(jobs);
+        return PyErr_NoMemory();
     }
-    Py_ssize_t filled = 0, count = PyList_GET_SIZE(jobs);
-    for (const Block *leaf = index->first; filled < count; leaf = leaf->next) {
+    const Block *leaf = leaves_first(index, path);
+    while (filled < count) {
         PyObject **refs = (PyObject **)refs_of(leaf);
-        for (int i = 0; i < leaf->count && filled < count; i++) {
+        Py_ssize_t from_leaf = Py_MIN(leaf->count, count - filled);
+        leaf = leaves_next(index, path);
+        if (leaf != NULL && index->height > 2)
+            for (int i = 0; i < leaf->count; i += 8)
+                PREFETCH(refs_of(leaf) + i);
+        for (Py_ssize_t i = 0; i < from_leaf; i++) {
             Py_INCREF(refs[i]);
-            PyList_SET_ITEM(jobs, filled++, refs[i]);
+            items[filled + i] = refs[i];
         }
+        filled += from_leaf;
     }
-    return jobs;
+    jobs->ob_item = items;
+    jobs->allocated = count;
+    Py_SET_SIZE(jobs, count);
+    return (PyObject *)jobs;
 }
 
 static size_t blocks_bytes(const Block *block)
