@@ -39,7 +39,8 @@ cdef extern from "entries.h":
         Entry *at
         uint32_t count
     int id_make_ready(object id) except -1
-    uint32_t entries_find(const Entries *entries, object id)
+    uint32_t hash_bits(object id)
+    uint32_t entries_find(const Entries *entries, object id, uint32_t hash)
 
 cdef extern from "blocks.h":
     ctypedef struct Block:
@@ -67,6 +68,7 @@ cdef extern from "bulk.h":
         PyObject *job
         int64_t key
         uint32_t slot
+        uint32_t hash
     int index_put_items(
         Index *index, Item *items, size_t count, int add, int replace, list refused) except -1
     int index_remove_items(Index *index, Item *items, size_t count, list refused) except -1
@@ -93,7 +95,9 @@ cdef inline object exact_id(object given):
 
 cdef inline uint32_t slot_of(Index *index, object job_id):
     """The slot of an id that `exact_id` gave, or NO_SLOT."""
-    return NO_SLOT if job_id is None else entries_find(&index.entries, job_id)
+    if job_id is None:
+        return NO_SLOT
+    return entries_find(&index.entries, job_id, hash_bits(job_id))
 
 
 cdef uint32_t required_slot(Index *index, object job_id, object given) except? NO_SLOT:
@@ -144,6 +148,7 @@ cdef class Items:
         item.job = NULL
         item.key = NO_KEY
         item.slot = NO_SLOT
+        item.hash = 0
         return item
 
     cdef bint has(self, object job_id):
@@ -176,7 +181,7 @@ cdef class JobIndex:
         if job_id is None:
             raise TypeError(f"the id of a job must be a str, not {given!r}")
         cdef int64_t key = checked_key(job.next_run_time, job_id)
-        if entries_find(&self.index.entries, job_id) != NO_SLOT:
+        if slot_of(&self.index, job_id) != NO_SLOT:
             raise ConflictingIdError(job_id)
         index_add(&self.index, job_id, job, key)
 
@@ -242,13 +247,16 @@ cdef class JobIndex:
     def remove_many(self, job_ids):
         cdef tuple all_given = tuple(job_ids)
         cdef Items items = Items(all_given)
+        cdef Item *item
         cdef list refused = []
         for given in all_given:
             job_id = exact_id(given)
             if job_id is None:
                 items.append(given)
             else:
-                items.append(job_id).key = PAUSED  # any key: it is an id to look for
+                item = items.append(job_id)
+                item.key = PAUSED  # any key will do: the id is to be looked for
+                item.hash = hash_bits(job_id)
         index_remove_items(&self.index, items.items, items.count, refused)
         items.done = True
         return refused
@@ -281,6 +289,7 @@ cdef list put_many(Index *index, tuple jobs, bint add, bint replace):
                 raise
             continue  # refused as the second of its id
         item.job = <PyObject *> job
+        item.hash = hash_bits(job_id)
     index_put_items(index, items.items, items.count, add, replace, refused)
     items.done = True
     return refused

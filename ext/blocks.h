@@ -9,12 +9,6 @@
 #include "clock.h"
 #include "entries.h"
 
-#if defined(__GNUC__) || defined(__clang__)
-#define PREFETCH(address) __builtin_prefetch(address)
-#else
-#define PREFETCH(address) ((void)0)
-#endif
-
 #define MAX_HEIGHT 40 /* blocks hold at least 2: enough for 2**32 jobs */
 
 /* A header, followed by `capacity` keys, as many refs and, in a leaf, as many slots. A leaf's

@@ -8,12 +8,14 @@
 #include "index.h"
 
 #define NO_KEY INT64_MIN /* the item was refused before its run time was read */
+#define AHEAD 8          /* items, for which the cache is told what comes next */
 
 typedef struct {
     PyObject *id;
     PyObject *job;
     int64_t key;
     uint32_t slot; /* to begin with, and where nothing is to be done: NO_SLOT */
+    uint32_t hash; /* bits of the id's hash */
 } Item;
 
 static inline int item_before(const Item *a, const Item *b)
@@ -43,11 +45,21 @@ static void items_sort(Item *items, Item *spare, size_t count)
 static int items_take_slots(Index *index, Item *items, size_t count, int add, int replace,
                             PyObject *refused)
 {
+    Entries *entries = &index->entries;
+    size_t to_add = 0;
+    for (size_t i = 0; i < count; i++)
+        to_add += !replace && items[i].key != NO_KEY;
+    if (entries_reserve(entries, to_add) < 0)
+        return -1;
     for (size_t i = 0; i < count; i++) {
         uint32_t slot = NO_SLOT;
         int allowed = 0;
+        if (i + AHEAD < count) {
+            PREFETCH(items[i + AHEAD].id);
+            PREFETCH(&entries->cells[items[i + AHEAD].hash & entries->mask]);
+        }
         if (items[i].key != NO_KEY) {
-            slot = entries_find(&index->entries, items[i].id);
+            slot = entries_find(entries, items[i].id, items[i].hash);
             allowed = slot == NO_SLOT ? add : replace;
         }
         if (!allowed) {
@@ -56,9 +68,9 @@ static int items_take_slots(Index *index, Item *items, size_t count, int add, in
                 return -1;
         } else {
             if (slot == NO_SLOT) {
-                if (entries_reserve(&index->entries, 1) < 0)
+                if (entries_reserve(entries, 1) < 0)
                     return -1;
-                slot = entries_add(&index->entries, items[i].id);
+                slot = entries_add(entries, items[i].id, items[i].hash);
             }
             items[i].slot = slot;
         }
@@ -107,6 +119,15 @@ static size_t items_keep_last(Index *index, Item *items, size_t count)
     return kept;
 }
 
+/* Items are sorted by time; their entries and jobs lie anywhere. */
+static inline void item_prefetch(const Index *index, const Item *items, size_t i, size_t count)
+{
+    if (i + AHEAD < count) {
+        PREFETCH(&index->entries.at[items[i + AHEAD].slot]);
+        PREFETCH(items[i + AHEAD].job);
+    }
+}
+
 static inline int item_moves(const Index *index, const Item *item)
 {
     const Entry *entry = &index->entries.at[item->slot];
@@ -126,10 +147,12 @@ static int index_put_items(Index *index, Item *items, size_t count, int add, int
     if (done) {
         size_t kept = items_keep_last(index, items, count);
         items_sort(items, spare, kept);
-        for (; placed < kept && done; placed += done)
+        for (; placed < kept && done; placed += done) {
+            item_prefetch(index, items, placed, kept);
             if (item_moves(index, &items[placed]))
                 done = blocks_insert(index, items[placed].key, items[placed].slot,
                                      items[placed].job) == 0;
+        }
         for (size_t i = kept; i < count && done; i++)
             items[i].job = NULL;
     }
@@ -143,6 +166,7 @@ static int index_put_items(Index *index, Item *items, size_t count, int add, int
     }
     /* All memory is there: now the old places and jobs are given up. */
     for (size_t i = 0; i < placed; i++) {
+        item_prefetch(index, items, i, placed);
         Entry *entry = &index->entries.at[items[i].slot];
         PyObject *job = items[i].job;
         if (!item_moves(index, &items[i]))
@@ -163,7 +187,8 @@ static int index_remove_items(Index *index, Item *items, size_t count, PyObject 
 {
     Entries *entries = &index->entries;
     for (size_t i = 0; i < count; i++) {
-        items[i].slot = items[i].key == NO_KEY ? NO_SLOT : entries_find(entries, items[i].id);
+        items[i].slot = items[i].key == NO_KEY ? NO_SLOT
+                                                : entries_find(entries, items[i].id, items[i].hash);
         if (items[i].slot != NO_SLOT)
             entries_hide(entries, items[i].slot);
         else if (PyList_Append(refused, items[i].id) < 0) {

@@ -29,7 +29,7 @@ static const char *check_leaf(Visit *visit, const Block *leaf)
         EXPECT(entry->job != NULL && entry->job == refs_of(leaf)[i]);
         EXPECT(entry->key == keys_of(leaf)[i]);
         EXPECT(entry->key == PAUSED || (FIRST_KEY <= entry->key && entry->key <= LAST_KEY));
-        EXPECT(entries_find(entries, entry->id) == slot);
+        EXPECT(entries_find(entries, entry->id, hash_bits(entry->id)) == slot);
         EXPECT(visit->id == NULL || visit->key < entry->key
                || (visit->key == entry->key && PyUnicode_Compare(visit->id, entry->id) < 0));
         visit->key = entry->key;

@@ -10,6 +10,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__GNUC__) || defined(__clang__)
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) ((void)0)
+#endif
+
 #define NO_SLOT UINT32_MAX
 #define MAX_JOBS (NO_SLOT - 1)
 
@@ -78,9 +84,8 @@ static inline int same_id(PyObject *a, PyObject *b)
 }
 
 /* The slot of the entry with that id, or NO_SLOT. */
-static inline uint32_t entries_find(const Entries *entries, PyObject *id)
+static inline uint32_t entries_find(const Entries *entries, PyObject *id, uint32_t hash)
 {
-    uint32_t hash = hash_bits(id);
     for (size_t i = hash & entries->mask;; i = (i + 1) & entries->mask) {
         uint64_t cell = entries->cells[i];
         if (cell == 0)
@@ -143,7 +148,7 @@ static int entries_reserve(Entries *entries, size_t more)
 }
 
 /* Add an entry without a job yet, in room that was reserved; takes a reference to the id. */
-static inline uint32_t entries_add(Entries *entries, PyObject *id)
+static inline uint32_t entries_add(Entries *entries, PyObject *id, uint32_t hash)
 {
     uint32_t slot = entries->free;
     if (slot != NO_SLOT)
@@ -153,7 +158,7 @@ static inline uint32_t entries_add(Entries *entries, PyObject *id)
     Py_INCREF(id);
     entries->at[slot].id = id;
     entries->at[slot].job = NULL;
-    cells_put(entries->cells, entries->mask, hash_bits(id), slot);
+    cells_put(entries->cells, entries->mask, hash, slot);
     entries->count++;
     return slot;
 }

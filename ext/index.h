@@ -28,7 +28,7 @@ static int index_add(Index *index, PyObject *id, PyObject *job, int64_t key)
     Entries *entries = &index->entries;
     if (entries_reserve(entries, 1) < 0)
         return no_memory();
-    uint32_t slot = entries_add(entries, id);
+    uint32_t slot = entries_add(entries, id, hash_bits(id));
     if (blocks_insert(index, key, slot, job) < 0) {
         entries_hide(entries, slot);
         entries_free_slot(entries, slot);
