@@ -19,7 +19,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_FromObject
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 
@@ -40,6 +40,7 @@ cdef extern from "entries.h":
         uint32_t count
     int id_make_ready(object id) except -1
     uint32_t hash_bits(object id)
+    uint64_t *entries_find_cell(const Entries *entries, object id, uint32_t hash)
     uint32_t entries_find(const Entries *entries, object id, uint32_t hash)
 
 cdef extern from "blocks.h":
@@ -56,7 +57,7 @@ cdef extern from "index.h":
     int index_add(Index *index, object id, object job, int64_t key) except -1
     int index_replace(
         Index *index, uint32_t slot, object job, int64_t key, PyObject **old) except -1
-    void index_remove(Index *index, uint32_t slot, PyObject **id, PyObject **job)
+    void index_remove(Index *index, uint64_t *cell, PyObject **id, PyObject **job)
     void index_clear(Index *index)
     list index_jobs(const Index *index, int64_t key)
     size_t index_bytes(const Index *index)
@@ -198,8 +199,13 @@ cdef class JobIndex:
     def remove(self, job_id):
         cdef PyObject *id
         cdef PyObject *job
-        index_remove(
-            &self.index, required_slot(&self.index, exact_id(job_id), job_id), &id, &job)
+        exact = exact_id(job_id)
+        cdef uint64_t *cell = NULL
+        if exact is not None:
+            cell = entries_find_cell(&self.index.entries, exact, hash_bits(exact))
+        if cell == NULL or cell[0] == 0:
+            raise JobLookupError(job_id if exact is None else exact)
+        index_remove(&self.index, cell, &id, &job)
         removed = <object> job
         Py_DECREF(removed)
         Py_DECREF(<object> id)

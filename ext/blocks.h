@@ -106,8 +106,8 @@ static inline int keys_below(const int64_t *keys, int count, int64_t key)
     size_t left = (size_t)count;
     while (left > 1) {
         size_t half = left / 2;
-        /* By arithmetic, not by a branch: which way it goes can't be predicted. */
-        base += half & -(size_t)(base[half - 1] < key);
+        const int64_t *upper = base + half; /* a conditional move: no branch to mispredict */
+        base = upper[-1] < key ? upper : base;
         left -= half;
     }
     return (int)(base - keys) + (left == 1 && *base < key);
@@ -169,6 +169,23 @@ static inline int child_find(const Index *index, const Block *block, int64_t key
     return low;
 }
 
+/* A leaf of a large tree is not in the cache: ask for all of it at once. */
+PREFETCHING leaf_prefetch(const Index *index, const Block *leaf)
+{
+    if (index->height > 2)
+        for (size_t i = 0; i < block_bytes(index->block_size, 1); i += 64)
+            PREFETCH((const char *)leaf + i);
+}
+
+/* Ask for the leaf of a key that will be needed soon. */
+PREFETCHING blocks_prefetch(const Index *index, int64_t key)
+{
+    const Block *block = index->root;
+    for (int level = index->height - 1; level > 0; level--)
+        block = child_of(block, keys_below(keys_of(block) + 1, block->count - 1, key));
+    leaf_prefetch(index, block);
+}
+
 /* Fill in the steps from the leaf, at path[0], up to the root. */
 static inline void blocks_find(const Index *index, int64_t key, PyObject *id, Step *path)
 {
@@ -178,9 +195,7 @@ static inline void blocks_find(const Index *index, int64_t key, PyObject *id, St
         path[level].at = child_find(index, block, key, id);
         block = child_of(block, path[level].at);
     }
-    if (index->height > 2) /* of a large tree, the leaf is not in the cache: ask for all of it */
-        for (size_t i = 0; i < block_bytes(block->capacity, 1); i += 64)
-            PREFETCH((char *)block + i);
+    leaf_prefetch(index, block);
     path[0].block = block;
     path[0].at = leaf_find(index, block, key, id);
 }

@@ -120,7 +120,7 @@ static size_t items_keep_last(Index *index, Item *items, size_t count)
 }
 
 /* Items are sorted by time; their entries and jobs lie anywhere. */
-static inline void item_prefetch(const Index *index, const Item *items, size_t i, size_t count)
+PREFETCHING item_prefetch(const Index *index, const Item *items, size_t i, size_t count)
 {
     if (i + AHEAD < count) {
         PREFETCH(&index->entries.at[items[i + AHEAD].slot]);

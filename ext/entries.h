@@ -12,8 +12,11 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define PREFETCH(address) __builtin_prefetch(address)
+/* GCC takes a function that only prefetches for one without effect, and drops calls of it. */
+#define PREFETCHING static inline __attribute__((always_inline)) void
 #else
-#define PREFETCH(address) ((void)0)
+#define PREFETCH(address) ((void)(address))
+#define PREFETCHING static inline void
 #endif
 
 #define NO_SLOT UINT32_MAX
@@ -83,16 +86,21 @@ static inline int same_id(PyObject *a, PyObject *b)
                       (size_t)PyUnicode_GET_LENGTH(a) * PyUnicode_KIND(a)) == 0);
 }
 
-/* The slot of the entry with that id, or NO_SLOT. */
-static inline uint32_t entries_find(const Entries *entries, PyObject *id, uint32_t hash)
+/* The cell of the entry with that id, or the empty one where it would be. */
+static inline uint64_t *entries_find_cell(const Entries *entries, PyObject *id, uint32_t hash)
 {
     for (size_t i = hash & entries->mask;; i = (i + 1) & entries->mask) {
-        uint64_t cell = entries->cells[i];
-        if (cell == 0)
-            return NO_SLOT;
-        if (cell_hash(cell) == hash && same_id(entries->at[cell_slot(cell)].id, id))
-            return cell_slot(cell);
+        uint64_t *cell = &entries->cells[i];
+        if (*cell == 0
+            || (cell_hash(*cell) == hash && same_id(entries->at[cell_slot(*cell)].id, id)))
+            return cell;
     }
+}
+
+/* The slot of the entry with that id, or NO_SLOT: which is what an empty cell gives. */
+static inline uint32_t entries_find(const Entries *entries, PyObject *id, uint32_t hash)
+{
+    return cell_slot(*entries_find_cell(entries, id, hash));
 }
 
 static inline void cells_put(uint64_t *cells, size_t mask, uint32_t hash, uint32_t slot)
@@ -163,13 +171,11 @@ static inline uint32_t entries_add(Entries *entries, PyObject *id, uint32_t hash
     return slot;
 }
 
-/* Take the entry out of the hash table: its id is not found any more. */
-static inline void entries_hide(Entries *entries, uint32_t slot)
+/* Take the entry of that cell out of the hash table: its id is not found any more. */
+static inline void entries_hide_cell(Entries *entries, uint64_t *cell)
 {
     uint64_t *cells = entries->cells;
-    size_t mask = entries->mask, hole = hash_bits(entries->at[slot].id) & mask;
-    while (cell_slot(cells[hole]) != slot)
-        hole = (hole + 1) & mask;
+    size_t mask = entries->mask, hole = (size_t)(cell - cells);
     /* Close the gap with later cells of the same run, so that no probe ends too early. */
     for (size_t i = (hole + 1) & mask; cells[i] != 0; i = (i + 1) & mask) {
         size_t home = cell_hash(cells[i]) & mask;
@@ -180,6 +186,12 @@ static inline void entries_hide(Entries *entries, uint32_t slot)
     }
     cells[hole] = 0;
     entries->count--;
+}
+
+static inline void entries_hide(Entries *entries, uint32_t slot)
+{
+    PyObject *id = entries->at[slot].id;
+    entries_hide_cell(entries, entries_find_cell(entries, id, hash_bits(id)));
 }
 
 /* Give a hidden entry its place in the hash table again. */

@@ -50,6 +50,8 @@ static int index_replace(Index *index, uint32_t slot, PyObject *job, int64_t key
         if (entry->job != job)
             blocks_set_job(index, key, slot, job);
     } else {
+        if (index->height > 2)
+            blocks_prefetch(index, entry->key);
         if (blocks_insert(index, key, slot, job) < 0)
             return no_memory();
         blocks_remove(index, entry->key, slot);
@@ -91,14 +93,15 @@ static void index_shrink(Index *index)
     *entries = smaller;
 }
 
-/* Remove the entry in a slot; its id and job are the caller's to drop. */
-static void index_remove(Index *index, uint32_t slot, PyObject **id, PyObject **job)
+/* Remove the entry that a cell leads to; its id and job are the caller's to drop. */
+static void index_remove(Index *index, uint64_t *cell, PyObject **id, PyObject **job)
 {
     Entries *entries = &index->entries;
+    uint32_t slot = cell_slot(*cell);
     *id = entries->at[slot].id;
     *job = entries->at[slot].job;
     blocks_remove(index, entries->at[slot].key, slot);
-    entries_hide(entries, slot);
+    entries_hide_cell(entries, cell);
     entries_free_slot(entries, slot);
     index_shrink(index);
 }
