@@ -1,8 +1,7 @@
 """What is compared: jobs, and the stores that hold them."""
 
 import random
-from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
 from apscheduler.util import datetime_to_utc_timestamp
@@ -27,9 +26,7 @@ class BenchJob:
 class Jobs:
     """Makes jobs at random times, the same ones in every run."""
 
-    UTC = timezone.utc
-
-    def __init__(self, zone: tzinfo = UTC) -> None:
+    def __init__(self, zone: tzinfo) -> None:
         self.random = random.Random(1)
         self.zone = zone
 
@@ -44,11 +41,6 @@ class Jobs:
 
     def some(self, jobs: list[BenchJob], count: int) -> list[BenchJob]:
         return self.random.sample(jobs, count)
-
-
-def fresh_ids(jobs: Iterable[BenchJob]) -> list[str]:
-    """The ids as a caller has them: equal strings, not the very ones in the store."""
-    return [f"{job.id[:1]}{job.id[1:]}" for job in jobs]
 
 
 def stock_store(jobs: list[BenchJob]) -> StockMemoryJobStore:

@@ -1,12 +1,13 @@
 """The memory store against the stock one, against plain lists, and against dict."""
 
 from collections.abc import Callable, Sequence
+from datetime import timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from conftest import Side
-from sides import SIZES, BenchJob, Jobs, fresh_ids, our_store, stock_store
+from sides import SIZES, BenchJob, Jobs, our_store, stock_store
 
 BARS = {
     "add": {1_000: 10, 10_000: 12, 100_000: 30, 1_000_000: 100},
@@ -14,7 +15,7 @@ BARS = {
     "remove": {1_000: 8, 10_000: 9, 100_000: 16, 1_000_000: 45},
 }
 ROUNDS = {1_000: 301, 10_000: 51, 100_000: 15, 1_000_000: 9}
-ZONES = {"UTC": Jobs.UTC, "ZoneInfo": ZoneInfo("Europe/Helsinki")}
+ZONES: dict[str, tzinfo] = {"UTC": timezone.utc, "ZoneInfo": ZoneInfo("Europe/Helsinki")}
 
 
 def batch(size: int) -> int:
@@ -50,7 +51,7 @@ class World:
         pool = self.jobs if operation == "update" else self.spare
         chosen = self.maker.some(pool, 2 * count)
         self.chosen, self.others = chosen[:count], chosen[count:]
-        self.ids = fresh_ids(self.maker.some(self.chosen, count))
+        self.ids = [job.id for job in self.maker.some(self.chosen, count)]
         if operation == "update":
             for job in chosen:
                 job.next_run_time = self.maker.time()

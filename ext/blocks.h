@@ -377,19 +377,20 @@ static inline Block *leaves_next(const Index *index, Step *path)
     return child_of(path[1].block, path[1].at);
 }
 
-/* How many jobs have at most that key. */
-static Py_ssize_t blocks_count(const Index *index, int64_t key)
+/* Where the jobs with at most that key end: the leaf of the first later one, and its position
+   there. Returns how many such jobs there are at most: exactly, if it is all of them. */
+static Py_ssize_t blocks_end(const Index *index, int64_t key, const Block **end_leaf, int *end)
 {
-    Step path[MAX_HEIGHT];
-    if (key >= PAUSED || index->root == NULL)
-        return index->entries.count;
-    const Block *last = index->root; /* the leaf where later keys begin */
-    while (!last->is_leaf)
-        last = child_of(last, keys_below(keys_of(last) + 1, last->count - 1, key + 1));
-    Py_ssize_t count = keys_below(keys_of(last), last->count, key + 1);
-    for (Block *leaf = leaves_first(index, path); leaf != last; leaf = leaves_next(index, path))
-        count += leaf->count;
-    return count;
+    const Block *block = index->root;
+    Py_ssize_t most = 0;
+    for (int level = index->height - 1; level > 0; level--) {
+        int at = keys_below(keys_of(block) + 1, block->count - 1, key + 1);
+        block = child_of(block, at);
+        most = (most + at) * block->capacity;
+    }
+    *end_leaf = block;
+    *end = keys_below(keys_of(block), block->count, key + 1);
+    return Py_MIN(most + *end, (Py_ssize_t)index->entries.count);
 }
 
 #endif

@@ -131,40 +131,52 @@ static int index_traverse(const Index *index, visitproc visit, void *arg)
 #endif
 
 /* A list of the jobs whose keys are at most `key`. Making a list may start the garbage collector,
-   and so run anything: therefore the list is made first, empty, and only then the jobs are
-   counted and its array is filled, with nothing in between that could change them. The array is
-   handed over as list_new_prealloc() of CPython's Objects/listobject.c does it; PyList_New(count)
-   would also set all of it to NULL first, a tenth of the whole cost. */
+   and so run anything: therefore the list is made first, empty, and its array is filled only
+   then, with nothing in between that could change the jobs. The array is handed over as
+   list_new_prealloc() of CPython's Objects/listobject.c does it; PyList_New(count) would have to
+   know the count, and would set all of it to NULL first, a fifth of the whole cost. */
 static PyObject *index_jobs(const Index *index, int64_t key)
 {
     Step path[MAX_HEIGHT];
     PyListObject *jobs = (PyListObject *)PyList_New(0);
-    if (jobs == NULL)
-        return NULL;
-    Py_ssize_t count = blocks_count(index, key), filled = 0;
-    if (count == 0)
+    if (jobs == NULL || index->root == NULL)
         return (PyObject *)jobs;
-    PyObject **items = PyMem_New(PyObject *, count);
+    const Block *end_leaf, *leaf = leaves_first(index, path);
+    int end;
+    Py_ssize_t most = blocks_end(index, key, &end_leaf, &end), count = 0;
+    if (most == 0)
+        return (PyObject *)jobs;
+    PyObject **items = PyMem_New(PyObject *, most);
     if (items == NULL) {
         Py_DECREF(jobs);
         return PyErr_NoMemory();
     }
-    const Block *leaf = leaves_first(index, path);
-    while (filled < count) {
+    for (;;) {
         PyObject **refs = (PyObject **)refs_of(leaf);
-        Py_ssize_t from_leaf = Py_MIN(leaf->count, count - filled);
-        leaf = leaves_next(index, path);
-        if (leaf != NULL && index->height > 2)
-            for (int i = 0; i < leaf->count; i += 8)
-                PREFETCH(refs_of(leaf) + i);
-        for (Py_ssize_t i = 0; i < from_leaf; i++) {
-            Py_INCREF(refs[i]);
-            items[filled + i] = refs[i];
+        int is_last = leaf == end_leaf, from_leaf = is_last ? end : leaf->count;
+        if (!is_last) {
+            leaf = leaves_next(index, path);
+            if (index->height > 2)
+                for (int i = 0; i < index->block_size; i += 8)
+                    PREFETCH(keys_of(leaf) + index->block_size + i); /* its refs */
         }
-        filled += from_leaf;
+        for (int i = 0; i < from_leaf; i++) {
+            Py_INCREF(refs[i]);
+            items[count + i] = refs[i];
+        }
+        count += from_leaf;
+        if (is_last)
+            break;
+    }
+    if (count < most) { /* give back what was too much; if that fails, the list has room to grow */
+        PyObject **fitting = PyMem_Realloc(items, (size_t)count * sizeof *items);
+        if (fitting != NULL) {
+            items = fitting;
+            most = count;
+        }
     }
     jobs->ob_item = items;
-    jobs->allocated = count;
+    jobs->allocated = most;
     Py_SET_SIZE(jobs, count);
     return (PyObject *)jobs;
 }
