@@ -16,6 +16,7 @@ class Job:
     coalesce: bool
     max_instances: int
     next_run_time: datetime | None
+    _scheduler: BaseScheduler | None
     _jobstore_alias: str | None
     def __init__(self, scheduler: BaseScheduler | None, id: str | None = None, **kwargs: Any) -> None: ...
     def _modify(self, **changes: Any) -> None: ...

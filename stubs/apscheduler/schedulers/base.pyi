@@ -1,4 +1,8 @@
 from typing import Any
 
+STATE_STOPPED: int
+STATE_RUNNING: int
+STATE_PAUSED: int
+
 class BaseScheduler:
     def __getattr__(self, name: str) -> Any: ...

@@ -1,0 +1,108 @@
+"""The command line, ``python -m jobstore``."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from math import isfinite
+
+from . import __version__, backend
+from .demo_plan import STORES, Plan
+
+__all__ = ["main"]
+
+DAY = 86400.0
+
+DEMO = """\
+Run a real, unmodified APScheduler BackgroundScheduler on this package's job store, then the same
+on APScheduler's own, each in a process of its own, and print both sides' figures in one table.
+
+The jobs' function is empty, and the executor calls it in the scheduler's own thread: what you see
+is the cost of scheduling, store included, and not that of a thread pool. Ctrl-C ends the demo
+early, with the table so far and exit code 130.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return the exit code.
+
+    0 if all went well, 1 if not, 2 for wrong arguments (raised by argparse), 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        from .demo import Demo  # needs rich, which is an extra; --help is to work without
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rich":
+            raise
+        print('the demo needs rich: pip install "jobstore[demo]"', file=sys.stderr)
+        return 1
+    plan = Plan(options.store, options.jobs, options.interval, options.seconds)
+    return Demo(plan).run()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jobstore", description="Faster job stores for APScheduler 3.x."
+    )
+    version = f"jobstore {__version__} (index: {backend})"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    demo = commands.add_parser(
+        "demo",
+        help="watch a scheduler run on this store, then on the stock store",
+        description=DEMO,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    demo.add_argument(
+        "--jobs",
+        type=_whole,
+        default=100_000,
+        metavar="N",
+        help="how many interval jobs the scheduler holds (default: 100000; "
+        "adding 1000000 takes the stock store minutes)",
+    )
+    demo.add_argument(
+        "--interval",
+        type=_seconds(0.001),
+        default=5.0,
+        metavar="S",
+        help="seconds between two runs of a job; the jobs are spread evenly over them (default: 5)",
+    )
+    demo.add_argument(
+        "--seconds",
+        type=_seconds(0.1),
+        default=15.0,
+        metavar="S",
+        help="how long each side runs, once its jobs are added (default: 15)",
+    )
+    demo.add_argument(
+        "--store",
+        choices=sorted(STORES),
+        default="memory",
+        help="which store is compared with its stock counterpart (default: memory)",
+    )
+    return parser
+
+
+def _whole(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
+    return number
+
+
+def _seconds(least: float) -> Callable[[str], float]:
+    def seconds(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not (isfinite(number) and least <= number <= DAY):
+            raise argparse.ArgumentTypeError(
+                f"must be a number of seconds from {least:g} to {DAY:.0f}, not {text!r}"
+            )
+        return number
+
+    return seconds

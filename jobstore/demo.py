@@ -1,0 +1,117 @@
+"""The demo: runs both sides one after the other, shows them live, and tabulates them.
+
+A side is a child process (see `jobstore.demo_side`) that reports by lines of JSON; here they are
+read and drawn.
+"""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
+from types import FrameType
+from typing import IO
+
+from rich.console import Console
+from rich.live import Live
+
+from .demo_plan import Plan, Sample
+from .demo_view import NAMES, live_view, result_table
+
+__all__ = ["Demo"]
+
+
+class Demo:
+    """One run of the demo.
+
+    >>> Demo(Plan("memory", jobs=100_000, interval=5, seconds=15)).run()
+    0
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a terminal without µ is still to be served
+        self.plan = plan
+        self.console = Console()
+        self.pairs: dict[str, tuple[Sample, Sample]] = {}
+        self.child: subprocess.Popen[str] | None = None
+        self.interrupted = False
+        self.failure = ""
+
+    def run(self) -> int:
+        """Run both sides, print the table, and return the exit code: 0, 1, or 130 after Ctrl-C."""
+        with self._interruptible():
+            display: AbstractContextManager[Live | None] = nullcontext()
+            if sys.stdout.isatty():
+                display = Live(console=self.console, auto_refresh=False, transient=True)
+            with display as live:
+                for side in NAMES:
+                    self._follow(side, live)
+                    if self.failure or self.interrupted:
+                        break
+            samples = {side: last for side, (_, last) in self.pairs.items()}
+            state = "interrupted" if self.interrupted else "failed" if self.failure else "finished"
+            self.console.print(result_table(self.plan, samples, state))
+        if self.interrupted:
+            return 130
+        if self.failure:
+            print(self.failure, file=sys.stderr)
+            return 1
+        return 0
+
+    def _follow(self, side: str, live: Live | None) -> None:
+        """Run one side to its end, and keep and show what it reports."""
+        with tempfile.TemporaryFile("w+") as errors:
+            for sample in self._samples(side, errors):
+                before = self.pairs[side][1] if side in self.pairs else Sample()
+                self.pairs[side] = before, sample
+                if live:
+                    live.update(live_view(self.plan, self.pairs), refresh=True)
+            done = side in self.pairs and self.pairs[side][1].phase == "done"
+            if not done and not self.interrupted:
+                errors.seek(0)
+                code = self.child.returncode if self.child else None
+                self.failure = f"the {side!r} side ended early, code {code}:\n{errors.read()}"
+
+    def _samples(self, side: str, errors: IO[str]) -> Iterator[Sample]:
+        plan = json.dumps(asdict(self.plan))
+        command = [sys.executable, "-m", f"{__package__}.demo_side", plan, side]
+        # In a session of its own it gets no Ctrl-C from the terminal: ending it is up to us.
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        ) as self.child:
+            try:
+                if self.interrupted:  # while the child was being started
+                    return
+                assert self.child.stdout
+                for line in self.child.stdout:
+                    yield Sample(**json.loads(line))
+            finally:
+                self.child.kill()
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C end the child; nothing is raised, the loops see the child's output end.
+
+        So there is no moment, while drawing or starting a process, at which it does harm.
+        """
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            self.interrupted = True
+            if self.child:
+                self.child.kill()
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,190 @@
+"""One side of the demo: a scheduler on one store, in a process of its own.
+
+``python -m jobstore.demo_side PLAN SIDE`` (started by `jobstore.demo`) adds the jobs, weighs the
+store, runs the scheduler, and writes a `Sample` as a line of JSON twice a second, the last one in
+phase ``done``. Both sides run this same code and differ in the class of the store alone.
+"""
+
+import gc
+import json
+import os
+import random
+import sys
+import threading
+import time
+import tracemalloc
+from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
+
+from apscheduler.job import Job
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from .demo_meters import CountingExecutor, Lateness, Timed
+from .demo_plan import STORES, Plan, Sample
+
+__all__ = ["Side"]
+
+CYCLE = "get_due_jobs", "update_job", "remove_job", "get_next_run_time"  # all that a cycle calls
+DAY = timedelta(days=1)
+REPORT_EVERY = 0.5  # seconds
+
+
+class Side:
+    """The scheduler of one side, its store, and their meters."""
+
+    def __init__(self, plan: Plan, side: str) -> None:
+        self.plan = plan
+        self.make_store = STORES[plan.store][side]
+        self.store = self.make_store()
+        self.add_job = self._timed("add_job")
+        self.cycle = [self._timed(name) for name in CYCLE]
+        self.executor = CountingExecutor()
+        self.lateness = Lateness()
+        # In the time zone that a scheduler has by default, which is not the fastest one.
+        self.scheduler = BackgroundScheduler(
+            jobstores={"default": self.store}, executors={"default": self.executor}
+        )
+        self.sample = Sample(zone=str(self.scheduler.timezone))
+        self.jobs: list[Job] = []
+        self.began = self.cpu_before = 0.0
+        self.running = False
+
+    def add(self) -> None:
+        """Add all jobs by a loop of the scheduler's `add_job`, in random order of their times.
+
+        The scheduler is started, so that each goes into the store at once, but paused; and the
+        jobs are due in a day, as nobody knows yet how long it takes. Adding in order of time would
+        spare the stock store's list the moving, so the order is random, the same on both sides.
+        """
+        self.sample.phase = "adding jobs"
+        self.scheduler.start(paused=True)
+        places = list(range(self.plan.jobs))
+        random.Random(1).shuffle(places)
+        first = datetime.now(self.scheduler.timezone) + DAY
+        start = time.perf_counter()
+        for number, place in enumerate(places):
+            job = self.scheduler.add_job(
+                nothing,
+                "interval",
+                seconds=self.plan.interval,
+                id=f"job-{number}",
+                misfire_grace_time=None,  # however late, every run is run
+                coalesce=False,
+                next_run_time=first + self._offset(place),
+            )
+            self.jobs.append(job)
+            self.sample.held = number + 1
+        self.sample.add_seconds = time.perf_counter() - start
+        self.sample.add_store_seconds = self.add_job.seconds
+
+    def weigh(self) -> None:
+        """Put the jobs, in the same order, into a second store, and see what memory that takes.
+
+        Only there does tracemalloc watch, as it slows everything down. The jobs and their ids
+        exist before, so that what is counted is the store's own.
+        """
+        self.sample.phase = "weighing the store"
+        gc.collect()
+        tracemalloc.start()
+        store = self.make_store()
+        for job in self.jobs:
+            store.add_job(job)
+        gc.collect()
+        self.sample.bytes_per_job = tracemalloc.get_traced_memory()[0] / self.plan.jobs
+        tracemalloc.stop()
+
+    def line_up(self) -> datetime:
+        """Put the jobs in again, due from soon on, evenly spread, and return when the first is.
+
+        In order of time, where either store is quick; if even so the first would have been due
+        before the last is in, it is done again with more time.
+        """
+        self.sample.phase = "lining up"
+        self.jobs = self.store.get_all_jobs()
+        self.sample.held = len(self.jobs)
+        seconds = 0.5 + self.plan.jobs * 15e-6
+        while True:
+            first = datetime.now(self.scheduler.timezone) + timedelta(seconds=seconds)
+            self.store.remove_all_jobs()
+            for place, job in enumerate(self.jobs):
+                job.next_run_time = first + self._offset(place)
+                self.store.add_job(job)
+            if datetime.now(timezone.utc) < first:
+                return first
+            seconds *= 2
+
+    def run(self) -> None:
+        """Let the scheduler run, for as long as planned from the first run time on."""
+        first = self.line_up().timestamp()
+        gc.collect()
+        self.scheduler.resume()
+        time.sleep(max(first - time.time(), 0))
+        self.began, self.cpu_before = first, time.process_time()
+        self.running = True
+        self.sample.phase = "running"
+        time.sleep(max(first + self.plan.seconds - time.time(), 0))
+
+    def report(self) -> None:
+        """Write the sample of now."""
+        sample = self.sample
+        if self.running:
+            sample.elapsed = time.time() - self.began
+            sample.fired = self.executor.fired
+            sample.cycles = self.cycle[0].calls
+            sample.store_seconds = sum(method.seconds for method in self.cycle)
+            sample.cpu_seconds = time.process_time() - self.cpu_before
+            recent = self.executor.take_recent()
+            self.lateness.merge(recent)
+            sample.recent_p50, sample.recent_p99 = recent.quantile(0.5), recent.quantile(0.99)
+            sample.late_p50 = self.lateness.quantile(0.5)
+            sample.late_p99 = self.lateness.quantile(0.99)
+        print(json.dumps(asdict(sample)), flush=True)
+
+    def _timed(self, name: str) -> Timed:
+        timed = Timed(getattr(self.store, name))
+        setattr(self.store, name, timed)
+        return timed
+
+    def _offset(self, place: int) -> timedelta:
+        return timedelta(microseconds=int(place * self.plan.interval * 1e6 / self.plan.jobs))
+
+
+def nothing() -> None:
+    """What every job does."""
+
+
+def main() -> None:
+    """Run one side; the process ends here."""
+    threading.excepthook = end_with_the_thread
+    side = Side(Plan(**json.loads(sys.argv[1])), sys.argv[2])
+    stop = threading.Event()
+
+    def keep_reporting() -> None:
+        while not stop.wait(REPORT_EVERY):
+            side.report()
+
+    reporter = threading.Thread(target=keep_reporting, daemon=True)
+    reporter.start()
+    side.add()
+    side.weigh()
+    side.run()
+    stop.set()
+    reporter.join()
+    side.sample.phase = "done"
+    side.report()
+    # A scheduler that is far behind would end its cycle first, and so would its shutdown().
+    os._exit(0)
+
+
+def end_with_the_thread(failure: threading.ExceptHookArgs) -> None:
+    """End the process when a thread fails.
+
+    The scheduler's, because nothing fires then; the reporting one, because nobody listens: so no
+    side outlives the demo, whatever ended that.
+    """
+    threading.__excepthook__(failure)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

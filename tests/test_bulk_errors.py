@@ -1,0 +1,196 @@
+"""What `jobstore.add_jobs` does with ids that are taken, bad jobs and failing stores."""
+
+import sys
+from enum import Enum
+
+import pytest
+from apscheduler.triggers.date import DateTrigger
+from bulk_scheduler import (
+    FUTURE,
+    STORES,
+    CountingScheduler,
+    LoopingStore,
+    StockMemoryJobStore,
+    loop,
+    named,
+    ready,
+    task,
+    work,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+import jobstore
+from jobstore import ConflictingIdError, ConflictingIdsError, add_jobs
+
+
+@pytest.fixture(params=STORES)
+def store(request):
+    return STORES[request.param]()
+
+
+# Ids that are taken
+
+
+@given(
+    there=st.lists(st.sampled_from("abcdef"), unique=True),
+    given_ids=st.lists(st.sampled_from("abcdefgh"), max_size=12),
+    replace_existing=st.booleans(),
+    store=st.sampled_from(list(STORES.values())),
+)
+def test_whatever_ids_conflict_all_ends_as_with_a_loop(there, given_ids, replace_existing, store):
+    schedulers = ours, host = CountingScheduler(store()), CountingScheduler(StockMemoryJobStore())
+    refused = []
+    for add, scheduler in zip((add_jobs, loop), schedulers, strict=True):
+        loop(scheduler, named(*there, name="there"))
+        try:
+            add(scheduler, named(*given_ids), replace_existing=replace_existing)
+            refused.append([])
+        except ConflictingIdsError as error:
+            refused.append(error.job_ids)
+    assert refused[0] == refused[1]
+    assert ours.stored == host.stored
+    assert ours.announced == host.announced
+
+
+def test_when_ids_are_taken_the_other_jobs_are_added_before_the_error_names_the_refused(store):
+    scheduler = CountingScheduler(store)
+    add_jobs(scheduler, named("c"))
+    scheduler.forget()
+    jobs = ready("a", "b", "c", "b", trigger=DateTrigger(FUTURE))
+    with pytest.raises(ConflictingIdsError) as caught:
+        add_jobs(scheduler, jobs)
+    assert caught.value.job_ids == ["c", "b"]
+    assert [job.pending for job in jobs] == [False, False, True, True]
+    assert scheduler.announced == [("a", "default"), ("b", "default")]
+    assert scheduler.store.lookup_job("b") is jobs[1]
+    assert scheduler.wakeups == 1
+
+
+def test_an_id_that_is_a_str_enum_is_announced_only_if_it_is_stored():
+    class Name(str, Enum):
+        FIRST = "first"
+        SECOND = "second"
+
+    scheduler = CountingScheduler(jobstore.MemoryJobStore())
+    add_jobs(scheduler, named("first"))
+    scheduler.forget()
+    with pytest.raises(ConflictingIdsError) as caught:
+        add_jobs(scheduler, named(Name.FIRST, Name.SECOND))
+    assert caught.value.job_ids == ["first"]
+    assert scheduler.announced == [(Name.SECOND, "default")]
+
+
+def test_before_start_conflicts_are_found_by_start_as_with_add_job(store):
+    scheduler = CountingScheduler(store, start=False)
+    add_jobs(scheduler, named("a", "a"))
+    with pytest.raises(ConflictingIdError):
+        scheduler.start()
+
+
+def test_before_start_replace_existing_is_kept_for_the_start(store):
+    scheduler = CountingScheduler(store, start=False)
+    _, last = add_jobs(scheduler, named("a", "a"), replace_existing=True)
+    scheduler.start()
+    assert scheduler.store.get_all_jobs()[0] is last
+
+
+# Errors
+
+
+BAD_JOBS = {
+    "no callable": {"func": 3},
+    "no func": {"id": "x"},
+    "unknown trigger": {"func": work, "trigger": "sundial"},
+    "no trigger": {"func": work, "trigger": 3},
+    "unknown trigger argument": {"func": work, "trigger": "interval", "eons": 1},
+    "bad trigger argument": {"func": work, "trigger": "cron", "second": "61"},
+    "missing arguments": {"func": task},
+    "arguments too many": {"func": work, "args": [1]},
+    "bad option": {"func": work, "max_instances": 0},
+    "bad run time": {"func": work, "next_run_time": "tomorrow"},
+    "bad id": {"func": work, "id": 3},
+}
+
+
+@pytest.mark.parametrize("started", [True, False], ids=["started", "pending"])
+@pytest.mark.parametrize("bad", BAD_JOBS.values(), ids=BAD_JOBS)
+def test_a_bad_job_raises_what_add_job_raises_and_nothing_is_added(store, bad, started):
+    scheduler = CountingScheduler(store, start=started)
+    with pytest.raises(Exception) as expected:  # noqa: PT011
+        scheduler.add_job(**bad)
+    with pytest.raises(expected.type):
+        add_jobs(scheduler, [*named("a", "b"), bad, *named("c")])
+    assert scheduler.get_jobs() == scheduler.announced == []
+    assert scheduler.wakeups == 0
+
+
+@pytest.mark.parametrize("argument", ["jobstore", "replace_existing"])
+def test_what_is_said_for_the_batch_cannot_be_said_for_one_job(store, argument):
+    scheduler = CountingScheduler(store)
+    with pytest.raises(TypeError, match=f"{argument} .*add_jobs"):
+        add_jobs(scheduler, [{"func": work, "trigger": "date", argument: "default"}])
+    assert scheduler.stored == []
+
+
+@pytest.mark.parametrize("jobs", [3, [3], [*named("a"), None]])
+def test_what_is_no_iterable_of_mappings_and_jobs_is_a_type_error(store, jobs):
+    scheduler = CountingScheduler(store)
+    with pytest.raises(TypeError):
+        add_jobs(scheduler, jobs)
+    assert scheduler.stored == scheduler.announced == []
+
+
+def test_if_the_iterable_fails_nothing_is_added(store):
+    def jobs():
+        yield from named("a")
+        raise LookupError("no more jobs")
+
+    scheduler = CountingScheduler(store)
+    with pytest.raises(LookupError, match="no more jobs"):
+        add_jobs(scheduler, jobs())
+    assert scheduler.stored == scheduler.announced == []
+
+
+def test_an_unknown_alias_is_an_error_and_nothing_is_added(store):
+    scheduler = CountingScheduler(store)
+    with pytest.raises(KeyError, match="nowhere"):
+        add_jobs(scheduler, named("a"), "nowhere")
+    assert scheduler.stored == scheduler.announced == []
+    assert scheduler.wakeups == 0
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have notes since 3.11")
+def test_the_error_tells_which_job_was_bad(store):
+    with pytest.raises(TypeError) as caught:
+        add_jobs(CountingScheduler(store), [*named("a", "b"), {"func": 3}])
+    assert any("2 jobs before this one" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("base", [StockMemoryJobStore, LoopingStore], ids=["stock", "looping"])
+def test_if_a_store_fails_midway_what_it_stored_is_announced_and_nothing_else(base):
+    class FailingStore(base):
+        def add_job(self, job):
+            if job.id == "c":
+                raise OSError("disk full")
+            super().add_job(job)
+
+    scheduler = CountingScheduler(FailingStore())
+    jobs = ready("a", "b", "c", "d", trigger=DateTrigger(FUTURE))
+    with pytest.raises(OSError, match="disk full"):
+        add_jobs(scheduler, jobs)
+    assert scheduler.stored_ids == ["a", "b"]
+    assert scheduler.announced == [("a", "default"), ("b", "default")]
+    assert [job.pending for job in jobs] == [False, False, True, True]
+    assert scheduler.wakeups == 1
+
+
+def test_if_our_store_refuses_a_job_for_its_run_time_nothing_is_stored_or_announced():
+    scheduler = CountingScheduler(jobstore.MemoryJobStore())
+    jobs = ready("a", "b", trigger=DateTrigger(FUTURE))
+    jobs[1].next_run_time = "tomorrow"
+    with pytest.raises(TypeError, match="tomorrow"):
+        add_jobs(scheduler, jobs)
+    assert scheduler.stored == scheduler.announced == []
+    assert all(job.pending for job in jobs)
+    assert scheduler.wakeups == 0

@@ -1,0 +1,270 @@
+"""The demo, run as its users run it: in a process, with and without a terminal."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from jobstore import cli
+from jobstore.demo_meters import Lateness, Timed
+
+DEMO = [sys.executable, "-m", "jobstore", "demo"]
+SMALL = [*DEMO, "--jobs", "200", "--interval", "1", "--seconds", "1"]
+LONG = [*DEMO, "--jobs", "200", "--interval", "1", "--seconds", "600"]
+RUNNING = r"\d+ of 600 s"
+ROWS = [
+    "jobs held",
+    "time to add all, by add_job",
+    "the store's share of it",
+    "fired/s (200 due)",
+    "lateness p50",
+    "lateness p99",
+    "store time per cycle",
+    "jobs fired per cycle",
+    "store time per job fired",
+    "CPU time per job fired",
+    "bytes per job",
+]
+PATIENCE = 60  # seconds; how long nothing has to happen before a test gives up
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    for name in "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES":
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+class Terminal:
+    """The demo's process, and all that it has written to its terminal."""
+
+    def __init__(self, process, master):
+        self.process = process
+        self.master = master
+        self.text = ""
+
+    def read(self):
+        """Read what comes next; False at the end."""
+        assert select.select([self.master], [], [], PATIENCE)[0], f"silent after: {self.text}"
+        try:
+            data = os.read(self.master, 65536)
+        except OSError:  # how Linux reports that the other end is closed
+            return False
+        self.text += data.decode()
+        return bool(data)
+
+    def wait_for(self, pattern):
+        while not re.search(pattern, self.text):
+            assert self.read(), f"ended without {pattern!r}: {self.text}"
+
+    def end(self):
+        """Read to the end, and return the exit code."""
+        while self.read():
+            pass
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def on_terminal(command):
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    )
+    os.close(slave)
+    try:
+        yield Terminal(process, master)
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+        os.close(master)
+
+
+def stat_of(pid):
+    """Return state and parent of a process; None if there is none (a zombie is none)."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return None
+    return None if state in "ZX" else (state, int(parent))
+
+
+def children_of(pid):
+    processes = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [child for child in processes if (stat_of(child) or (None, None))[1] == pid]
+
+
+def is_gone(pid):
+    deadline = time.monotonic() + PATIENCE
+    while stat_of(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return stat_of(pid) is None
+
+
+def cells(text, label):
+    (line,) = [line for line in text.splitlines() if line.strip().startswith(label)]
+    return re.split(r" {2,}", line.strip().removeprefix(label).strip())
+
+
+def test_without_a_terminal_the_table_is_all_that_is_printed():
+    done = subprocess.run(SMALL, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert done.stdout.split("\n")[0].strip() == "200 jobs, each every 1 s, for 1 s (finished)"
+    assert re.search(r"jobstore +APScheduler +times\s", done.stdout)
+    assert cells(done.stdout, "jobs held") == ["200", "200"]
+    for label in ROWS:
+        ours_and_stock = cells(done.stdout, label)[:2]
+        assert len(ours_and_stock) == 2
+        assert all(re.match(r"[\d,.]*[1-9]", cell) for cell in ours_and_stock), label
+
+
+def test_on_a_terminal_both_sides_are_shown_live_and_then_the_table():
+    with on_terminal(SMALL) as terminal:
+        assert terminal.end() == 0
+    live, _, table = terminal.text.partition("(finished)")
+    assert re.search(r"\(running\)", live)
+    assert len(re.findall(r"\d of 1 s", live)) >= 2
+    for label in "jobs held", "fired", "fired/s, now", "lateness p50, now", "lateness p99, now":
+        assert label in live
+    assert "store time per job, now" in live
+    for label in ROWS:
+        assert label in table
+
+
+def test_ctrl_c_ends_both_processes_with_the_table_so_far():
+    with on_terminal(LONG) as terminal:
+        terminal.wait_for(RUNNING)
+        (child,) = children_of(terminal.process.pid)
+        os.killpg(terminal.process.pid, signal.SIGINT)  # what the terminal does
+        assert terminal.end() == 130
+        assert is_gone(child)
+    _, _, table = terminal.text.partition("(interrupted)")
+    assert "Traceback" not in terminal.text
+    assert cells(table, "jobs held")[1] == "-"  # the stock side had not begun
+    assert re.match(r"[\d,.]+ m?s", cells(table, "time to add all, by add_job")[0])
+
+
+def test_ctrl_c_several_times_in_a_row_leaves_no_traceback():
+    with on_terminal(LONG) as terminal:
+        terminal.wait_for(r"\(running\)")
+        for _ in range(3):
+            os.killpg(terminal.process.pid, signal.SIGINT)
+        assert terminal.end() == 130
+    assert "Traceback" not in terminal.text
+
+
+def test_the_measured_process_does_not_outlive_a_demo_that_is_killed():
+    with on_terminal(LONG) as terminal:
+        terminal.wait_for(RUNNING)
+        (child,) = children_of(terminal.process.pid)
+        terminal.process.kill()
+        terminal.end()
+        assert is_gone(child)
+
+
+def test_a_side_that_fails_is_reported_with_its_error():
+    program = (
+        "from jobstore.demo import Demo; from jobstore.demo_plan import Plan; "
+        "raise SystemExit(Demo(Plan('no-such-store', 10, 1, 1)).run())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 1
+    assert "(failed)" in done.stdout
+    assert "the 'ours' side ended early, code 1:" in done.stderr
+    assert "KeyError: 'no-such-store'" in done.stderr
+
+
+def test_a_scheduler_that_dies_ends_its_side_with_its_error():
+    program = (
+        "import sys\n"
+        "from jobstore import MemoryJobStore, demo_side\n"
+        "MemoryJobStore.get_next_run_time = lambda store: 1 / 0\n"
+        'sys.argv = [\'\', \'{"store": "memory", "jobs": 9, "interval": 1, "seconds": 600}\','
+        " 'ours']\n"
+        "demo_side.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_without_rich_one_line_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "jobstore.demo", raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rich", None)  # importing it now fails
+    assert cli.main(["demo"]) == 1
+    assert capsys.readouterr() == ("", 'the demo needs rich: pip install "jobstore[demo]"\n')
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--jobs", "0"),
+        ("--jobs", "-5"),
+        ("--jobs", "1.5"),
+        ("--jobs", "many"),
+        ("--interval", "0"),
+        ("--interval", "-1"),
+        ("--interval", "nan"),
+        ("--interval", "1e9"),
+        ("--seconds", "0"),
+        ("--seconds", "-3"),
+        ("--seconds", "inf"),
+        ("--seconds", "soon"),
+        ("--store", "paper"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(option, value, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["demo", option, value])
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {option}: " in message
+    assert repr(value) in message
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["demo", "--help"])
+    text = capsys.readouterr().out
+    for option in "--jobs", "--interval", "--seconds", "--store", "Ctrl-C", "100000":
+        assert option in text
+
+
+def test_a_command_is_required(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([])
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_lateness_gives_quantiles_within_two_percent():
+    lateness, more = Lateness(), Lateness()
+    assert lateness.quantile(0.5) is None
+    for milliseconds in range(1, 1001):
+        (lateness if milliseconds % 2 else more).add(milliseconds / 1000)
+    lateness.merge(more)
+    assert lateness.quantile(0.5) == pytest.approx(0.5, rel=0.02)
+    assert lateness.quantile(0.99) == pytest.approx(0.99, rel=0.02)
+    lateness.add(-1.0)  # the clock was set back
+    assert lateness.quantile(0.0) < 0.001
+
+
+def test_a_timed_method_counts_calls_that_fail_too():
+    timed = Timed(int)
+    assert timed("5") == 5
+    with pytest.raises(ValueError, match="five"):
+        timed("five")
+    assert timed.calls == 2
+    assert timed.seconds > 0
