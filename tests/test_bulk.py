@@ -44,7 +44,7 @@ ALL_KINDS = [
     {"func": work, "id": "options", "run_date": FUTURE, "name": "own name", "executor": "other"},
     {"func": work, "id": "limits", "run_date": FUTURE, "misfire_grace_time": None}
     | {"coalesce": True, "max_instances": 3},
-    {"func": work, "id": "undefined", "run_date": FUTURE, "coalesce": undefined},
+    {"func": work, "id": "undefined", "run_date": FUTURE, "max_instances": undefined},
     {"func": task, "id": "arguments", "run_date": FUTURE, "args": [1], "kwargs": {"second": 2}},
     {"func": f"{__name__}:work", "id": "reference", "run_date": FUTURE},
 ]
@@ -61,6 +61,7 @@ def test_jobs_are_stored_announced_and_returned_as_by_a_loop_of_add_job(store, s
         assert ours.announced == ours.stored == []
         assert ours.get_jobs() == added
         assert all(job.pending for job in added)
+        assert [str(job) for job in added] == [str(job) for job in expected]  # no run times yet
         ours.start()
         host.start()
     assert [state(job) for job in added] == [state(job) for job in expected]
@@ -91,11 +92,13 @@ def test_mappings_are_read_once_and_left_as_they_were(store):
     assert jobs == copies
 
 
-def test_the_jobs_go_to_the_store_of_the_alias(store):
-    scheduler = CountingScheduler(StockMemoryJobStore())
+@pytest.mark.parametrize("started", [True, False], ids=["started", "pending"])
+def test_the_jobs_go_to_the_store_of_the_alias(store, started):
+    scheduler = CountingScheduler(StockMemoryJobStore(), start=started)
     scheduler.add_jobstore(store, "other")
-    scheduler.forget()
     (job,) = add_jobs(scheduler, named("a"), "other")
+    if not started:
+        scheduler.start()
     assert store.lookup_job("a") is job
     assert scheduler.stored == []
     assert scheduler.announced == [("a", "other")]
@@ -216,24 +219,34 @@ def test_other_threads_can_use_the_scheduler_while_jobs_are_built_and_first_runs
     assert not_kept_waiting == [True, True]
 
 
-def test_a_scheduler_that_is_started_meanwhile_gets_complete_jobs(store):
-    def jobs():
-        yield from named("a")
-        scheduler.start()
+class Meanwhile:
+    """A lock that is got only after something else has happened."""
 
+    def __init__(self, lock, happening):
+        self.lock = lock
+        self.happenings = [happening]
+
+    def __enter__(self):
+        while self.happenings:
+            self.happenings.pop()()
+        return self.lock.__enter__()
+
+    def __exit__(self, *error):
+        return self.lock.__exit__(*error)
+
+
+def test_a_scheduler_that_is_started_meanwhile_gets_complete_jobs(store):
     scheduler = CountingScheduler(store, start=False)
-    (job,) = add_jobs(scheduler, jobs())
+    scheduler._jobstores_lock = Meanwhile(scheduler._jobstores_lock, scheduler.start)
+    (job,) = add_jobs(scheduler, named("a"))
     assert (job.next_run_time, job.max_instances, job.pending) == (FUTURE, 1, False)
     assert scheduler.stored_ids == ["a"]
 
 
 def test_a_scheduler_that_is_shut_down_meanwhile_has_the_jobs_pending(store):
-    def jobs():
-        yield from named("a")
-        scheduler.shutdown()
-
     scheduler = CountingScheduler(store)
-    (job,) = add_jobs(scheduler, jobs())
+    scheduler._jobstores_lock = Meanwhile(scheduler._jobstores_lock, scheduler.shutdown)
+    (job,) = add_jobs(scheduler, named("a"))
     assert job.pending
     assert scheduler.stored == scheduler.announced == []
     scheduler.start()

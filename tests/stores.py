@@ -1,0 +1,18 @@
+"""Memory stores by name: the stock one, and ours on either index."""
+
+from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
+
+import jobstore
+from jobstore._index_c import JobIndex as CompiledIndex
+from jobstore._index_py import JobIndex as PythonIndex
+
+INDEXES = {"compiled": CompiledIndex, "twin": PythonIndex}
+
+
+def memory_store(kind, block_size=64):
+    """A memory store: "stock", or ours on the index of that name."""
+    if kind == "stock":
+        return StockMemoryJobStore()
+    store = jobstore.MemoryJobStore()
+    store._index = INDEXES[kind](block_size)
+    return store

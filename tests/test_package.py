@@ -1,0 +1,75 @@
+"""The package as a user meets it: names, version, the choice of the index, the alias."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+
+import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+from stores import CompiledIndex, PythonIndex
+
+import jobstore
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_version_has_one_home():
+    assert importlib.metadata.version("jobstore") == jobstore.__version__
+
+
+def test_all_public_names_can_be_imported():
+    assert {name for name in jobstore.__all__ if hasattr(jobstore, name)} == set(jobstore.__all__)
+
+
+@pytest.mark.parametrize(
+    ("pure", "backend", "module"),
+    [("0", "c", "jobstore._index_c"), ("1", "python", "jobstore._index_py")],
+)
+def test_the_backend_says_which_index_is_at_work(pure, backend, module):
+    code = (
+        "import jobstore; store = jobstore.MemoryJobStore();"
+        "print(jobstore.backend, type(store._index).__module__)"
+    )
+    ran = run_python(code, JOBSTORE_PURE_PYTHON=pure)
+    assert ran.stdout.split() == [backend, module], ran.stderr
+
+
+def test_a_missing_compiled_core_is_an_error_that_says_what_to_do():
+    code = "import sys; sys.modules['jobstore._index_c'] = None; import jobstore"
+    ran = run_python(code, JOBSTORE_PURE_PYTHON="0")
+    assert ran.returncode == 1
+    assert "compiled core can't be imported" in ran.stderr
+    assert "pip install -e ." in ran.stderr
+    assert "JOBSTORE_PURE_PYTHON=1" in ran.stderr
+
+
+@pytest.mark.parametrize("index", [CompiledIndex, PythonIndex])
+def test_the_block_size_has_bounds(index):
+    for size in (3, 65):
+        with pytest.raises(ValueError, match=f"block_size must be 4 to 64, not {size}"):
+            index(size)
+    for size in (4, 64):
+        assert len(index(size)) == 0
+
+
+def test_the_alias_makes_our_store():
+    scheduler = BackgroundScheduler({"apscheduler.jobstores.default": {"type": "fastmemory"}})
+    scheduler.add_jobstore("fastmemory", "other")
+    scheduler.start(paused=True)
+    try:
+        job = scheduler.add_job(print, "interval", hours=1)
+        assert scheduler.get_job(job.id) is job
+        stores = [scheduler._lookup_jobstore(alias) for alias in ("default", "other")]
+        assert [type(store) for store in stores] == [jobstore.MemoryJobStore] * 2
+        assert [len(store) for store in stores] == [1, 0]
+    finally:
+        scheduler.shutdown()
