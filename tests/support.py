@@ -1,7 +1,7 @@
 """What the tests of the index share: small stand-ins for jobs, times, and what an index holds."""
 
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, timezone
 from functools import partial
 
 from jobstore import _index_c, _index_py
@@ -73,35 +73,3 @@ def outcome(call, *args):
         return call(*args)
     except Exception as error:
         return type(error), str(error)
-
-
-class Calling(tzinfo):
-    """A time zone that is UTC, and does something the first time that it is asked."""
-
-    def __init__(self, action):
-        self.action = action
-
-    def utcoffset(self, when):
-        action, self.action = self.action, lambda: None
-        action()
-        return timedelta(0)
-
-
-def forbidden(base):
-    """A subclass of `base` none of whose methods may be called, and the list of those that were."""
-    calls = []
-
-    def method(name):
-        def call(self, *args, **kwargs):
-            calls.append(name)
-            raise AssertionError(f"{base.__name__}.{name} was called")
-
-        return call
-
-    needed = {"__new__", "__init__", "__init_subclass__", "__subclasshook__", "__doc__"}
-    methods = {name: method(name) for name in dir(base) if name not in needed}
-    methods["__class__"] = property(method("__class__"))
-    for name in ("year", "tzinfo", "fold", "days", "seconds"):
-        if hasattr(base, name):
-            methods[name] = property(method(name))
-    return type(f"Forbidden{base.__name__}", (base,), methods), calls

@@ -3,60 +3,21 @@
 from datetime import datetime, timedelta, tzinfo
 
 import pytest
-from support import (
-    BOTH,
-    COMPILED,
+from hostile import (
+    ACTIONS,
+    MANY,
+    NEW,
+    STORED,
     Calling,
-    Slotted,
-    at,
-    by_id,
-    filled,
+    both,
+    compiled,
+    each_call,
     forbidden,
-    job,
-    outcome,
-    unchanged,
+    parametrized,
 )
+from support import Slotted, at, by_id, filled, job, outcome, unchanged
 
 from jobstore import ConflictingIdError, JobLookupError, MemoryJobStore
-
-NEW, STORED = "new", "job005"
-
-# Each call that takes a job, and whether the job's id is there before.
-CALLS = {
-    "add": (NEW, lambda index, given: index.add(given)),
-    "replace": (STORED, lambda index, given: index.replace(given)),
-    "add_many": (
-        NEW,
-        lambda index, given: index.add_many([job("before", 50), given, job("after", 2)]),
-    ),
-    "replace_many": (
-        STORED,
-        lambda index, given: index.replace_many([job("job003", 50), given, job("job004")]),
-    ),
-    "put_many, new": (
-        NEW,
-        lambda index, given: index.put_many([job("before", 50), given, job("job004", 2)]),
-    ),
-    "put_many, stored": (
-        STORED,
-        lambda index, given: index.put_many([job("job003", 50), given, job("after", 2)]),
-    ),
-}
-MANY = {
-    "add_many": lambda index, jobs: index.add_many(jobs),
-    "replace_many": lambda index, jobs: index.replace_many(jobs),
-    "put_many": lambda index, jobs: index.put_many(jobs),
-    "remove_many": lambda index, jobs: index.remove_many(job.id for job in jobs),
-}
-
-
-def parametrized(name, cases):
-    return pytest.mark.parametrize(name, [pytest.param(cases[case], id=case) for case in cases])
-
-
-both = parametrized("make", BOTH)
-compiled = parametrized("make", COMPILED)
-each_call = parametrized("call", CALLS)
 
 
 class BoomError(Exception):
@@ -179,27 +140,6 @@ def test_a_time_outside_the_years_1_to_9999_in_utc_changes_nothing(make, call, e
     offset = timedelta(microseconds=1 if edge == datetime.min else -1)
     with unchanged(index), pytest.raises(OverflowError, match=f"next_run_time of job '{name}'"):
         give(index, Slotted(name, edge.replace(tzinfo=Zone(offset))))
-
-
-# What code that is called in the middle may do to the index, given the id of the job at hand.
-ACTIONS = {
-    "puts the same id": lambda index, name: index.put_many([job(name, 3)]),
-    "removes that id": lambda index, name: index.remove_many([name]),
-    "clears": lambda index, name: index.clear(),
-    "adds 1,000 others": lambda index, name: [
-        index.add(job(f"other{i:04}", i % 41)) for i in range(1000)
-    ],
-    "adds 1,000 others at once": lambda index, name: index.add_many(
-        job(f"other{i:04}", i % 41) for i in range(1000)
-    ),
-    "removes most others": lambda index, name: index.remove_many(
-        [f"job{i:03}" for i in range(10, 150)]
-    ),
-    "replaces all others": lambda index, name: index.replace_many(
-        [job(f"job{i:03}", i % 30) for i in range(150) if i != 5]
-    ),
-    "fails": lambda index, name: outcome(index.remove, "nothing of this name"),
-}
 
 
 @compiled

@@ -1,10 +1,11 @@
-"""Ids count by their characters alone, whatever class they are of; no method of theirs is called."""
+"""Ids count by their characters alone, whatever class they are of."""
 
+import _testcapi
 import enum
 
 import pytest
-from support import Slotted, by_id, filled, forbidden, job, unchanged
-from test_hostile import ACTIONS, STORED, both, compiled, each_call, parametrized
+from hostile import ACTIONS, STORED, both, compiled, each_call, forbidden, parametrized
+from support import Slotted, by_id, filled, job, unchanged
 
 from jobstore import ConflictingIdError, JobLookupError
 
@@ -193,3 +194,26 @@ def test_what_hashing_an_id_does_to_the_index_has_happened_before_the_call(make,
     else:
         assert call(index, name) == expected
     assert by_id(index) == by_id(model)
+
+
+# ---- strings without their characters in place, as extensions may make them on 3.10 and 3.11 ----
+
+
+try:
+    from _testcapi import unicode_legacy_string
+except ImportError:  # since 3.12 there are none any more
+    unicode_legacy_string = None
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the strings themselves
+@pytest.mark.skipif(unicode_legacy_string is None, reason="this CPython has no such strings")
+@both
+@each_call
+@each_lookup
+def test_a_legacy_string_is_an_id_as_any_other(make, call, look_up):
+    name, give = call
+    index, plain = filled(make), filled(make)
+    legacy = unicode_legacy_string
+    assert give(index, job(legacy(name), 17)) == give(plain, job(name, 17))
+    assert look_up(index, legacy(STORED)) == look_up(plain, STORED)
+    assert by_id(index) == by_id(plain)

@@ -1,0 +1,47 @@
+"""Bytes a job of one filled store beside the job objects; run in a process of its own.
+
+Usage: python memory_child.py (stock | one-by-one | bulk) (tracemalloc | rss) COUNT
+"""
+
+import gc
+import sys
+import tracemalloc
+from datetime import timezone
+
+from sides import Jobs, our_store, stock_store
+
+
+def filled(kind: str, jobs: list) -> object:
+    if kind == "stock":
+        return stock_store(jobs)
+    if kind == "one-by-one":
+        return our_store(jobs)
+    store = our_store([])
+    store.add_jobs(jobs)
+    return store
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * 4096
+
+
+def main() -> None:
+    kind, gauge, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    jobs = Jobs(timezone.utc).make(count)
+    gc.collect()
+    if gauge == "tracemalloc":
+        tracemalloc.start()
+        store = filled(kind, jobs)
+        gc.collect()
+        used = tracemalloc.get_traced_memory()[0]
+    else:
+        before = resident()
+        store = filled(kind, jobs)
+        gc.collect()
+        used = resident() - before
+    print(used / count)
+    del store
+
+
+main()
