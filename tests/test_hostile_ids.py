@@ -1,6 +1,5 @@
 """Ids count by their characters alone, whatever class they are of."""
 
-import _testcapi
 import enum
 
 import pytest
