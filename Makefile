@@ -13,7 +13,7 @@ $(VENV)/%.stamp: $(wildcard ext/*) setup.py pyproject.toml
 # The oldest APScheduler that is supported, beside the newest one that pip has chosen.
 $(VENV)/apscheduler-oldest.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/apscheduler-oldest apscheduler==3.10.2 'setuptools<81'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/apscheduler-oldest apscheduler==3.10.2
 	touch $@
 
 demo: $(VENV)/demo.stamp
@@ -21,7 +21,7 @@ demo: $(VENV)/demo.stamp
 
 test: $(VENV)/test.stamp $(VENV)/apscheduler-oldest.stamp
 	$(BIN)/python -m pytest
-	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -m pytest tests/test_bulk.py tests/test_scheduler.py
+	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -m pytest tests/test_bulk.py tests/test_bulk_errors.py tests/test_scheduler.py
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .

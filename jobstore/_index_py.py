@@ -228,7 +228,7 @@ class JobIndex:
         job_id = exact_id(given)
         if job_id not in self._entries:
             raise JobLookupError(given if job_id is None else job_id)
-        return job_id  # type: ignore[return-value]
+        return job_id
 
     def _put(self, items: dict[str, tuple[int, Job]]) -> None:
         for job_id in items.keys() & self._entries.keys():
@@ -253,6 +253,6 @@ class JobIndex:
 
     def _check(self) -> None:
         """Verify every invariant; AssertionError if one is broken."""
-        self._order._check()
+        self._order._check()  # type: ignore[attr-defined]
         assert list(self._order) == sorted((key, i) for i, (key, _) in self._entries.items())
         assert all(type(job_id) is str for job_id in self._entries)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 
 from . import __version__, backend
-from .demo_plan import STORES, Plan
+from .demo.plan import STORES, Plan
 
 __all__ = ["main"]
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        from .demo import Demo  # needs rich, which is an extra; --help is to work without
+        from .demo.runner import Demo  # needs rich, which is an extra; --help is to work without
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rich":
             raise

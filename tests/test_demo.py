@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jobstore import cli
-from jobstore.demo_meters import Lateness, Timed
+from jobstore.demo.meters import Lateness, Timed
 
 DEMO = [sys.executable, "-m", "jobstore", "demo"]
 SMALL = [*DEMO, "--jobs", "200", "--interval", "1", "--seconds", "1"]
@@ -172,7 +172,7 @@ def test_the_measured_process_does_not_outlive_a_demo_that_is_killed():
 
 def test_a_side_that_fails_is_reported_with_its_error():
     program = (
-        "from jobstore.demo import Demo; from jobstore.demo_plan import Plan; "
+        "from jobstore.demo.runner import Demo; from jobstore.demo.plan import Plan; "
         "raise SystemExit(Demo(Plan('no-such-store', 10, 1, 1)).run())"
     )
     done = subprocess.run(
@@ -187,7 +187,7 @@ def test_a_side_that_fails_is_reported_with_its_error():
 def test_a_scheduler_that_dies_ends_its_side_with_its_error():
     program = (
         "import sys\n"
-        "from jobstore import MemoryJobStore, demo_side\n"
+        "from jobstore import MemoryJobStore\nfrom jobstore.demo import side as demo_side\n"
         "MemoryJobStore.get_next_run_time = lambda store: 1 / 0\n"
         'sys.argv = [\'\', \'{"store": "memory", "jobs": 9, "interval": 1, "seconds": 600}\','
         " 'ours']\n"
@@ -201,7 +201,7 @@ def test_a_scheduler_that_dies_ends_its_side_with_its_error():
 
 
 def test_without_rich_one_line_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "jobstore.demo", raising=False)
+    monkeypatch.delitem(sys.modules, "jobstore.demo.runner", raising=False)
     for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "rich", None)  # importing it now fails

@@ -1,8 +1,9 @@
 """One side of the demo: a scheduler on one store, in a process of its own.
 
-``python -m jobstore.demo_side PLAN SIDE`` (started by `jobstore.demo`) adds the jobs, weighs the
-store, runs the scheduler, and writes a `Sample` as a line of JSON twice a second, the last one in
-phase ``done``. Both sides run this same code and differ in the class of the store alone.
+``python -m jobstore.demo.side PLAN SIDE`` (started by `jobstore.demo.runner`) adds the jobs,
+weighs the store, runs the scheduler, and writes a `Sample` as a line of JSON twice a second, the
+last one in phase ``done``. Both sides run this same code and differ in the class of the store
+alone.
 """
 
 import gc
@@ -19,8 +20,8 @@ from datetime import datetime, timedelta, timezone
 from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from .demo_meters import CountingExecutor, Lateness, Timed
-from .demo_plan import STORES, Plan, Sample
+from .meters import CountingExecutor, Lateness, Timed
+from .plan import STORES, Plan, Sample
 
 __all__ = ["Side"]
 

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from rich import box
 from rich.table import Table
 
-from . import backend
-from .demo_plan import Plan, Sample
+from .. import backend
+from .plan import Plan, Sample
 
 __all__ = ["live_view", "result_table"]
 

@@ -1,6 +1,6 @@
 """The demo: runs both sides one after the other, shows them live, and tabulates them.
 
-A side is a child process (see `jobstore.demo_side`) that reports by lines of JSON; here they are
+A side is a child process (see `jobstore.demo.side`) that reports by lines of JSON; here they are
 read and drawn.
 """
 
@@ -19,8 +19,8 @@ from typing import IO
 from rich.console import Console
 from rich.live import Live
 
-from .demo_plan import Plan, Sample
-from .demo_view import NAMES, live_view, result_table
+from .plan import Plan, Sample
+from .view import NAMES, live_view, result_table
 
 __all__ = ["Demo"]
 
@@ -79,7 +79,7 @@ class Demo:
 
     def _samples(self, side: str, errors: IO[str]) -> Iterator[Sample]:
         plan = json.dumps(asdict(self.plan))
-        command = [sys.executable, "-m", f"{__package__}.demo_side", plan, side]
+        command = [sys.executable, "-m", f"{__package__}.side", plan, side]
         # In a session of its own it gets no Ctrl-C from the terminal: ending it is up to us.
         with subprocess.Popen(
             command,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from apscheduler.jobstores.base import BaseJobStore
 from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
 
-from .memory import MemoryJobStore
+from ..memory import MemoryJobStore
 
 __all__ = ["STORES", "Plan", "Sample"]
 
