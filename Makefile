@@ -29,7 +29,7 @@ lint: $(VENV)/lint.stamp
 	$(BIN)/mypy
 
 bench: $(VENV)/bench.stamp
-	$(BIN)/python -m pytest bench --benchmark-only
+	$(BIN)/python -m pytest bench --benchmark-only --benchmark-quiet
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info jobstore/*.so
