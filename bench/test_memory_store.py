@@ -30,7 +30,6 @@ class World:
     def __init__(self, size: int, zone: str) -> None:
         self.maker = Jobs(ZONES[zone])
         self.jobs = self.maker.make(size)
-        self.spare = self.maker.make(batch(size) * 20, "spare")
         self.ours = our_store(self.jobs)
         self.stock = stock_store(self.jobs)
         self.dict = {job.id: job for job in self.jobs}
@@ -46,15 +45,14 @@ class World:
             cls.last = (size, zone, cls(size, zone))
         return cls.last[2]
 
-    def choose(self, operation: str) -> None:
+    def choose(self) -> None:
+        """As in use, a job that is to be put somewhere has just got its new run time."""
         count = batch(len(self.jobs))
-        pool = self.jobs if operation == "update" else self.spare
-        chosen = self.maker.some(pool, 2 * count)
+        chosen = self.maker.some(self.jobs, 2 * count)
+        for job in chosen:
+            job.next_run_time = self.maker.time()
         self.chosen, self.others = chosen[:count], chosen[count:]
         self.ids = [job.id for job in self.maker.some(self.chosen, count)]
-        if operation == "update":
-            for job in chosen:
-                job.next_run_time = self.maker.time()
 
 
 def each(action: Callable[[Any], Any], arguments: Sequence[Any]) -> None:
@@ -70,22 +68,23 @@ def set_each(jobs: dict[str, BenchJob], chosen: list[BenchJob]) -> None:
 def side_of(world: World, operation: str, add: Any, remove: Any, update: Any) -> Side:
     """One side's part in a comparison of `operation`, given its three operations on many.
 
-    Warm means: just before, it did the same to other jobs. So what every operation uses is in
-    the cache, and what belongs to one job of a million is not: as in use.
+    Jobs are removed, added back at their new times, or updated. Warm means: just before, the same
+    was done to other jobs. So what every operation uses is in the cache, and what belongs to one
+    place among a million is not: as in use.
     """
 
     def warm() -> None:
         if operation == "update":
             update(world.others)
         else:
-            add(world.others)
             remove([job.id for job in world.others])
+            add(world.others)
 
     count = batch(len(world.jobs))
     if operation == "add":
-        return Side(lambda: add(world.chosen), count, before=warm, after=lambda: remove(world.ids))
+        return Side(lambda: add(world.chosen), count, before=lambda: (remove(world.ids), warm()))
     if operation == "remove":
-        return Side(lambda: remove(world.ids), count, before=lambda: (add(world.chosen), warm()))
+        return Side(lambda: remove(world.ids), count, before=warm, after=lambda: add(world.chosen))
     return Side(lambda: update(world.chosen), count, before=warm)
 
 
@@ -123,7 +122,7 @@ def test_operation(measure: Any, report: Any, zone: str, size: int, operation: s
         store_side(world, operation, world.ours),
         store_side(world, operation, world.stock),
         rounds=ROUNDS[size],
-        prepare=lambda: world.choose(operation),
+        prepare=world.choose,
     )
     report(
         f"Memory store, {zone}: times faster than stock",
@@ -141,8 +140,8 @@ def test_growth(measure: Any, report: Any, operation: str) -> None:
     small, large = World(SIZES[0], "UTC"), World.of(SIZES[-1])
 
     def choose() -> None:
-        small.choose(operation)
-        large.choose(operation)
+        small.choose()
+        large.choose()
 
     small_ours, large_ours, small_dict, large_dict = measure(
         store_side(small, operation, small.ours),

@@ -63,17 +63,11 @@ static int index_replace(Index *index, uint32_t slot, PyObject *job, int64_t key
     return 0;
 }
 
-/* After removals: give memory back when only an eighth of the slots are still taken. Without
-   the memory to do so, all stays as it is. */
-static void index_shrink(Index *index)
+/* Give memory back: move the entries to an array that fits them. Without the memory to do so,
+   all stays as it is. */
+static void index_compact(Index *index)
 {
     Entries *entries = &index->entries, smaller;
-    if (entries->count == 0) {
-        entries_free(entries);
-        return;
-    }
-    if (entries->used <= 1024 || entries->count > entries->used / 8)
-        return;
     entries_init(&smaller);
     if (entries_reserve(&smaller, entries->count) < 0) {
         entries_free(&smaller);
@@ -91,6 +85,16 @@ static void index_shrink(Index *index)
     smaller.count = smaller.used;
     entries_free(entries);
     *entries = smaller;
+}
+
+/* After removals: when no job is left, or only an eighth of many, give memory back. */
+static inline void index_shrink(Index *index)
+{
+    Entries *entries = &index->entries;
+    if (entries->count == 0)
+        entries_free(entries);
+    else if (entries->count < entries->used / 8 && entries->used > 1024)
+        index_compact(index);
 }
 
 /* Remove the entry that a cell leads to; its id and job are the caller's to drop. */

@@ -1,8 +1,12 @@
 """What the tests of the index share: small stand-ins for jobs, times, and what an index holds."""
 
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 
 from jobstore import _index_c, _index_py
 
@@ -73,3 +77,15 @@ def outcome(call, *args):
         return call(*args)
     except Exception as error:
         return type(error), str(error)
+
+
+def run_child(script, *args):
+    """Run a script of this directory in a process of its own; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", Path(__file__).with_name(script), *args],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # the same jobstore as here
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr[-3000:]}"
+    return done.stdout

@@ -4,11 +4,8 @@ Each of its allocations fails in turn, alone and with all that follow, in a proc
 not all of Python withstands what the index does.
 """
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from support import run_child
 
 pytest.importorskip(
     "_testcapi", reason="needs _testcapi of CPython's own tests (Debian: libpython3-testsuite)"
@@ -28,20 +25,13 @@ NEEDS_MEMORY = [
 NEEDS_NONE = ["remove", "clear, get and first_run_time"]
 
 
-def failures_of(case):
-    child = Path(__file__).with_name("no_memory_child.py")
-    done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", child, case], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return int(done.stdout)
-
-
 @pytest.mark.parametrize("case", NEEDS_MEMORY)
 def test_no_allocation_that_fails_leaves_a_change_half_done(case):
-    assert failures_of(case) > 0, "the test did not test what it should: nothing failed"
+    failures = int(run_child("no_memory_child.py", case))
+    assert failures > 0, "the test did not test what it should: nothing failed"
 
 
 @pytest.mark.parametrize("case", NEEDS_NONE)
 def test_removing_and_looking_up_never_fail_for_want_of_memory(case):
-    assert failures_of(case) == 0
+    failures = int(run_child("no_memory_child.py", case))
+    assert failures == 0
