@@ -24,15 +24,17 @@ class Side:
     operations: int
     before: Action = lambda: None
     after: Action = lambda: None
+    repeat: int = 1  # how often it runs in one round
     times: list[float] = field(default_factory=list)
 
     def run(self) -> None:
-        self.before()
-        start = perf_counter_ns()
-        result = self.timed()
-        self.times.append((perf_counter_ns() - start) / 1000 / self.operations)
-        del result
-        self.after()
+        for _ in range(self.repeat):
+            self.before()
+            start = perf_counter_ns()
+            result = self.timed()
+            self.times.append((perf_counter_ns() - start) / 1000 / self.operations)
+            del result
+            self.after()
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ cdef extern from "blocks.h":
 cdef extern from "index.h":
     void index_init(Index *index, int block_size)
     int index_add(Index *index, object id, object job, int64_t key) except -1
+    void index_prefetch(const Index *index, uint32_t slot)
     int index_replace(
         Index *index, uint32_t slot, object job, int64_t key, PyObject **old) except -1
     void index_remove(Index *index, uint64_t *cell, PyObject **id, PyObject **job)
@@ -190,9 +191,10 @@ cdef class JobIndex:
         cdef PyObject *old
         given = job.id
         job_id = exact_id(given)
-        required_slot(&self.index, job_id, given)
-        cdef int64_t key = checked_key(job.next_run_time, job_id)
         cdef uint32_t slot = required_slot(&self.index, job_id, given)
+        index_prefetch(&self.index, slot)
+        cdef int64_t key = checked_key(job.next_run_time, job_id)
+        slot = required_slot(&self.index, job_id, given)
         index_replace(&self.index, slot, job, key, &old)
         Py_DECREF(<object> old)
 

@@ -99,18 +99,18 @@ static inline void block_erase(Block *block, int at)
     block->count--;
 }
 
-/* How many of `count` sorted keys are less than `key`. */
+/* How many of `count` sorted keys are less than `key`. First the last key of each group of eight
+   is looked at, then one group: none of these comparisons waits for another one, and none is a
+   branch to mispredict, as those of a binary search are. */
 static inline int keys_below(const int64_t *keys, int count, int64_t key)
 {
-    const int64_t *base = keys;
-    size_t left = (size_t)count;
-    while (left > 1) {
-        size_t half = left / 2;
-        const int64_t *upper = base + half; /* a conditional move: no branch to mispredict */
-        base = upper[-1] < key ? upper : base;
-        left -= half;
-    }
-    return (int)(base - keys) + (left == 1 && *base < key);
+    int groups = 0;
+    for (int i = 7; i < count; i += 8)
+        groups += keys[i] < key;
+    int below = groups * 8;
+    for (int i = below, end = Py_MIN(below + 8, count); i < end; i++)
+        below += keys[i] < key;
+    return below;
 }
 
 /* ---- finding (key, id) ---- */

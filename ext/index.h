@@ -41,6 +41,13 @@ static int index_add(Index *index, PyObject *id, PyObject *job, int64_t key)
     return 0;
 }
 
+/* Ask for the leaf where the job in a slot is: it will be needed once its new time is known. */
+PREFETCHING index_prefetch(const Index *index, uint32_t slot)
+{
+    if (index->height > 2)
+        blocks_prefetch(index, index->entries.at[slot].key);
+}
+
 /* Replace the job in a slot; `*old` is the one replaced. The new place is taken before the old
    one is given up, so that failing memory leaves the old one. */
 static int index_replace(Index *index, uint32_t slot, PyObject *job, int64_t key, PyObject **old)
@@ -50,8 +57,6 @@ static int index_replace(Index *index, uint32_t slot, PyObject *job, int64_t key
         if (entry->job != job)
             blocks_set_job(index, key, slot, job);
     } else {
-        if (index->height > 2)
-            blocks_prefetch(index, entry->key);
         if (blocks_insert(index, key, slot, job) < 0)
             return no_memory();
         blocks_remove(index, entry->key, slot);
@@ -104,6 +109,7 @@ static void index_remove(Index *index, uint64_t *cell, PyObject **id, PyObject *
     uint32_t slot = cell_slot(*cell);
     *id = entries->at[slot].id;
     *job = entries->at[slot].job;
+    PREFETCH(*job); /* dropping it will be the next to wait for memory */
     blocks_remove(index, entries->at[slot].key, slot);
     entries_hide_cell(entries, cell);
     entries_free_slot(entries, slot);
