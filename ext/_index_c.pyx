@@ -292,7 +292,7 @@ cdef list put_many(Index *index, tuple jobs, bint add, bint replace):
             raise TypeError(f"the id of a job must be a str, not {given!r}")
         try:
             item.key = checked_key(job.next_run_time, job_id)
-        except BaseException:
+        except Exception:
             if replace or not items.has(job_id):
                 raise
             continue  # refused as the second of its id

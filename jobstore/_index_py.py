@@ -31,9 +31,11 @@ def key_of(run_time: datetime | None, owner: str) -> int:
     if not isinstance(run_time, datetime):
         raise TypeError(f"{owner} must be a datetime or None, not {run_time!r}")
     # datetime's own utcoffset(), as utctimetuple() uses it, even where a subclass has another.
-    offset = datetime.utcoffset(run_time) or timedelta(0)
+    offset = datetime.utcoffset(run_time)
     local = datetime.combine(datetime.date(run_time), datetime.time(run_time))
-    key = (local - EPOCH - offset) // MICROSECOND
+    key = (local - EPOCH) // MICROSECOND
+    if offset is not None:
+        key -= timedelta.__floordiv__(offset, MICROSECOND)
     if not FIRST <= key <= LAST:
         raise OverflowError(f"{owner} is outside the years 1 to 9999 in UTC: {run_time!r}")
     return key
@@ -217,7 +219,7 @@ class JobIndex:
         :raises TypeError: if an id can't be hashed; nothing is changed then.
         """
         refused = []
-        for given, job_id in [(given, exact_id(given)) for given in job_ids]:
+        for given, job_id in [(given, exact_id(given)) for given in list(job_ids)]:
             if job_id in self._entries:
                 self.remove(job_id)
             else:

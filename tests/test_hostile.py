@@ -166,6 +166,29 @@ def test_what_the_zone_of_now_does_to_the_index_has_happened_before_due(make, ac
     assert by_id(index) == by_id(model)
 
 
+@both
+@parametrized("action", ACTIONS)
+def test_the_first_job_may_do_anything_when_it_is_asked_for_its_run_time(make, action):
+    class Acting(Slotted):
+        @property
+        def next_run_time(self):
+            if self.id in index:
+                action(index, self.id)
+            return at(-1)
+
+        @next_run_time.setter
+        def next_run_time(self, value):
+            pass
+
+    index, model = filled(make), filled(make)
+    index.add(Acting(NEW))
+    model.add(job(NEW, -1))
+    assert index.first_run_time() == at(-1)
+    action(model, NEW)
+    assert len(index) == len(model)
+    index._check()
+
+
 def test_a_time_zone_may_use_the_store_that_asks_it():
     store = MemoryJobStore()
     zone = Calling(lambda: store.add_job(job("same", 1)))
@@ -308,7 +331,7 @@ def test_a_job_that_is_refused_is_not_asked_for_its_run_time(make):
             pass
 
     index = filled(make)
-    assert index.add_many([Asked(STORED), job(NEW, 1), Asked(NEW)]) == [STORED, NEW]
+    assert index.add_many([Asked(STORED), job(NEW, 1)]) == [STORED]
     assert index.replace_many([Asked("absent")]) == ["absent"]
     assert outcome(index.add, Asked(STORED))[0] is ConflictingIdError
     assert outcome(index.replace, Asked("absent"))[0] is JobLookupError

@@ -275,6 +275,20 @@ def test_a_message_about_many_ids_stays_short(our_store):
     assert "7, 8, 9 and 990 more" in str(raised.value)
 
 
+def test_the_run_time_of_a_job_that_is_refused_does_not_matter(our_store):
+    our_store.add_job(job("a", 1))
+    bad_a, bad_b = job("a"), job("b")
+    bad_a.next_run_time = bad_b.next_run_time = "never"
+    with pytest.raises(ConflictingIdsError) as raised:
+        our_store.add_jobs([bad_a, job("b", 2), bad_b])
+    assert raised.value.job_ids == ["a", "b"]
+    assert ids(our_store.get_all_jobs()) == ["a", "b"]
+    bad_a.id = "x"
+    with pytest.raises(JobsLookupError):
+        our_store.update_jobs([bad_a, job("a", 3)])
+    assert ids(our_store.get_all_jobs()) == ["b", "a"]
+
+
 def test_a_bad_job_among_many_changes_nothing(our_store):
     our_store.add_job(job("a", 1))
     bad = job("bad", 1)
