@@ -72,8 +72,8 @@ cdef extern from "bulk.h":
         uint32_t slot
         uint32_t hash
     int index_put_items(
-        Index *index, Item *items, size_t count, int add, int replace, list refused) except -1
-    int index_remove_items(Index *index, Item *items, size_t count, list refused) except -1
+        Index *index, Item *items, size_t count, int add, int replace, list report) except -1
+    int index_remove_items(Index *index, Item *items, size_t count, list report) except -1
 
 cdef extern from "check.h":
     const char *index_check(const Index *index)
@@ -256,7 +256,6 @@ cdef class JobIndex:
         cdef tuple all_given = tuple(job_ids)
         cdef Items items = Items(all_given)
         cdef Item *item
-        cdef list refused = []
         for given in all_given:
             job_id = exact_id(given)
             if job_id is None:
@@ -265,6 +264,7 @@ cdef class JobIndex:
                 item = items.append(job_id)
                 item.key = PAUSED  # any key will do: the id is to be looked for
                 item.hash = hash_bits(job_id)
+        cdef list refused = []
         index_remove_items(&self.index, items.items, items.count, refused)
         items.done = True
         return refused
@@ -281,7 +281,6 @@ cdef class JobIndex:
 cdef list put_many(Index *index, tuple jobs, bint add, bint replace):
     cdef Items items = Items(jobs)
     cdef Item *item
-    cdef list refused = []
     for job in jobs:
         given = job.id
         job_id = exact_id(given)
@@ -298,6 +297,7 @@ cdef list put_many(Index *index, tuple jobs, bint add, bint replace):
             continue  # refused as the second of its id
         item.job = <PyObject *> job
         item.hash = hash_bits(job_id)
+    cdef list refused = []
     index_put_items(index, items.items, items.count, add, replace, refused)
     items.done = True
     return refused

@@ -1,7 +1,10 @@
 /* What JobIndex does to many jobs at once: all of it or, without memory, nothing.
 
    Each item's id is an owned reference. Its job is borrowed until the change is complete; then
-   it is the reference that the change has set free, or NULL, and the caller's to drop. */
+   it is the reference that the change has set free, or NULL, and the caller's to drop.
+
+   The ids refused are collected in a plain array, made beforehand. Appending to a list could fail
+   in the middle of the change, and making its MemoryError could start the garbage collector. */
 #ifndef JOBSTORE_BULK_H
 #define JOBSTORE_BULK_H
 
@@ -41,9 +44,30 @@ static void items_sort(Item *items, Item *spare, size_t count)
     }
 }
 
+/* The ids of the items without a slot, in order: a new array, of borrowed references until
+   refused_report(); NULL without memory. */
+static PyObject **refused_collect(const Item *items, size_t count, Py_ssize_t *refused)
+{
+    *refused = 0;
+    for (size_t i = 0; i < count; i++)
+        *refused += items[i].slot == NO_SLOT;
+    PyObject **ids = PyMem_New(PyObject *, *refused);
+    for (size_t i = 0, n = 0; i < count && ids != NULL; i++)
+        if (items[i].slot == NO_SLOT)
+            ids[n++] = items[i].id;
+    return ids;
+}
+
+/* The change is complete: let a list that is new and empty have the ids refused. */
+static void refused_report(PyObject *list, PyObject **ids, Py_ssize_t refused)
+{
+    for (Py_ssize_t i = 0; i < refused; i++)
+        Py_INCREF(ids[i]);
+    list_adopt((PyListObject *)list, ids, refused, refused);
+}
+
 /* Give each item the slot of its id, a new one if need be, or refuse it; -1 without memory. */
-static int items_take_slots(Index *index, Item *items, size_t count, int add, int replace,
-                            PyObject *refused)
+static int items_take_slots(Index *index, Item *items, size_t count, int add, int replace)
 {
     Entries *entries = &index->entries;
     size_t to_add = 0;
@@ -62,18 +86,14 @@ static int items_take_slots(Index *index, Item *items, size_t count, int add, in
             slot = entries_find(entries, items[i].id, items[i].hash);
             allowed = slot == NO_SLOT ? add : replace;
         }
-        if (!allowed) {
-            items[i].slot = NO_SLOT;
-            if (PyList_Append(refused, items[i].id) < 0)
+        if (!allowed)
+            continue;
+        if (slot == NO_SLOT) {
+            if (entries_reserve(entries, 1) < 0)
                 return -1;
-        } else {
-            if (slot == NO_SLOT) {
-                if (entries_reserve(entries, 1) < 0)
-                    return -1;
-                slot = entries_add(entries, items[i].id, items[i].hash);
-            }
-            items[i].slot = slot;
+            slot = entries_add(entries, items[i].id, items[i].hash);
         }
+        items[i].slot = slot;
     }
     return 0;
 }
@@ -134,39 +154,33 @@ static inline int item_moves(const Index *index, const Item *item)
     return entry->job == NULL || entry->key != item->key;
 }
 
-/* Add the items whose ids are new, if `add`, and replace those whose ids are not, if `replace`;
-   append the ids refused to `refused`. -1 with a MemoryError, and nothing changed but `refused`. */
-static int index_put_items(Index *index, Item *items, size_t count, int add, int replace,
-                           PyObject *refused)
+/* Sort the items and take their new places in the order; how many got theirs: without memory,
+   not all. */
+static size_t items_take_places(Index *index, Item *items, Item *spare, size_t count)
 {
-    Item *spare = PyMem_Malloc((count + 1) * sizeof(Item));
-    if (spare == NULL)
-        return no_memory();
-    size_t placed = 0;
-    int done = items_take_slots(index, items, count, add, replace, refused) == 0;
-    if (done) {
-        size_t kept = items_keep_last(index, items, count);
-        items_sort(items, spare, kept);
-        for (; placed < kept && done; placed += done) {
-            item_prefetch(index, items, placed, kept);
-            if (item_moves(index, &items[placed]))
-                done = blocks_insert(index, items[placed].key, items[placed].slot,
-                                     items[placed].job) == 0;
-        }
-        for (size_t i = kept; i < count && done; i++)
-            items[i].job = NULL;
+    items_sort(items, spare, count);
+    for (size_t i = 0; i < count; i++) {
+        item_prefetch(index, items, i, count);
+        if (item_moves(index, &items[i])
+            && blocks_insert(index, items[i].key, items[i].slot, items[i].job) < 0)
+            return i;
     }
-    PyMem_Free(spare);
-    if (!done) {
-        while (placed-- > 0)
-            if (item_moves(index, &items[placed]))
-                blocks_remove(index, items[placed].key, items[placed].slot);
-        items_free_slots(index, items, count);
-        return no_memory();
-    }
-    /* All memory is there: now the old places and jobs are given up. */
-    for (size_t i = 0; i < placed; i++) {
-        item_prefetch(index, items, i, placed);
+    return count;
+}
+
+/* Undo items_take_places(): needs no memory. */
+static void items_free_places(Index *index, const Item *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (item_moves(index, &items[i]))
+            blocks_remove(index, items[i].key, items[i].slot);
+}
+
+/* All memory is there: give up the old places and jobs. */
+static void items_complete(Index *index, Item *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        item_prefetch(index, items, i, count);
         Entry *entry = &index->entries.at[items[i].slot];
         PyObject *job = items[i].job;
         if (!item_moves(index, &items[i]))
@@ -178,25 +192,56 @@ static int index_put_items(Index *index, Item *items, size_t count, int add, int
         entry->job = job;
         entry->key = items[i].key;
     }
+}
+
+/* Add the items whose ids are new, if `add`, and replace those whose ids are not, if `replace`;
+   put the ids refused into the list `report`. -1 with a MemoryError, and nothing changed. */
+static int index_put_items(Index *index, Item *items, size_t count, int add, int replace,
+                           PyObject *report)
+{
+    size_t kept = 0, placed = 0;
+    Py_ssize_t refused = 0;
+    PyObject **ids = NULL;
+    Item *spare = PyMem_New(Item, count);
+    int done = spare != NULL && items_take_slots(index, items, count, add, replace) == 0
+        && (ids = refused_collect(items, count, &refused)) != NULL;
+    if (done) {
+        kept = items_keep_last(index, items, count);
+        placed = items_take_places(index, items, spare, kept);
+        done = placed == kept;
+    }
+    PyMem_Free(spare);
+    if (!done) {
+        items_free_places(index, items, placed);
+        items_free_slots(index, items, count);
+        PyMem_Free(ids);
+        return no_memory();
+    }
+    items_complete(index, items, kept);
+    for (size_t i = kept; i < count; i++)
+        items[i].job = NULL;
+    refused_report(report, ids, refused);
     return 0;
 }
 
-/* Remove the items' ids; append those not found to `refused`. -1 with a MemoryError, and nothing
-   changed but `refused`. */
-static int index_remove_items(Index *index, Item *items, size_t count, PyObject *refused)
+/* Remove the items' ids; put those not found into the list `report`. -1 with a MemoryError, and
+   nothing changed. */
+static int index_remove_items(Index *index, Item *items, size_t count, PyObject *report)
 {
     Entries *entries = &index->entries;
     for (size_t i = 0; i < count; i++) {
-        items[i].slot = items[i].key == NO_KEY ? NO_SLOT
-                                                : entries_find(entries, items[i].id, items[i].hash);
+        if (items[i].key != NO_KEY)
+            items[i].slot = entries_find(entries, items[i].id, items[i].hash);
         if (items[i].slot != NO_SLOT)
             entries_hide(entries, items[i].slot);
-        else if (PyList_Append(refused, items[i].id) < 0) {
-            while (i-- > 0)
-                if (items[i].slot != NO_SLOT)
-                    entries_show(entries, items[i].slot);
-            return no_memory();
-        }
+    }
+    Py_ssize_t refused;
+    PyObject **ids = refused_collect(items, count, &refused);
+    if (ids == NULL) {
+        for (size_t i = 0; i < count; i++)
+            if (items[i].slot != NO_SLOT)
+                entries_show(entries, items[i].slot);
+        return no_memory();
     }
     for (size_t i = 0; i < count; i++) {
         if (items[i].slot == NO_SLOT)
@@ -208,6 +253,7 @@ static int index_remove_items(Index *index, Item *items, size_t count, PyObject 
         entries_free_slot(entries, items[i].slot);
     }
     index_shrink(index);
+    refused_report(report, ids, refused);
     return 0;
 }
 

@@ -140,11 +140,31 @@ static int index_traverse(const Index *index, visitproc visit, void *arg)
 #error "jobstore's compiled core does not support free-threaded builds of CPython yet"
 #endif
 
+/* Hand over an array of references, with room for more of them, to a list that is new and empty:
+   as list_new_prealloc() of CPython's Objects/listobject.c does it. What is too much of the room
+   is given back; if that fails, the list has room to grow. */
+static void list_adopt(PyListObject *list, PyObject **items, Py_ssize_t count, Py_ssize_t room)
+{
+    if (count == 0) {
+        PyMem_Free(items);
+        return;
+    }
+    if (count < room) {
+        PyObject **fitting = PyMem_Realloc(items, (size_t)count * sizeof *items);
+        if (fitting != NULL) {
+            items = fitting;
+            room = count;
+        }
+    }
+    list->ob_item = items;
+    list->allocated = room;
+    Py_SET_SIZE(list, count);
+}
+
 /* A list of the jobs whose keys are at most `key`. Making a list may start the garbage collector,
    and so run anything: therefore the list is made first, empty, and its array is filled only
-   then, with nothing in between that could change the jobs. The array is handed over as
-   list_new_prealloc() of CPython's Objects/listobject.c does it; PyList_New(count) would have to
-   know the count, and would set all of it to NULL first, a fifth of the whole cost. */
+   then, with nothing in between that could change the jobs. (PyList_New(count) would have to know
+   the count, and would set all of it to NULL first, a fifth of the whole cost.) */
 static PyObject *index_jobs(const Index *index, int64_t key)
 {
     Step path[MAX_HEIGHT];
@@ -153,10 +173,8 @@ static PyObject *index_jobs(const Index *index, int64_t key)
         return (PyObject *)jobs;
     const Block *end_leaf, *leaf = leaves_first(index, path);
     int end;
-    Py_ssize_t most = blocks_end(index, key, &end_leaf, &end), count = 0;
-    if (most == 0)
-        return (PyObject *)jobs;
-    PyObject **items = PyMem_New(PyObject *, most);
+    Py_ssize_t room = blocks_end(index, key, &end_leaf, &end), count = 0;
+    PyObject **items = PyMem_New(PyObject *, room);
     if (items == NULL) {
         Py_DECREF(jobs);
         return PyErr_NoMemory();
@@ -178,16 +196,7 @@ static PyObject *index_jobs(const Index *index, int64_t key)
         if (is_last)
             break;
     }
-    if (count < most) { /* give back what was too much; if that fails, the list has room to grow */
-        PyObject **fitting = PyMem_Realloc(items, (size_t)count * sizeof *items);
-        if (fitting != NULL) {
-            items = fitting;
-            most = count;
-        }
-    }
-    jobs->ob_item = items;
-    jobs->allocated = most;
-    Py_SET_SIZE(jobs, count);
+    list_adopt(jobs, items, count, room);
     return (PyObject *)jobs;
 }
 

@@ -21,6 +21,7 @@ NEEDS_MEMORY = [
     "due and all",
     "construction",
     "a collection",
+    "legacy strings",
 ]
 NEEDS_NONE = ["remove", "clear, get and first_run_time"]
 
