@@ -21,6 +21,7 @@ demo: $(VENV)/demo.stamp
 
 test: $(VENV)/test.stamp $(VENV)/apscheduler-oldest.stamp
 	$(BIN)/python -m pytest
+	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -c 'from importlib.metadata import version; assert version("apscheduler") == "3.10.2"'
 	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -m pytest tests/test_bulk.py tests/test_bulk_errors.py tests/test_scheduler.py
 
 lint: $(VENV)/lint.stamp

@@ -117,7 +117,8 @@ cdef inline int64_t checked_key(object run_time, object job_id) except? -1:
         return key
     owner = "now" if job_id is None else f"next_run_time of job {job_id!r}"
     if outcome == KEY_NO_DATETIME:
-        raise TypeError(f"{owner} must be a datetime or None, not {run_time!r}")
+        kinds = "a datetime" if job_id is None else "a datetime or None"
+        raise TypeError(f"{owner} must be {kinds}, not {run_time!r}")
     raise OverflowError(f"{owner} is outside the years 1 to 9999 in UTC: {run_time!r}")
 
 

@@ -29,7 +29,8 @@ def key_of(run_time: datetime | None, owner: str) -> int:
     if run_time is None:
         return PAUSED
     if not isinstance(run_time, datetime):
-        raise TypeError(f"{owner} must be a datetime or None, not {run_time!r}")
+        kinds = "a datetime" if owner == "now" else "a datetime or None"
+        raise TypeError(f"{owner} must be {kinds}, not {run_time!r}")
     # datetime's own utcoffset(), as utctimetuple() uses it, even where a subclass has another.
     offset = datetime.utcoffset(run_time)
     local = datetime.combine(datetime.date(run_time), datetime.time(run_time))

@@ -27,6 +27,9 @@ class ConflictingIdsError(ConflictingIdError):
         super().__init__(_first_few(job_ids))
         self.job_ids = job_ids
 
+    def __reduce__(self) -> tuple[type[KeyError], tuple[list[str]]]:
+        return type(self), (self.job_ids,)
+
 
 class JobsLookupError(JobLookupError):
     """Raised by `update_jobs` and `remove_jobs` after they did every job that they found.
@@ -37,6 +40,9 @@ class JobsLookupError(JobLookupError):
     def __init__(self, job_ids: list[str]) -> None:
         super().__init__(_first_few(job_ids))
         self.job_ids = job_ids
+
+    def __reduce__(self) -> tuple[type[KeyError], tuple[list[str]]]:
+        return type(self), (self.job_ids,)
 
 
 class BaseJobStore(HostBaseJobStore):

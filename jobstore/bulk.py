@@ -44,9 +44,31 @@ def add_jobs(
     :raises TypeError: or any other error of a bad job; nothing is added. Only if the store itself
         fails, and is one that is called for each job, are the jobs before that one added.
     """
-    batch = _read(scheduler, jobs)
+    batch: list[Job] = []
+    stored: list[Job] = []
+    owners: list[tuple[Job, BaseScheduler | None]] = []  # of ready jobs, before
+    try:
+        _read(scheduler, jobs, batch, owners)
+        return _add(scheduler, batch, jobstore, replace_existing, stored)
+    except BaseException:
+        kept = {id(job) for job in stored}
+        for job, owner in owners:
+            if id(job) not in kept:
+                job._scheduler = owner
+        raise
+
+
+def _add(
+    scheduler: BaseScheduler,
+    batch: list[Job],
+    jobstore: str,
+    replace_existing: bool,
+    stored: list[Job],
+) -> list[Job]:
     completed = scheduler.state != STATE_STOPPED
     if completed:
+        with scheduler._jobstores_lock:
+            scheduler._lookup_jobstore(jobstore)  # an unknown alias is to change no job
         _complete(scheduler, batch)
     with scheduler._jobstores_lock:
         if scheduler.state == STATE_STOPPED:
@@ -58,7 +80,6 @@ def add_jobs(
         store = scheduler._lookup_jobstore(jobstore)
         if not completed:  # it was started since
             _complete(scheduler, batch)
-        stored: list[Job] = []
         try:
             _store(store, batch, replace_existing, stored)
         finally:
@@ -66,11 +87,16 @@ def add_jobs(
     return batch
 
 
-def _read(scheduler: BaseScheduler, jobs: Iterable[Mapping[str, Any] | Job]) -> list[Job]:
-    batch: list[Job] = []
+def _read(
+    scheduler: BaseScheduler,
+    jobs: Iterable[Mapping[str, Any] | Job],
+    batch: list[Job],
+    owners: list[tuple[Job, BaseScheduler | None]],
+) -> None:
     try:
         for job in jobs:
             if isinstance(job, Job):
+                owners.append((job, getattr(job, "_scheduler", None)))  # an unpickled one has none
                 job._scheduler = scheduler
                 batch.append(job)
             else:
@@ -79,7 +105,6 @@ def _read(scheduler: BaseScheduler, jobs: Iterable[Mapping[str, Any] | Job]) -> 
         if sys.version_info >= (3, 11):
             error.add_note(f"{len(batch)} jobs before this one were good; none was added")
         raise
-    return batch
 
 
 def _build(scheduler: BaseScheduler, /, func: Any, **rest: Any) -> Job:
@@ -112,7 +137,7 @@ def _complete(scheduler: BaseScheduler, batch: list[Job]) -> None:
 
 def _store(store: Any, batch: list[Job], replace_existing: bool, stored: list[Job]) -> None:
     """Store what can be stored, and append just that to `stored`, whatever is raised."""
-    if getattr(type(store), "add_jobs", LOOPING) is not LOOPING:
+    if isinstance(store, BaseJobStore) and type(store).add_jobs is not LOOPING:
         try:
             store.add_jobs(batch, replace_existing)
             stored += batch

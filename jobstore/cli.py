@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rich":
             raise
-        print('the demo needs rich: pip install "jobstore[demo]"', file=sys.stderr)
+        print("the demo needs rich: pip install rich", file=sys.stderr)
         return 1
     plan = Plan(options.store, options.jobs, options.interval, options.seconds)
     return Demo(plan).run()

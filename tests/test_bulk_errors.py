@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 from bulk_scheduler import (
     FUTURE,
@@ -196,3 +197,41 @@ def test_if_our_store_refuses_a_job_for_its_run_time_nothing_is_stored_or_announ
     assert scheduler.stored == scheduler.announced == []
     assert all(job.pending for job in jobs)
     assert scheduler.wakeups == 0
+
+
+@pytest.mark.parametrize("failure", ["conflict", "bad job", "unknown alias"])
+def test_a_ready_job_that_was_not_added_still_belongs_to_its_own_scheduler(failure):
+    own, other = BackgroundScheduler(), BackgroundScheduler()
+    for scheduler in (own, other):
+        scheduler.start(paused=True)
+    try:
+        kept = own.add_job(print, "interval", hours=1, id="x")
+        others = other.add_job(print, "interval", hours=1, id="x" if failure == "conflict" else "y")
+        with pytest.raises((KeyError, TypeError)):
+            jobstore.add_jobs(
+                other,
+                [kept, {"func": 3}] if failure == "bad job" else [kept],
+                "nowhere" if failure == "unknown alias" else "default",
+            )
+        kept.remove()
+        assert own.get_jobs() == []
+        assert other.get_jobs() == [others]
+    finally:
+        own.shutdown()
+        other.shutdown()
+
+
+def test_a_foreign_store_with_an_add_jobs_of_its_own_gets_each_job_by_add_job():
+    class Foreign(StockMemoryJobStore):
+        def add_jobs(self, records):
+            raise AssertionError("it means something else")
+
+    scheduler = BackgroundScheduler(jobstores={"default": Foreign()})
+    scheduler.start(paused=True)
+    try:
+        jobstore.add_jobs(
+            scheduler, [{"func": print, "trigger": "interval", "hours": 1, "id": "a"}]
+        )
+        assert [job.id for job in scheduler.get_jobs()] == ["a"]
+    finally:
+        scheduler.shutdown()

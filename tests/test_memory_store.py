@@ -1,5 +1,6 @@
 """The contract of a memory store: the stock one's, and the same for ours on either index."""
 
+import copy
 import gc
 import logging
 
@@ -210,7 +211,7 @@ def test_a_run_time_that_is_no_datetime_is_a_type_error_naming_job_and_value(our
 
 def test_now_has_to_be_a_datetime(our_store):
     for now in (None, 5):
-        with pytest.raises(TypeError, match="now must be a datetime"):
+        with pytest.raises(TypeError, match=f"now must be a datetime, not {now}"):
             our_store.get_due_jobs(now)
 
 
@@ -266,6 +267,36 @@ def test_removing_many_removes_all_that_are_there_and_names_the_others(our_store
         our_store.remove_jobs(["c", "x", "a", "c", 7])
     assert raised.value.job_ids == ["x", "c", 7]
     assert ids(our_store.get_all_jobs()) == ["b"]
+
+
+def test_the_errors_survive_being_copied():
+    for error in (ConflictingIdsError(["a", "b"]), JobsLookupError(["a", "b"])):
+        copied = copy.copy(error)
+        assert (str(copied), copied.job_ids) == (str(error), error.job_ids)
+
+
+def test_ids_whose_hashes_collide_are_told_apart(our_store):
+    """The table keeps 32 bits of a hash: among so many ids some pairs have the same ones."""
+    seen, pairs = {}, []
+    for job_id in map(str, range(300_000)):
+        full = hash(job_id) & 2**64 - 1
+        bits = (full ^ full >> 32) & 2**32 - 1
+        if bits in seen:
+            pairs.append((seen[bits], job_id))
+        seen[bits] = job_id
+    assert pairs
+    for first, second in pairs:
+        our_store.add_job(one := job(first, 1))
+        assert our_store.lookup_job(second) is None
+        our_store.add_job(two := job(second, 2))
+        assert our_store.lookup_job(first) is one
+        assert our_store.lookup_job(second) is two
+        our_store.remove_jobs([first])
+        assert our_store.lookup_job(second) is two
+        our_store.add_jobs([one])
+        our_store.remove_job(second)
+        assert our_store.lookup_job(first) is one
+        our_store._index._check()
 
 
 def test_a_message_about_many_ids_stays_short(our_store):
