@@ -42,6 +42,7 @@ static const char *check_leaf(Visit *visit, const Block *leaf)
 static const char *check_block(Visit *visit, const Block *block, int height, int is_last)
 {
     EXPECT(block->is_leaf == (height == 1));
+    EXPECT(block->capacity == visit->index->block_size * (block->is_leaf ? 1 : 4));
     EXPECT(block->count <= block->capacity);
     /* The last block of a level may be new and small, the root is as small as it must. */
     EXPECT(block->count >= (is_last ? 2 - block->is_leaf : least_count(block)));
@@ -72,6 +73,7 @@ static const char *index_check(const Index *index)
         if (broken != NULL)
             return broken;
     }
+    EXPECT(index->height <= MAX_HEIGHT);
     EXPECT((index->root == NULL) == (index->first == NULL));
     EXPECT((index->root == NULL) == (entries->count == 0));
     EXPECT(visit.count == entries->count);
@@ -85,6 +87,7 @@ static const char *index_check(const Index *index)
     for (size_t i = 0; i <= entries->mask; i++)
         taken_cells += entries->cells[i] != 0;
     EXPECT(taken_cells == entries->count);
+    EXPECT((size_t)entries->count * 3 <= (entries->mask + 1) * 2);
     return NULL;
 }
 
