@@ -1,9 +1,12 @@
 """Job stores for APScheduler 3.x that stay fast at a million jobs.
 
-`MemoryJobStore` takes the place of APScheduler's own by one changed import; `add_jobs` adds many
-jobs to a scheduler at once; `backend` says which index is at work: ``"c"``, the compiled one, or
-``"python"``, its twin.
+`MemoryJobStore` and `MongoDBJobStore` take the places of APScheduler's own by one changed import;
+`add_jobs` adds many jobs to a scheduler at once; `backend` says which index is at work: ``"c"``,
+the compiled one, or ``"python"``, its twin. `MongoDBJobStore` needs the extra
+``jobstore[mongodb]``, and so is imported only when it is asked for; ``import *`` leaves it out.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from ._index import backend
 from .base import (
@@ -15,6 +18,9 @@ from .base import (
 )
 from .bulk import add_jobs
 from .memory import MemoryJobStore
+
+if TYPE_CHECKING:
+    from .mongodb import MongoDBJobStore as MongoDBJobStore
 
 __version__ = "0.1.0"
 
@@ -29,3 +35,11 @@ __all__ = [
     "add_jobs",
     "backend",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "MongoDBJobStore":
+        from .mongodb import MongoDBJobStore
+
+        return MongoDBJobStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

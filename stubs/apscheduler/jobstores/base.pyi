@@ -11,6 +11,9 @@ class JobLookupError(KeyError):
 class ConflictingIdError(KeyError):
     def __init__(self, job_id: object) -> None: ...
 
+class TransientJobError(ValueError):
+    def __init__(self, job_id: object) -> None: ...
+
 class BaseJobStore(metaclass=ABCMeta):
     _scheduler: BaseScheduler | None
     _alias: str | None

@@ -1,0 +1,10 @@
+"""A job store in MongoDB that reads twice and writes once in a scheduler's cycle."""
+
+try:
+    import pymongo as _pymongo  # noqa: F401
+except ImportError as error:
+    raise ImportError("MongoDBJobStore needs PyMongo: pip install jobstore[mongodb]") from error
+
+from .store import MongoDBJobStore
+
+__all__ = ["MongoDBJobStore"]

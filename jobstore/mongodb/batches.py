@@ -1,0 +1,130 @@
+"""Operations on many jobs, one batch at a time; each returns the ids refused, in order."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from itertools import islice
+from typing import Any, TypeVar
+
+from apscheduler.job import Job
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from .connection import Connection, Document
+from .documents import to_document
+
+__all__ = [
+    "add",
+    "change",
+    "is_conflict",
+    "named",
+    "of",
+    "of_documents",
+    "remove",
+    "remove_all",
+    "update",
+]
+
+DUPLICATE_KEY = 11000
+REMOVED_AT_ONCE = 10_000  # documents: a statement stays within its time limit
+Item = TypeVar("Item")
+
+
+def of(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    """Part items into batches."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, most)):
+        yield batch
+
+
+def of_documents(jobs: Iterable[Job], protocol: int, most: int) -> Iterator[list[Document]]:
+    """Make the jobs' documents: of a collection all, before the first is used; else by batches."""
+    documents: Iterable[Document] = (to_document(job, protocol) for job in jobs)
+    return of(list(documents) if isinstance(jobs, Sized) else documents, most)
+
+
+def named(job_id: Any) -> Document:
+    """Build the filter for one id, whatever it is."""
+    return {"_id": {"$eq": job_id}}
+
+
+def change(document: Document) -> tuple[Document, Document]:
+    """Build filter and update that make a stored document this one; quarantine ends."""
+    fields = {name: value for name, value in document.items() if name != "_id"}
+    return named(document["_id"]), {"$set": fields, "$unset": {"quarantine": ""}}
+
+
+def is_conflict(error: Mapping[str, Any]) -> bool:
+    """Whether an error says that the `_id` is taken, and not what a user's own index demands."""
+    return error.get("code") == DUPLICATE_KEY and list(error.get("keyPattern", ["_id"])) == ["_id"]
+
+
+def add(connection: Connection, documents: list[Document], replace_existing: bool) -> list[str]:
+    """Insert a batch; 1 command."""
+    with connection.limit():
+        if replace_existing:
+            connection.jobs.bulk_write(
+                [UpdateOne(*change(document), upsert=True) for document in documents]
+            )
+            return []
+        try:
+            connection.jobs.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            failed = error.details["writeErrors"]
+            if error.details["writeConcernErrors"] or not all(map(is_conflict, failed)):
+                raise
+            return [documents[place]["_id"] for place in sorted(each["index"] for each in failed)]
+    return []
+
+
+def update(connection: Connection, documents: list[Document]) -> list[str]:
+    """Update the stored ones of a batch; 2 commands.
+
+    The ids are read first, as a bulk's result doesn't name what it missed. Whoever removes some
+    of them in between makes it start again.
+    """
+    while True:
+        found = stored(connection, [document["_id"] for document in documents])
+        present = [document for document in documents if document["_id"] in found]
+        if present:
+            with connection.limit():
+                result = connection.jobs.bulk_write(
+                    [UpdateOne(*change(document)) for document in present]
+                )
+        if not present or result.matched_count == len(present):
+            return [document["_id"] for document in documents if document["_id"] not in found]
+
+
+def remove(connection: Connection, job_ids: list[Any]) -> list[Any]:
+    """Remove the stored ones of a batch; 2 commands."""
+    found = stored(connection, job_ids)
+    if found:
+        with connection.limit():
+            connection.jobs.delete_many({"_id": {"$in": list(found)}})
+    refused = []
+    for job_id in job_ids:
+        if job_id in found:
+            found.remove(job_id)  # a second time it is not there
+        else:
+            refused.append(job_id)
+    return refused
+
+
+def stored(connection: Connection, job_ids: list[Any]) -> set[Any]:
+    """Return those ids that are stored; 1 command."""
+    with connection.limit():
+        query = {"_id": {"$in": job_ids}}
+        found = connection.jobs.find(query, ["_id"], batch_size=len(job_ids) + 1)
+        return {document["_id"] for document in found}
+
+
+def remove_all(connection: Connection) -> None:
+    """Remove all documents, so many at once that each statement is done in time."""
+    while True:
+        with connection.limit():
+            some = connection.jobs.find(
+                {}, ["_id"], limit=REMOVED_AT_ONCE, batch_size=REMOVED_AT_ONCE
+            )
+            ids = [document["_id"] for document in some]
+        if not ids:
+            return
+        with connection.limit():
+            connection.jobs.delete_many({"_id": {"$in": ids}})

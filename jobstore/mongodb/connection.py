@@ -1,0 +1,98 @@
+"""The client, the collection, and how long a command may take."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from typing import Any
+
+import pymongo
+from apscheduler.util import maybe_ref
+from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo import MongoClient, ReadPreference
+from pymongo.collection import Collection
+from pymongo.cursor import Cursor
+
+__all__ = ["Connection", "Document"]
+
+Document = dict[str, Any]
+
+COMMAND_SECONDS = 5.0  # the longest that one command may hold the scheduler
+START_SECONDS = 30.0  # the longest at start, when an election may be under way
+BATCH = 1000  # documents read under one limit
+CODEC: CodecOptions[Document] = CodecOptions(
+    document_class=dict,
+    unicode_decode_error_handler="replace",  # one damaged document must not hide its batch
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    tz_aware=True,
+)
+
+
+class Connection:
+    """A client, one that it made or one that it was given, and the jobs' collection.
+
+    :param client: a `MongoClient`, a textual reference to one, or None: one is made.
+    :param connect_args: for the `MongoClient` that is made.
+    :raises ValueError: if writes are not acknowledged (``w=0``).
+    """
+
+    def __init__(
+        self, database: str, collection: str, client: Any, connect_args: dict[str, Any]
+    ) -> None:
+        self._names = database, collection
+        self._given = maybe_ref(client) if client is not None else None
+        self._connect_args = connect_args
+        self.closed = True
+        self.open()
+
+    def open(self) -> None:
+        """Make the client, unless it is there."""
+        if not self.closed:
+            return
+        self.client: MongoClient[Document] = (
+            MongoClient(**self._connect_args) if self._given is None else self._given
+        )
+        database, collection = self._names
+        self.collection: Collection[Document] = self.client[database][collection]
+        self.jobs = self.collection.with_options(
+            codec_options=CODEC, read_preference=ReadPreference.PRIMARY
+        )
+        self.closed = False
+        if not self.jobs.write_concern.acknowledged:
+            self.close()
+            raise ValueError("w=0 would lose jobs without telling: use w=1 or more, or 'majority'")
+
+    def close(self) -> None:
+        """Close the client, if it is our own."""
+        if self._given is None and not self.closed:
+            self.client.close()
+            self.closed = True
+
+    def limit(self, seconds: float = COMMAND_SECONDS) -> AbstractContextManager[object]:
+        """Bound the time of a command, unless the user has bounded it.
+
+        Limits of server selection would not bound a socket that hangs.
+        """
+        if self.client.options.timeout is not None:
+            return nullcontext()
+        return pymongo.timeout(seconds)
+
+    def read(self, cursor: Cursor[Document]) -> Iterator[Document]:
+        """Read a cursor; each batch has a time limit of its own, whatever their number.
+
+        The limit of the first one bounds what the server may work on all of them together.
+        """
+        seconds = START_SECONDS
+        with cursor:
+            while True:
+                with self.limit(seconds):
+                    batch = list(islice(cursor, BATCH))
+                if not batch:
+                    return
+                yield from batch
+                seconds = COMMAND_SECONDS
+
+    def describe(self) -> str:
+        """Name the servers; no password, nor any other option."""
+        hosts = self.client.topology_description.server_descriptions()
+        names = [f"{host}:{port}" for host, port in hosts]
+        return f"MongoClient(host={names}), collection={'.'.join(self._names)}"

@@ -1,0 +1,93 @@
+"""One cycle of the scheduler: the jobs handed out, and what is known of them since."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from apscheduler.job import Job
+
+from .documents import Seen
+
+__all__ = ["Cycle", "DueJobs"]
+
+
+class DueJobs(list[Job]):
+    """The jobs of a cycle; knows whether the scheduler is going through them."""
+
+    in_loop = False
+
+    def __iter__(self) -> Iterator[Job]:
+        self.in_loop = True
+        try:
+            yield from super().__iter__()
+        finally:
+            self.in_loop = False
+
+
+class Cycle:
+    """From `get_due_jobs` to `get_next_run_time`, in one thread.
+
+    :param now: what is due, by the scheduler.
+    :param handed: the jobs handed out, each with its document as it was read.
+    """
+
+    def __init__(self, now: datetime | None, handed: Iterable[tuple[Job, Seen]]) -> None:
+        self._now = now
+        self._thread = threading.get_ident()
+        self._handed = {job.id: (job, seen) for job, seen in handed}
+        self._rewritten: set[str] = set()  # ids that were written otherwise since
+        self._removed: set[str] = set()
+        self.jobs = DueJobs(job for job, _ in self._handed.values())
+        self.shut_down = False  # in mid-cycle: what comes after is not written
+
+    @property
+    def nested(self) -> bool:
+        """Whether whoever calls now does so from within the scheduler's loop, or beside it."""
+        return self.jobs.in_loop and not self.shut_down
+
+    def is_of(self, job: Job) -> bool:
+        """Whether the very object was handed out by this cycle, in this thread."""
+        if threading.get_ident() != self._thread:
+            return False
+        handed = self._handed.get(job.id)
+        return handed is not None and handed[0] is job
+
+    def takes_removal(self, job_id: str) -> bool:
+        """Whether the removal of an id is the scheduler's, of a job handed out that has ended.
+
+        A synchronous job that changed its own document in this cycle, and now removes it, is told
+        from the scheduler, which removes jobs only when their triggers end.
+        """
+        if threading.get_ident() != self._thread or job_id not in self._handed:
+            return False
+        return job_id not in self._rewritten or self._ended(job_id)
+
+    def seen(self, job_id: str) -> Seen:
+        """Return a job's document as far as this cycle knows it."""
+        return self._handed[job_id][1]
+
+    def advance(self, job: Job, run_time: float | None, state: bytes) -> None:
+        """Note what the job's document will be."""
+        self._handed[job.id] = job, Seen(job.id, run_time, state)
+
+    def remove(self, job_id: str) -> None:
+        """Note that the job is removed: nothing that was handed out brings it back."""
+        self._removed.add(job_id)
+
+    def is_over_for(self, job_id: str) -> bool:
+        """Whether nothing more is written of a job: it was removed, or the store shut down."""
+        return self.shut_down or job_id in self._removed
+
+    def rewrite(self, job_id: str) -> None:
+        """Note that the document is written otherwise than by what was handed out."""
+        self._rewritten.add(job_id)
+
+    def end(self) -> None:
+        """Forget the jobs, unless the call comes from within the loop or from another thread."""
+        if not self.nested and threading.get_ident() == self._thread:
+            self._handed.clear()
+
+    def _ended(self, job_id: str) -> bool:
+        job, _ = self._handed[job_id]
+        run_times = job._get_run_times(self._now)
+        return not run_times or job.trigger.get_next_fire_time(run_times[-1], self._now) is None

@@ -1,0 +1,170 @@
+"""Jobs to documents and back; no database here.
+
+A document is what the stock store writes: ``_id``, the job's id; ``next_run_time``, seconds since
+the epoch, or null if the job is paused; ``job_state``, the pickle of ``job.__getstate__()``. Ours
+may carry one field more, ``quarantine`` (see `jobstore.mongodb.quarantine`).
+"""
+
+import pickle
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+from apscheduler.job import Job
+from apscheduler.jobstores.base import TransientJobError
+from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.util import datetime_to_utc_timestamp
+from bson import encode
+from pymongo.errors import DocumentTooLarge
+
+__all__ = [
+    "FIELDS",
+    "MAX_TIME",
+    "MIN_TIME",
+    "UNTOUCHABLE",
+    "Seen",
+    "UnreadableError",
+    "advanced",
+    "dump",
+    "restore",
+    "timestamp",
+    "to_document",
+]
+
+FIELDS = ["next_run_time", "job_state", "quarantine"]  # and _id: all that is ever read
+MIN_TIME = datetime_to_utc_timestamp(datetime.min)  # seconds: what a datetime can say
+MAX_TIME = datetime_to_utc_timestamp(datetime.max.replace(microsecond=0))
+MAX_DOCUMENT = 16 * 1024 * 1024  # bytes: https://www.mongodb.com/docs/manual/reference/limits/
+UNTOUCHABLE = KeyboardInterrupt, SystemExit
+
+
+class UnreadableError(Exception):
+    """The job in a document can't be made here, and why."""
+
+
+class Seen(NamedTuple):
+    """A job's document as it was read: what a guarded write demands to find unchanged."""
+
+    id: Any
+    run_time: Any
+    state: Any
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Seen":
+        """Take what counts out of a document that was read."""
+        return cls(document["_id"], document.get("next_run_time"), document.get("job_state"))
+
+
+def dump(job: Job, protocol: int) -> bytes:
+    """Pickle a job's state.
+
+    :raises TransientJobError: if its function can't be imported by name.
+    """
+    if not job.func_ref:
+        raise TransientJobError(job.id)
+    return pickle.dumps(job.__getstate__(), protocol)
+
+
+def timestamp(run_time: datetime | None) -> float | None:
+    """Convert a run time as the stock store does."""
+    seconds: float | None = datetime_to_utc_timestamp(run_time)
+    return seconds
+
+
+def to_document(job: Job, protocol: int) -> dict[str, Any]:
+    """Make a job's document.
+
+    :raises TransientJobError: if its function can't be imported by name.
+    :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
+    """
+    state = dump(job, protocol)
+    document = {
+        "_id": str.__str__(job.id),
+        "next_run_time": timestamp(job.next_run_time),
+        "job_state": state,
+    }
+    if len(state) > MAX_DOCUMENT // 2:
+        size = len(encode(document))
+        if size > MAX_DOCUMENT:
+            raise DocumentTooLarge(
+                f"job {job.id!r} takes {size:,} bytes, and a MongoDB document at most "
+                f"{MAX_DOCUMENT:,}: keep its large arguments elsewhere, and pass where they are"
+            )
+    return document
+
+
+def restore(seen: Seen, scheduler: BaseScheduler | None, alias: str | None) -> Job:
+    """Make the job of a document, due when the document says, whatever its state says.
+
+    :raises UnreadableError: if that can't be done, or the job is not whole.
+    """
+    try:
+        run_time = _run_time(seen.run_time)
+        if not isinstance(seen.state, bytes):
+            kind = "missing" if seen.state is None else f"a {type(seen.state).__name__}, not binary"
+            raise UnreadableError(f"its job_state is {kind}")
+        job = Job.__new__(Job)
+        job.__setstate__(pickle.loads(seen.state))
+        if type(job.id) is not str or job.id != seen.id:
+            raise UnreadableError(f"its state is that of job {job.id!r}")
+        if not isinstance(job.trigger, BaseTrigger):
+            raise UnreadableError(f"its trigger is a {type(job.trigger).__name__}")
+        if run_time is None:
+            job.next_run_time = None
+        elif (
+            not isinstance(job.next_run_time, datetime)
+            or timestamp(job.next_run_time) != seen.run_time
+        ):
+            zone = getattr(job.next_run_time, "tzinfo", None) or getattr(
+                scheduler, "timezone", timezone.utc
+            )
+            job.next_run_time = run_time.astimezone(zone)
+    except (*UNTOUCHABLE, UnreadableError):
+        raise
+    except BaseException as error:  # what a state runs is anybody's code
+        raise UnreadableError(_describe(error)) from error
+    job._scheduler = scheduler
+    job._jobstore_alias = alias
+    return job
+
+
+def advanced(state: bytes, run_time: float | None) -> bytes:
+    """Give a pickled state another run time; one that can't be unpickled stays as it is."""
+    try:
+        changed = pickle.loads(state)
+        zone = getattr(changed["next_run_time"], "tzinfo", None) or timezone.utc
+        changed["next_run_time"] = (
+            None if run_time is None else datetime.fromtimestamp(run_time, zone)
+        )
+        return pickle.dumps(changed, state[1] if state.startswith(b"\x80") else 0)
+    except UNTOUCHABLE:
+        raise
+    except BaseException:
+        return state  # the document's own time is what counts
+
+
+def _run_time(value: Any) -> datetime | None:
+    if value is None:
+        return None
+    if type(value) is not float and (not isinstance(value, int) or isinstance(value, bool)):
+        raise UnreadableError(f"its next_run_time is a {type(value).__name__}: {value!r}")
+    if not MIN_TIME <= value <= MAX_TIME:
+        raise UnreadableError(
+            f"its next_run_time is {value!r}, which is no time from year 1 to 9999"
+        )
+    return datetime.fromtimestamp(value, timezone.utc)
+
+
+def _describe(error: BaseException) -> str:
+    """Say what was raised, in characters that BSON takes."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+        cause = error.__cause__
+        if cause is not None:  # a module that is missing, under APScheduler's LookupError
+            text += f" ({type(cause).__name__}: {cause})"
+    except UNTOUCHABLE:
+        raise
+    except BaseException:
+        text = type(error).__name__
+    return text[:500].encode("utf-8", "backslashreplace").decode()

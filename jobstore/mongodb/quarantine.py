@@ -1,0 +1,168 @@
+"""The quarantine: documents whose jobs can't be made, or not run, here; nothing is deleted.
+
+A document is in quarantine if it has a field ``quarantine: {reason, since, next_run_time}`` and
+no run time of its own. It keeps all else, so whoever can make its job can put it back.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+from apscheduler.job import Job
+from pymongo import UpdateOne
+
+from .connection import Connection, Document
+from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen, UnreadableError
+from .sources import key
+from .statements import Write, chunks, guarded_delete, guarded_update
+
+__all__ = ["Quarantine", "QuarantinedJob", "in_quarantine"]
+
+RETRY_SECONDS = 600.0
+MARKED = {"quarantine.since": {"$exists": True}, "next_run_time": None}
+NO_TIME = {
+    "$or": [
+        {"next_run_time": {"$lt": MIN_TIME}},
+        {"next_run_time": {"$gt": MAX_TIME}},
+        {"next_run_time": float("nan")},
+        {"next_run_time": {"$exists": True, "$not": {"$type": ["number", "null"]}}},
+    ]
+}
+
+
+class QuarantinedJob(NamedTuple):
+    """A job that is kept, and not run.
+
+    :ivar id: the document's `_id`.
+    :ivar reason: what was raised when its job was made, or what else is wrong with it.
+    :ivar since: when, by the server's clock.
+    :ivar next_run_time: when it was due; None if its document had no valid time.
+    """
+
+    id: Any
+    reason: str
+    since: datetime
+    next_run_time: datetime | None
+
+
+def in_quarantine(document: Document) -> bool:
+    """Whether a document, read with the store's fields, is in quarantine."""
+    return document.get("next_run_time") is None and isinstance(document.get("quarantine"), dict)
+
+
+class Quarantine:
+    """Puts documents in, lists them, and puts back those that load again.
+
+    :ivar passed_over: the ids of documents that can't be read here and are not in quarantine,
+        each with its run time: nobody has to wake up for them.
+    """
+
+    def __init__(self, connection: Connection, most: int, remove: bool) -> None:
+        self._connection = connection
+        self._most = most
+        self._remove = remove
+        self._tried = 0.0
+        self.passed_over: dict[Any, Any] = {}
+        self.unmarked: set[Any] = set()
+        self.logger = logging.getLogger(__name__)
+
+    def pass_over(self, seen: Seen, reason: object) -> None:
+        """Remember, and log once, that a document can't be read here."""
+        if self.passed_over.get(key(seen.id), self) != seen.run_time:
+            self.passed_over[key(seen.id)] = seen.run_time
+            self.logger.error('Unable to restore job "%s" -- passing it over: %s', seen.id, reason)
+
+    def put(self, found: list[tuple[Seen, str, Any]]) -> None:
+        """Mark documents that are still as they were seen: (what was seen, reason, run time).
+
+        Whatever can't be marked is passed over in this process.
+        """
+        writes = [
+            Write(seen, None, None, {"reason": reason, "next_run_time": run_time})
+            for seen, reason, run_time in found
+        ]
+        for chunk in chunks(writes, self._most):
+            try:
+                with self._connection.limit():
+                    if self._remove:
+                        self._connection.jobs.delete_many(guarded_delete(chunk))
+                    else:
+                        self._connection.jobs.update_many(*guarded_update(chunk))
+            except Exception as error:  # the good jobs are to run, whatever happens to these
+                self.logger.error("Unable to quarantine %d jobs: %s", len(chunk), error)
+                for write in chunk:
+                    self.unmarked.add(key(write.seen.id))
+                    self.passed_over[key(write.seen.id)] = write.seen.run_time
+            else:
+                for write in chunk:
+                    self.unmarked.discard(key(write.seen.id))
+                    self.passed_over.pop(key(write.seen.id), None)
+
+    def take(self, found: list[tuple[Seen, UnreadableError]]) -> None:
+        """Quarantine what can't be made, or remove it where the user wants that."""
+        for seen, reason in found:
+            if key(seen.id) not in self.unmarked:
+                what = "removing" if self._remove else "quarantining"
+                self.logger.error('Unable to restore job "%s" -- %s it: %s', seen.id, what, reason)
+        self.put([(seen, str(reason), seen.run_time) for seen, reason in found])
+
+    def sweep(self) -> None:
+        """Quarantine the documents whose run time is none: they would never be due."""
+        with self._connection.limit():
+            found = [Seen.of(document) for document in self._connection.jobs.find(NO_TIME, FIELDS)]
+        self.take(
+            [(seen, UnreadableError(f"its next_run_time is {seen.run_time!r}")) for seen in found]
+        )
+
+    def listed(self) -> Iterator[QuarantinedJob]:
+        """Read the records of all that is in quarantine."""
+        for document in self._connection.read(self._connection.jobs.find(MARKED, ["quarantine"])):
+            mark = document["quarantine"]
+            yield QuarantinedJob(
+                document["_id"],
+                str(mark.get("reason")),
+                mark["since"],
+                _datetime(mark.get("next_run_time")),
+            )
+
+    def put_back(
+        self, restore: Callable[[Seen], Job], job_ids: Iterable[str] | None = None
+    ) -> list[str]:
+        """Give their run times back to the documents whose jobs can be made now."""
+        self._tried = time.monotonic()
+        query = MARKED if job_ids is None else MARKED | {"_id": {"$in": list(job_ids)}}
+        back = []
+        for document in self._connection.read(self._connection.jobs.find(query, FIELDS)):
+            seen, mark = Seen.of(document), document["quarantine"]
+            try:
+                restore(seen._replace(run_time=mark.get("next_run_time")))
+            except UnreadableError:
+                continue
+            with self._connection.limit():
+                done = self._connection.jobs.bulk_write([_healed(seen, mark)])
+            if done.modified_count:
+                back.append(seen.id)
+                self.logger.info('Job "%s" loads again -- it is back from quarantine', seen.id)
+        return back
+
+    def put_back_in_time(self, restore: Callable[[Seen], Job]) -> None:
+        """Try again every ten minutes."""
+        if time.monotonic() - self._tried > RETRY_SECONDS:
+            self.passed_over.clear()
+            self.unmarked.clear()
+            self.put_back(restore)
+
+
+def _healed(seen: Seen, mark: Any) -> UpdateOne:
+    return UpdateOne(
+        {"_id": seen.id, "next_run_time": None, "job_state": seen.state, "quarantine": mark},
+        {"$set": {"next_run_time": mark.get("next_run_time")}, "$unset": {"quarantine": ""}},
+    )
+
+
+def _datetime(value: Any) -> datetime | None:
+    if isinstance(value, int | float) and MIN_TIME <= value <= MAX_TIME:
+        return datetime.fromtimestamp(value, timezone.utc)
+    return None

@@ -1,0 +1,68 @@
+"""Where due jobs come from."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from bson import encode
+from pymongo import ASCENDING
+
+from .connection import Connection
+from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen
+
+__all__ = ["Queried", "Source", "key"]
+
+
+class Source(Protocol):
+    """What a store asks; times are seconds since the epoch."""
+
+    def due(self, now: float, limit: int) -> list[Seen]:
+        """Return the first jobs that are due, in order of run time."""
+
+    def next_run_time(self, but: Mapping[Any, Any]) -> float | None:
+        """Return the earliest run time, but for the jobs in `but` at the run times given there."""
+
+
+class Queried:
+    """Asks the server each time, so it is right whatever other processes do."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def due(self, now: float, limit: int) -> list[Seen]:
+        """Return the first jobs that are due; O(log n + k) and one command.
+
+        Sorted by the run time alone: a second sort key would cost the server its index.
+        """
+        with self._connection.limit():
+            found = self._connection.jobs.find(
+                {"next_run_time": {"$lte": now}},
+                FIELDS,
+                sort=[("next_run_time", ASCENDING)],
+                limit=limit,
+                batch_size=limit,
+            )
+            return [Seen.of(document) for document in found]
+
+    def next_run_time(self, but: Mapping[Any, Any]) -> float | None:
+        """Return the earliest run time; O(log n) and one command."""
+        with self._connection.limit():
+            found = self._connection.jobs.find(
+                {"next_run_time": {"$gte": MIN_TIME, "$lte": MAX_TIME}},
+                ["next_run_time"],
+                sort=[("next_run_time", ASCENDING)],
+                limit=len(but) + 1,
+            )
+            return next(_counted(found, but), None)
+
+
+def key(job_id: Any) -> Any:
+    """Make a dict's key of anything that may be an `_id`."""
+    return job_id if isinstance(job_id, str) else encode({"": job_id})
+
+
+def _counted(found: Any, but: Mapping[Any, Any]) -> Iterator[float]:
+    for document in found:
+        run_time = document["next_run_time"]
+        passed_over = but and but.get(key(document["_id"])) == run_time
+        if not passed_over and isinstance(run_time, int | float):
+            yield run_time

