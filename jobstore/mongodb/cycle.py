@@ -31,7 +31,7 @@ class Cycle:
     :param handed: the jobs handed out, each with its document as it was read.
     """
 
-    def __init__(self, now: datetime | None, handed: Iterable[tuple[Job, Seen]]) -> None:
+    def __init__(self, now: datetime, handed: Iterable[tuple[Job, Seen]]) -> None:
         self._now = now
         self._thread = threading.get_ident()
         self._handed = {job.id: (job, seen) for job, seen in handed}

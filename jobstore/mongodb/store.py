@@ -94,7 +94,7 @@ class MongoDBJobStore(BaseJobStore):
         self._source: Source = Queried(self._connection)
         self._quarantine = Quarantine(self._connection, batch_size, unreadable == "remove")
         self._deferred = Deferred(self._write, batch_size)
-        self._cycle = Cycle(None, ())
+        self._cycle = Cycle(datetime.now(timezone.utc), ())
 
     @property
     def _lock(self) -> AbstractContextManager[object]:

@@ -1,0 +1,31 @@
+"""Fixtures: a real MongoDB server, and in it an empty database for each test."""
+
+import itertools
+
+import pytest
+from pymongo import MongoClient
+
+from jobstore.testing import mongod
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server():
+    """A replica set of one node; where there is no mongod, the tests that need one fail."""
+    with mongod(options=("--setParameter", "enableTestCommands=1")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def session_client(server):
+    with MongoClient(server.uri) as client:
+        yield client
+
+
+@pytest.fixture
+def database(session_client):
+    """A new database, for one test."""
+    database = session_client[f"jobstore_test_{next(NUMBERS)}"]
+    yield database
+    session_client.drop_database(database.name)

@@ -1,0 +1,118 @@
+"""What the tests of the MongoDB store share: jobs, schedulers whose cycles are run by hand, ..."""
+
+import threading
+from datetime import datetime, timedelta, timezone
+
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.job import Job
+from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.triggers.date import DateTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+from pymongo import monitoring
+
+START = datetime(2020, 1, 1, tzinfo=timezone.utc)
+CALLS = []  # what `note` was called with
+
+
+def at(seconds):
+    return START + timedelta(seconds=seconds)
+
+
+def note(*args):
+    """What jobs do."""
+    CALLS.append(args)
+
+
+def job(name, seconds=0, *, every=3600, args=(), scheduler=None, **options):
+    """A job due so many seconds after START, or paused; it ends where `every` is None."""
+    run_time = None if seconds is None else at(seconds)
+    trigger = (
+        DateTrigger(run_time or START, "UTC")
+        if every is None
+        else IntervalTrigger(seconds=every, start_date=at(seconds or 0), timezone="UTC")
+    )
+    defaults = {
+        "func": note,
+        "trigger": trigger,
+        "executor": "default",
+        "args": args,
+        "kwargs": {},
+        "name": name,
+        "misfire_grace_time": None,
+        "coalesce": True,
+        "max_instances": 1,
+        "next_run_time": run_time,
+    }
+    return Job(scheduler or BY_HAND, id=name, **{**defaults, **options})
+
+
+class Submissions(BaseExecutor):
+    """Takes every job, notes what was submitted, and calls `then`, in the cycle."""
+
+    def __init__(self, then=None):
+        super().__init__()
+        self.submitted = []
+        self.then = then
+
+    def _do_submit_job(self, job, run_times):
+        self.submitted.append((job.id, run_times))
+
+    def submit_job(self, job, run_times):
+        super().submit_job(job, run_times)
+        self._instances.pop(job.id, None)
+        if self.then:
+            self.then(job)
+
+
+class ByHand(BaseScheduler):
+    """A real scheduler whose cycles are run by the test: `_process_jobs()`."""
+
+    def wakeup(self):
+        pass
+
+    def shutdown(self, wait=True):
+        super().shutdown(wait)
+
+
+BY_HAND = ByHand(timezone="UTC")
+
+
+def by_hand(store, then=None):
+    """Start a scheduler on a store; its executor is `.executor`."""
+    scheduler = ByHand(timezone="UTC", jobstore_retry_interval=10)
+    scheduler.executor = Submissions(then)
+    scheduler.add_executor(scheduler.executor, "default")
+    scheduler.add_jobstore(store, "default")
+    scheduler.start()
+    return scheduler
+
+
+def job_commands(event):
+    """Whether a command is one on the jobs, and not of the driver's own."""
+    return event.command_name in {"find", "getMore", "insert", "update", "delete", "aggregate"}
+
+
+class Commands(monitoring.CommandListener):
+    """Lists the names of the commands that a client sends: MongoClient(event_listeners=[...])."""
+
+    def __init__(self):
+        self.names = []
+
+    def started(self, event):
+        if job_commands(event):
+            self.names.append(event.command_name)
+
+    def succeeded(self, event):
+        pass
+
+    def failed(self, event):
+        pass
+
+
+def in_thread(call, *args):
+    """Call it in another thread, wait, and return what it returned."""
+    result = []
+    thread = threading.Thread(target=lambda: result.append(call(*args)))
+    thread.start()
+    thread.join(30)
+    return result[0]

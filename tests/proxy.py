@@ -1,0 +1,131 @@
+"""A TCP proxy in front of a server: it loses replies, closes connections, hangs, or delays.
+
+It knows where a MongoDB message ends (its first four bytes are its length), so it can lose the
+reply of just the command that a test names.
+"""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+
+
+class Proxy:
+    """Listens on a loopback port, and passes whole messages on.
+
+    :param port: the server's, on the loopback interface.
+    :param delay: seconds by which every reply is held back.
+    """
+
+    def __init__(self, port: int, delay: float = 0.0) -> None:
+        self.delay = delay
+        self.faults: list[Callable[[bytes], str]] = []  # asked for each request; "" is no fault
+        self.happened = 0
+        self._server_port = port
+        self._released = threading.Event()
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._start(self._accept)
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
+
+    def fail(self, command: str, how: str, times: int = 1) -> None:
+        """Let the next so many commands of this name fail.
+
+        `how`: "close" before the server gets it; "lose" the reply, after it has applied it, and
+        close; "hang": the reply is kept back until `release`.
+        """
+        left = [times]
+        name = command.encode() + b"\x00"
+
+        def fault(request: bytes) -> str:
+            # In an OP_MSG (16 bytes of header, 4 of flags, 1 of kind, 4 of length, 1 of type)
+            # the body's first field is the command's name.
+            if left[0] and request[26 : 26 + len(name)] == name:
+                left[0] -= 1
+                self.happened += 1
+                return how
+            return ""
+
+        self.faults.append(fault)
+
+    def release(self) -> None:
+        """End all hanging, and all faults."""
+        self.faults.clear()
+        self._released.set()
+        self._released = threading.Event()
+
+    def close(self) -> None:
+        self.release()
+        self._listener.close()
+        for connection in self._open:
+            connection.close()
+
+    def __enter__(self) -> "Proxy":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        threading.Thread(target=target, args=arguments, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._start(self._serve, client)
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(("127.0.0.1", self._server_port))
+        except OSError:
+            client.close()
+            return
+        self._open += client, server
+        for each in (client, server):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            while request := message(client):
+                fault = next((how for each in self.faults if (how := each(request))), "")
+                if fault == "close":
+                    return
+                released = self._released
+                server.sendall(request)
+                reply = message(server)
+                if fault == "lose":
+                    return
+                if fault == "hang":
+                    released.wait()
+                    return
+                if self.delay:
+                    time.sleep(self.delay)
+                client.sendall(reply)
+        except OSError:
+            pass
+        finally:
+            for each in (client, server):
+                each.close()
+
+
+def message(connection: socket.socket) -> bytes:
+    """Read one whole message; nothing if the other side has closed."""
+    head = exactly(connection, 4)
+    return head and head + exactly(connection, struct.unpack("<i", head)[0] - 4)
+
+
+def exactly(connection: socket.socket, count: int) -> bytes:
+    parts = []
+    while count:
+        part = connection.recv(min(count, 1 << 20))
+        if not part:
+            return b""
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
