@@ -11,6 +11,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from pymongo import monitoring
 
 START = datetime(2020, 1, 1, tzinfo=timezone.utc)
+YEARS = 10 * 365 * 86400  # seconds: one run is due, and the next is far
 CALLS = []  # what `note` was called with
 
 
@@ -23,7 +24,7 @@ def note(*args):
     CALLS.append(args)
 
 
-def job(name, seconds=0, *, every=3600, args=(), scheduler=None, **options):
+def job(name, seconds=0, *, every=YEARS, args=(), scheduler=None, **options):
     """A job due so many seconds after START, or paused; it ends where `every` is None."""
     run_time = None if seconds is None else at(seconds)
     trigger = (
