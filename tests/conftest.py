@@ -3,8 +3,10 @@
 import itertools
 
 import pytest
+from mongo import Commands
 from pymongo import MongoClient
 
+from jobstore import MongoDBJobStore
 from jobstore.testing import mongod
 
 NUMBERS = itertools.count()
@@ -29,3 +31,18 @@ def database(session_client):
     database = session_client[f"jobstore_test_{next(NUMBERS)}"]
     yield database
     session_client.drop_database(database.name)
+
+
+@pytest.fixture
+def commands():
+    """What the client of `store` sends to the server."""
+    return Commands()
+
+
+@pytest.fixture
+def store(server, database, commands):
+    """A MongoDB store on an empty collection."""
+    with MongoClient(server.uri, event_listeners=[commands]) as client:
+        store = MongoDBJobStore(database.name, client=client)
+        yield store
+        store.shutdown()

@@ -88,6 +88,16 @@ def by_hand(store, then=None):
     return scheduler
 
 
+def names(store):
+    """The ids of all documents."""
+    return sorted(document["_id"] for document in store.collection.find())
+
+
+def run_times(store):
+    """The run times of all documents, by id."""
+    return {document["_id"]: document["next_run_time"] for document in store.collection.find()}
+
+
 def job_commands(event):
     """Whether a command is one on the jobs, and not of the driver's own."""
     return event.command_name in {"find", "getMore", "insert", "update", "delete", "aggregate"}

@@ -47,16 +47,16 @@ class Deferred:
 
     def add(self, write: Write) -> None:
         """Defer a write; an earlier one of the same document is merged into it."""
+        if self._bytes + write.size > MAX_BYTES:
+            self._flush_now()
         earlier = self.writes.get(write.seen.id)
         if earlier:  # the document still is as it was seen then
             write = write._replace(seen=earlier.seen)
         self.writes[write.seen.id] = write
         self._bytes += write.size
-        if self.failing:
-            return  # nothing is tried before the next cycle
-        if len(self.writes) >= self._most or self._bytes >= MAX_BYTES:
-            self.flush_if_possible()
-        elif self._timer is None:
+        if len(self.writes) >= self._most:
+            self._flush_now()
+        elif self._timer is None and not self.failing:
             with contextlib.suppress(RuntimeError):  # no more threads: the cycle's end will do
                 timer = threading.Timer(FLUSH_SECONDS, self._flush_late)
                 timer.daemon = True
@@ -84,10 +84,13 @@ class Deferred:
             count = len(self.writes)
             self.logger.warning("Unable to write %d jobs, to be tried again: %s", count, error)
 
+    def _flush_now(self) -> None:
+        if not self.failing:  # else nothing is tried before the next cycle
+            self.flush_if_possible()
+
     def _flush_late(self) -> None:
         with self.lock:
-            if not self.failing:
-                self.flush_if_possible()
+            self._flush_now()
 
 
 _all: "weakref.WeakSet[Deferred]" = weakref.WeakSet()
