@@ -9,11 +9,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from .statements import MAX_BYTES, Write
+from .statements import Write
 
 __all__ = ["Deferred"]
 
 FLUSH_SECONDS = 1.0  # the longest that a write waits
+FLUSH_BYTES = 12_000_000  # of states that wait
 
 
 class Deferred:
@@ -47,13 +48,14 @@ class Deferred:
 
     def add(self, write: Write) -> None:
         """Defer a write; an earlier one of the same document is merged into it."""
-        if self._bytes + write.size > MAX_BYTES:
+        size = len(write.state or b"")
+        if self._bytes + size > FLUSH_BYTES:
             self._flush_now()
         earlier = self.writes.get(write.seen.id)
         if earlier:  # the document still is as it was seen then
             write = write._replace(seen=earlier.seen)
         self.writes[write.seen.id] = write
-        self._bytes += write.size
+        self._bytes += size
         if len(self.writes) >= self._most:
             self._flush_now()
         elif self._timer is None and not self.failing:
@@ -74,7 +76,7 @@ class Deferred:
                 self._flush(self.writes)
                 self.failing = False
             finally:
-                self._bytes = sum(write.size for write in self.writes.values())
+                self._bytes = sum(len(write.state or b"") for write in self.writes.values())
 
     def flush_if_possible(self) -> None:
         """Write all; an error is logged."""

@@ -67,8 +67,17 @@ def dump(job: Job, protocol: int) -> bytes:
 
 
 def timestamp(run_time: datetime | None) -> float | None:
-    """Convert a run time as the stock store does."""
-    seconds: float | None = datetime_to_utc_timestamp(run_time)
+    """Convert a run time as the stock store does, which takes a naive one for UTC.
+
+    :raises OverflowError: if it is beyond the years 1 to 9999 in UTC.
+    """
+    if run_time is None:
+        return None
+    if run_time.utcoffset() is None:
+        run_time = run_time.replace(tzinfo=timezone.utc)
+    seconds = run_time.timestamp()
+    if not MIN_TIME <= seconds < MAX_TIME + 1:
+        raise OverflowError(f"{run_time!r} is beyond the years 1 to 9999 in UTC")
     return seconds
 
 
@@ -112,10 +121,7 @@ def restore(seen: Seen, scheduler: BaseScheduler | None, alias: str | None) -> J
             raise UnreadableError(f"its trigger is a {type(job.trigger).__name__}")
         if run_time is None:
             job.next_run_time = None
-        elif (
-            not isinstance(job.next_run_time, datetime)
-            or timestamp(job.next_run_time) != seen.run_time
-        ):
+        elif job.next_run_time != run_time:
             zone = getattr(job.next_run_time, "tzinfo", None) or getattr(
                 scheduler, "timezone", timezone.utc
             )

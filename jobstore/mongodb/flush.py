@@ -11,113 +11,64 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from bson.errors import BSONError
-from pymongo.errors import (
-    AutoReconnect,
-    DocumentTooLarge,
-    ExecutionTimeout,
-    PyMongoError,
-    WriteConcernError,
-    WriteError,
-)
+from pymongo.errors import PyMongoError
 
 from .connection import Connection
 from .documents import FIELDS, Seen, advanced, restore, timestamp
 from .quarantine import Quarantine
-from .statements import Write, chunks, guarded_delete, guarded_update
+from .statements import Write, send
 
 __all__ = ["flush"]
 
 ROUNDS = 5  # each but the first only because somebody changed the same documents meanwhile
-DOUBTFUL = AutoReconnect, ExecutionTimeout, WriteConcernError  # it may have been applied
-TRANSIENT = {50, 91, 112, 189, 262, 10107, 11600, 11601, 11602, 13435, 13436, 14031}
-REFUSED = WriteError, DocumentTooLarge, BSONError, OverflowError  # for one document's sake
 
 
 def flush(
     connection: Connection,
     quarantine: Quarantine,
     writes: dict[Any, Write],
-    most: int,
     logger: logging.Logger,
 ) -> None:
     """Write all of `writes`, and take out of it what is settled; 1 command, 2 if jobs ended.
 
-    :param most: documents in one statement.
     :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row; what is
         still in `writes` is to be flushed again.
     """
     error: PyMongoError | None = None
     for _ in range(ROUNDS):
         failed_before, error = error, None
-        for chunk in _statements(writes, most):
-            try:
-                _send(connection, quarantine, writes, chunk, logger)
-            except DOUBTFUL as failure:
-                if failed_before:
-                    raise
-                error = failure
-                break  # nothing more is tried before the server has answered
+        try:
+            changed, refused = send(connection, writes.values())
+        except PyMongoError as failure:  # some may have been written
+            if failed_before:
+                raise
+            error = failure
+        else:
+            for write, reason in refused:
+                logger.error(
+                    'Job "%s" can\'t be written, quarantining it: %s', write.seen.id, reason
+                )
+                quarantine.put([(write.seen, f"it can't be written: {reason}", write.run_time)])
+                del writes[write.seen.id]
+            if changed == len(writes):
+                writes.clear()
         if not writes:
             return
-        for chunk in chunks(list(writes.values()), most):
-            _settle(connection, writes, chunk, logger)
+        _settle(connection, writes, logger)
         if not writes:
             return
     raise error or PyMongoError(f"{len(writes)} jobs are changed by others all the time")
 
 
-def _statements(writes: dict[Any, Write], most: int) -> list[list[Write]]:
-    updates = [write for write in writes.values() if write.state is not None]
-    removals = [write for write in writes.values() if write.state is None]
-    return [*chunks(updates, most), *chunks(removals, most)]
-
-
-def _send(
-    connection: Connection,
-    quarantine: Quarantine,
-    writes: dict[Any, Write],
-    chunk: list[Write],
-    logger: logging.Logger,
-) -> None:
-    """Send one statement; if it is refused for a document's sake, one for each document."""
-    try:
-        with connection.limit():
-            if chunk[0].state is None:
-                done = connection.jobs.delete_many(guarded_delete(chunk)).deleted_count
-            else:
-                done = connection.jobs.update_many(*guarded_update(chunk)).modified_count
-    except REFUSED as error:
-        if getattr(error, "code", None) in TRANSIENT:
-            raise
-        if len(chunk) > 1:
-            for write in chunk:
-                _send(connection, quarantine, writes, [write], logger)
-            return
-        (write,) = chunk
-        logger.error('Job "%s" can\'t be written -- quarantining it: %s', write.seen.id, error)
-        quarantine.put([(write.seen, f"it can't be written: {error}", write.run_time)])
-        del writes[write.seen.id]
-        return
-    if done == len(chunk):
-        for write in chunk:
-            del writes[write.seen.id]
-
-
-def _settle(
-    connection: Connection,
-    writes: dict[Any, Write],
-    chunk: list[Write],
-    logger: logging.Logger,
-) -> None:
+def _settle(connection: Connection, writes: dict[Any, Write], logger: logging.Logger) -> None:
     """Read back what is not known to be written, and decide for each document."""
-    ids = [write.seen.id for write in chunk]
-    with connection.limit():
-        found = {
-            document["_id"]: Seen.of(document)
-            for document in connection.jobs.find({"_id": {"$in": ids}}, FIELDS)
-        }
-    for write in chunk:
+    found = {
+        document["_id"]: Seen.of(document)
+        for document in connection.read(
+            connection.jobs.find({"_id": {"$in": list(writes)}}, FIELDS, batch_size=len(writes) + 1)
+        )
+    }
+    for write in list(writes.values()):
         theirs = found.get(write.seen.id)
         if theirs == write.seen:
             continue  # it did not get there: sent again

@@ -16,7 +16,7 @@ from pymongo import UpdateOne
 from .connection import Connection, Document
 from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen, UnreadableError
 from .sources import key
-from .statements import Write, chunks, guarded_delete, guarded_update
+from .statements import Write, send
 
 __all__ = ["Quarantine", "QuarantinedJob", "in_quarantine"]
 
@@ -59,9 +59,8 @@ class Quarantine:
         each with its run time: nobody has to wake up for them.
     """
 
-    def __init__(self, connection: Connection, most: int, remove: bool) -> None:
+    def __init__(self, connection: Connection, remove: bool) -> None:
         self._connection = connection
-        self._most = most
         self._remove = remove
         self._tried = 0.0
         self.passed_over: dict[Any, Any] = {}
@@ -80,25 +79,22 @@ class Quarantine:
         Whatever can't be marked is passed over in this process.
         """
         writes = [
-            Write(seen, None, None, {"reason": reason, "next_run_time": run_time})
-            for seen, reason, run_time in found
+            Write(
+                seen, None, None, None if self._remove else {"reason": reason, "next_run_time": t}
+            )
+            for seen, reason, t in found
         ]
-        for chunk in chunks(writes, self._most):
-            try:
-                with self._connection.limit():
-                    if self._remove:
-                        self._connection.jobs.delete_many(guarded_delete(chunk))
-                    else:
-                        self._connection.jobs.update_many(*guarded_update(chunk))
-            except Exception as error:  # the good jobs are to run, whatever happens to these
-                self.logger.error("Unable to quarantine %d jobs: %s", len(chunk), error)
-                for write in chunk:
-                    self.unmarked.add(key(write.seen.id))
-                    self.passed_over[key(write.seen.id)] = write.seen.run_time
-            else:
-                for write in chunk:
-                    self.unmarked.discard(key(write.seen.id))
-                    self.passed_over.pop(key(write.seen.id), None)
+        try:
+            _, refused = send(self._connection, writes)
+        except Exception as error:  # the good jobs are to run, whatever happens to these
+            self.logger.error("Unable to quarantine %d jobs: %s", len(writes), error)
+            refused = [(write, str(error)) for write in writes]
+        for write in writes:
+            self.unmarked.discard(key(write.seen.id))
+            self.passed_over.pop(key(write.seen.id), None)
+        for write, _ in refused:
+            self.unmarked.add(key(write.seen.id))
+            self.passed_over[key(write.seen.id)] = write.seen.run_time
 
     def take(self, found: list[tuple[Seen, UnreadableError]]) -> None:
         """Quarantine what can't be made, or remove it where the user wants that."""
@@ -112,9 +108,13 @@ class Quarantine:
         """Quarantine the documents whose run time is none: they would never be due."""
         with self._connection.limit():
             found = [Seen.of(document) for document in self._connection.jobs.find(NO_TIME, FIELDS)]
-        self.take(
-            [(seen, UnreadableError(f"its next_run_time is {seen.run_time!r}")) for seen in found]
-        )
+        if found:
+            self.take(
+                [
+                    (seen, UnreadableError(f"its next_run_time is {seen.run_time!r}"))
+                    for seen in found
+                ]
+            )
 
     def listed(self) -> Iterator[QuarantinedJob]:
         """Read the records of all that is in quarantine."""

@@ -1,95 +1,147 @@
-"""The guarded writes: one statement that changes many documents, each only if it is as it was read.
+"""The guarded writes: many documents changed by one command, each only if it is as it was read.
 
 The guard is the `next_run_time` and the `job_state` that were read. In the filters of single
-writes it would cost the server its fast path; here one multi-update finds each document's place
-in constant arrays, which costs no more than unguarded single writes.
+writes it would cost the server its fast path; here a multi-update finds each document's place in
+constant arrays, which costs less than unguarded single writes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from bson import encode
+from bson.errors import BSONError
+from pymongo import DeleteMany, UpdateMany
+from pymongo.errors import BulkWriteError, DocumentTooLarge
 
+from .connection import Connection, Document
 from .documents import Seen
 
-__all__ = ["MAX_BYTES", "Write", "chunks", "guarded_delete", "guarded_update"]
+__all__ = ["Write", "send"]
 
 MAX_BYTES = 12_000_000  # of states in one statement; the server's limit is 16 MiB
+MOST = 100  # documents in one statement: the server searches its arrays from the start
+TRANSIENT = {50, 91, 112, 189, 262, 10107, 11600, 11601, 11602, 13435, 13436, 14031}
+UNSENDABLE = DocumentTooLarge, BSONError, OverflowError  # raised by the driver
 
 
 class Write(NamedTuple):
-    """What a document is to become, if it still is as it was seen; no `state`: it is removed."""
+    """What a document is to become, if it still is as it was seen.
+
+    With a `quarantine` it is put there, as it is; with neither that nor a `state` it is removed.
+    """
 
     seen: Seen
     run_time: float | None
-    state: Any
+    state: bytes | None
     quarantine: dict[str, Any] | None = None
 
     @property
-    def size(self) -> int:
-        """Bytes of state in its statement."""
-        return sum(
-            len(state) if isinstance(state, bytes) else len(encode({"": state}))
-            for state in (self.seen.state, self.state)
-        )
+    def removes(self) -> bool:
+        """Whether the document is to go."""
+        return self.state is None and self.quarantine is None
 
 
-def chunks(writes: Iterable[Write], most: int) -> Iterator[list[Write]]:
-    """Part writes into statements of at most so many, and of at most `MAX_BYTES`."""
+Refused = list[tuple[Write, str]]  # and why
+
+
+def send(
+    connection: Connection, writes: Collection[Write], most: int = MOST
+) -> tuple[int, Refused]:
+    """Write all; 1 command, 2 if some are removed.
+
+    Returns how many documents were changed, and the writes that were refused for their own
+    documents' sake. What is neither lost its guard, or got lost.
+
+    :param most: how many documents share a statement. One that is refused takes those after it
+        in its statement along; these are sent again, each by a statement of its own.
+    :raises pymongo.errors.PyMongoError: if it is not known what was written.
+    """
+    chunks = [*_chunks(writes, False, most), *_chunks(writes, True, most)]
+    changed, refused = _bulk_write(connection, chunks)
+    if refused and most > 1:
+        more, refused = send(connection, [write for write, _ in refused], 1)
+        changed += more
+    return changed, refused
+
+
+def _chunks(writes: Collection[Write], removals: bool, most: int) -> Iterator[list[Write]]:
     chunk: list[Write] = []
     size = 0
     for write in writes:
-        if chunk and (len(chunk) == most or size + write.size > MAX_BYTES):
+        if write.removes is not removals:
+            continue
+        bytes_more = _size(write.seen.state) + _size(write.state)
+        if chunk and (len(chunk) == most or size + bytes_more > MAX_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(write)
-        size += write.size
+        size += bytes_more
     if chunk:
         yield chunk
 
 
-def guarded_update(writes: list[Write]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Build the filter and the pipeline of one `update_many`."""
+def _size(state: Any) -> int:
+    return len(state) if type(state) is bytes else len(encode({"": state}))
+
+
+def _bulk_write(connection: Connection, chunks: list[list[Write]]) -> tuple[int, Refused]:
+    try:
+        with connection.limit():
+            result = connection.jobs.bulk_write(list(map(_operation, chunks)), ordered=False)
+        return result.modified_count + result.deleted_count, []
+    except BulkWriteError as error:
+        errors = error.details["writeErrors"]
+        if error.details["writeConcernErrors"] or any(e["code"] in TRANSIENT for e in errors):
+            raise
+        refused = [(write, e["errmsg"]) for e in errors for write in chunks[e["index"]]]
+        return error.details["nModified"] + error.details["nRemoved"], refused
+    except UNSENDABLE as error:
+        if len(chunks) == 1:
+            return 0, [(write, str(error)) for write in chunks[0]]
+        results = [_bulk_write(connection, [chunk]) for chunk in chunks]
+        return sum(changed for changed, _ in results), [
+            each for _, more in results for each in more
+        ]
+
+
+def _operation(chunk: list[Write]) -> UpdateMany | DeleteMany:
+    if chunk[0].removes:
+        return DeleteMany(_named(chunk) | {"$expr": _with_place(chunk, _unchanged(chunk))})
     new = {
-        "next_run_time": _own([write.run_time for write in writes]),
-        "job_state": _own([write.state for write in writes]),
+        "next_run_time": _own([write.run_time for write in chunk]),
+        "job_state": _own([write.state for write in chunk]),
     }
-    if writes[0].quarantine is not None:
+    if chunk[0].quarantine is not None:
         new["quarantine"] = {
-            "$mergeObjects": [{"since": "$$NOW"}, _own([write.quarantine for write in writes])]
+            "$mergeObjects": [{"since": "$$NOW"}, _own([write.quarantine for write in chunk])]
         }
         del new["job_state"]
     changed = {"$mergeObjects": ["$$ROOT", new]}
-    guarded = {"$cond": [_unchanged(writes), changed, "$$ROOT"]}
-    return _named(writes), [{"$replaceWith": _with_place(writes, guarded)}]
+    guarded = {"$cond": [_unchanged(chunk), changed, "$$ROOT"]}
+    return UpdateMany(_named(chunk), [{"$replaceWith": _with_place(chunk, guarded)}])
 
 
-def guarded_delete(writes: list[Write]) -> dict[str, Any]:
-    """Build the filter of one `delete_many`."""
-    return _named(writes) | {"$expr": _with_place(writes, _unchanged(writes))}
+def _named(chunk: list[Write]) -> Document:
+    return {"_id": {"$in": [write.seen.id for write in chunk]}}
 
 
-def _named(writes: list[Write]) -> dict[str, Any]:
-    return {"_id": {"$in": [write.seen.id for write in writes]}}
-
-
-def _with_place(writes: list[Write], expression: Any) -> dict[str, Any]:
-    ids = {"$literal": [write.seen.id for write in writes]}
+def _with_place(chunk: list[Write], expression: Any) -> Document:
+    ids = {"$literal": [write.seen.id for write in chunk]}
     return {"$let": {"vars": {"place": {"$indexOfArray": [ids, "$_id"]}}, "in": expression}}
 
 
-def _own(values: list[Any]) -> dict[str, Any]:
+def _own(values: list[Any]) -> Document:
     """Pick the document's own value out of everyone's."""
     return {"$arrayElemAt": [{"$literal": values}, "$$place"]}
 
 
-def _unchanged(writes: list[Write]) -> dict[str, Any]:
-    run_times = [write.seen.run_time for write in writes]
+def _unchanged(chunk: list[Write]) -> Document:
+    run_times = [write.seen.run_time for write in chunk]
     state: Any = {"$ifNull": ["$job_state", None]}
-    states = [write.seen.state for write in writes]
-    if len(writes) == 1 and writes[0].size > MAX_BYTES:
+    states = [write.seen.state for write in chunk]
+    if len(chunk) == 1 and _size(states[0]) + _size(chunk[0].state) > MAX_BYTES:
         # Both states would not fit into one statement: here the guard is the state's size.
-        state, states = {"$binarySize": "$job_state"}, [len(writes[0].seen.state)]
+        state, states = {"$binarySize": "$job_state"}, [len(states[0])]
     return {
         "$and": [
             {"$eq": [{"$ifNull": ["$next_run_time", None]}, _own(run_times)]},

@@ -92,7 +92,7 @@ class MongoDBJobStore(BaseJobStore):
         self._batch_size = batch_size
         self._connection = Connection(database, collection, client, connect_args)
         self._source: Source = Queried(self._connection)
-        self._quarantine = Quarantine(self._connection, batch_size, unreadable == "remove")
+        self._quarantine = Quarantine(self._connection, unreadable == "remove")
         self._deferred = Deferred(self._write, batch_size)
         self._cycle = Cycle(datetime.now(timezone.utc), ())
 
@@ -251,7 +251,7 @@ class MongoDBJobStore(BaseJobStore):
         self._deferred.add(Write(seen, run_time, state))
 
     def _write(self, writes: dict[Any, Write]) -> None:
-        flush(self._connection, self._quarantine, writes, self._batch_size, self._logger)
+        flush(self._connection, self._quarantine, writes, self._logger)
 
     # Single jobs and reads, at any time: what is deferred is written first
 
