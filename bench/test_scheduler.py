@@ -4,41 +4,15 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from apscheduler.executors.base import BaseExecutor
 from apscheduler.job import Job
 from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
-from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from conftest import Side
+from schedulers import started
 
 import jobstore
 
 DUE = 1_000
-
-
-class NullExecutor(BaseExecutor):
-    """Takes every job, and runs none."""
-
-    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
-        self._instances[job.id] = 0
-
-
-class ManualScheduler(BaseScheduler):
-    """A scheduler whose cycles are run by the benchmark."""
-
-    def wakeup(self) -> None:
-        pass
-
-    def shutdown(self, wait: bool = True) -> None:
-        super().shutdown(wait)
-
-
-def started(store: Any) -> ManualScheduler:
-    scheduler = ManualScheduler(
-        jobstores={"default": store}, executors={"default": NullExecutor()}, timezone=timezone.utc
-    )
-    scheduler.start()
-    return scheduler
 
 
 class CycleSide:
