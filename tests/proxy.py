@@ -1,13 +1,13 @@
-"""A TCP proxy in front of a server: it loses replies, closes connections, hangs, or delays.
+"""A TCP proxy in front of a server: it loses replies, closes connections, or hangs.
 
 It knows where a MongoDB message ends (its first four bytes are its length), so it can lose the
 reply of just the command that a test names.
 """
 
+import contextlib
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable
 
 
@@ -15,11 +15,9 @@ class Proxy:
     """Listens on a loopback port, and passes whole messages on.
 
     :param port: the server's, on the loopback interface.
-    :param delay: seconds by which every reply is held back.
     """
 
-    def __init__(self, port: int, delay: float = 0.0) -> None:
-        self.delay = delay
+    def __init__(self, port: int) -> None:
         self.faults: list[Callable[[bytes], str]] = []  # asked for each request; "" is no fault
         self.happened = 0
         self._server_port = port
@@ -62,8 +60,7 @@ class Proxy:
     def close(self) -> None:
         self.release()
         self._listener.close()
-        for connection in self._open:
-            connection.close()
+        end(*self._open)
 
     def __enter__(self) -> "Proxy":
         return self
@@ -91,27 +88,43 @@ class Proxy:
         self._open += client, server
         for each in (client, server):
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        doomed: dict[bytes, str] = {}  # how the replies to these requests will fail
+        self._start(self._reply, client, server, doomed)
         try:
             while request := message(client):
                 fault = next((how for each in self.faults if (how := each(request))), "")
                 if fault == "close":
-                    return
-                released = self._released
+                    break
+                if fault:
+                    doomed[request[4:8]] = fault
                 server.sendall(request)
-                reply = message(server)
-                if fault == "lose":
-                    return
+        except OSError:
+            pass
+        end(client, server)
+
+    def _reply(
+        self, client: socket.socket, server: socket.socket, doomed: dict[bytes, str]
+    ) -> None:
+        """Pass replies on; there may be several to one request."""
+        try:
+            while reply := message(server):
+                fault = doomed.get(reply[8:12])
                 if fault == "hang":
-                    released.wait()
-                    return
-                if self.delay:
-                    time.sleep(self.delay)
+                    self._released.wait()
+                if fault:
+                    break
                 client.sendall(reply)
         except OSError:
             pass
-        finally:
-            for each in (client, server):
-                each.close()
+        end(client, server)
+
+
+def end(*connections: socket.socket) -> None:
+    """Close, and wake whoever reads."""
+    for each in connections:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+        each.close()
 
 
 def message(connection: socket.socket) -> bytes:

@@ -67,21 +67,21 @@ class Connection:
             self.client.close()
             self.closed = True
 
-    def limit(self, seconds: float = COMMAND_SECONDS) -> AbstractContextManager[object]:
+    def limit(self, seconds: float | None = None) -> AbstractContextManager[object]:
         """Bound the time of a command, unless the user has bounded it.
 
         Limits of server selection would not bound a socket that hangs.
         """
         if self.client.options.timeout is not None:
             return nullcontext()
-        return pymongo.timeout(seconds)
+        return pymongo.timeout(COMMAND_SECONDS if seconds is None else seconds)
 
-    def read(self, cursor: Cursor[Document]) -> Iterator[Document]:
+    def read(self, cursor: Cursor[Document], seconds: float | None = None) -> Iterator[Document]:
         """Read a cursor; each batch has a time limit of its own, whatever their number.
 
-        The limit of the first one bounds what the server may work on all of them together.
+        The limit of the first one, `seconds`, bounds what the server may work on all of them
+        together.
         """
-        seconds = START_SECONDS
         with cursor:
             while True:
                 with self.limit(seconds):
@@ -89,7 +89,7 @@ class Connection:
                 if not batch:
                     return
                 yield from batch
-                seconds = COMMAND_SECONDS
+                seconds = None
 
     def describe(self) -> str:
         """Name the servers; no password, nor any other option."""

@@ -60,10 +60,19 @@ def dump(job: Job, protocol: int) -> bytes:
     """Pickle a job's state.
 
     :raises TransientJobError: if its function can't be imported by name.
+    :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
     """
     if not job.func_ref:
         raise TransientJobError(job.id)
-    return pickle.dumps(job.__getstate__(), protocol)
+    state = pickle.dumps(job.__getstate__(), protocol)
+    if len(state) > MAX_DOCUMENT // 2:
+        size = len(encode({"_id": job.id, "next_run_time": 0.0, "job_state": state}))
+        if size > MAX_DOCUMENT:
+            raise DocumentTooLarge(
+                f"job {job.id!r} takes {size:,} bytes, and a MongoDB document at most "
+                f"{MAX_DOCUMENT:,}: keep its large arguments elsewhere, and pass where they are"
+            )
+    return state
 
 
 def timestamp(run_time: datetime | None) -> float | None:
@@ -87,20 +96,11 @@ def to_document(job: Job, protocol: int) -> dict[str, Any]:
     :raises TransientJobError: if its function can't be imported by name.
     :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
     """
-    state = dump(job, protocol)
-    document = {
+    return {
         "_id": str.__str__(job.id),
         "next_run_time": timestamp(job.next_run_time),
-        "job_state": state,
+        "job_state": dump(job, protocol),
     }
-    if len(state) > MAX_DOCUMENT // 2:
-        size = len(encode(document))
-        if size > MAX_DOCUMENT:
-            raise DocumentTooLarge(
-                f"job {job.id!r} takes {size:,} bytes, and a MongoDB document at most "
-                f"{MAX_DOCUMENT:,}: keep its large arguments elsewhere, and pass where they are"
-            )
-    return document
 
 
 def restore(seen: Seen, scheduler: BaseScheduler | None, alias: str | None) -> Job:

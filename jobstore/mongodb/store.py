@@ -245,7 +245,7 @@ class MongoDBJobStore(BaseJobStore):
         except UNTOUCHABLE:
             raise
         except BaseException as error:
-            self._logger.error('Job "%s" has become unpicklable: %s', job.id, error)
+            self._logger.error('Job "%s" keeps its old state, not its new one: %s', job.id, error)
             state = advanced(seen.state, run_time)
         self._cycle.advance(job, run_time, state)
         self._deferred.add(Write(seen, run_time, state))
@@ -267,7 +267,7 @@ class MongoDBJobStore(BaseJobStore):
         """Return all jobs that can be restored, in order, paused ones last; O(n log n)."""
         with self._lock:
             self._deferred.flush()
-            found = self._connection.read(self._connection.jobs.find({}, FIELDS))
+            found = self._connection.read(self._connection.jobs.find({}, FIELDS), START_SECONDS)
             jobs = [job for document in found if (job := self._readable(document))]
         return sorted(jobs, key=_order)
 
