@@ -29,6 +29,7 @@ __all__ = [
     "dump",
     "restore",
     "timestamp",
+    "to_datetime",
     "to_document",
 ]
 
@@ -109,7 +110,7 @@ def restore(seen: Seen, scheduler: BaseScheduler | None, alias: str | None) -> J
     :raises UnreadableError: if that can't be done, or the job is not whole.
     """
     try:
-        run_time = _run_time(seen.run_time)
+        run_time = to_datetime(seen.run_time)
         if not isinstance(seen.state, bytes):
             kind = "missing" if seen.state is None else f"a {type(seen.state).__name__}, not binary"
             raise UnreadableError(f"its job_state is {kind}")
@@ -150,7 +151,11 @@ def advanced(state: bytes, run_time: float | None) -> bytes:
         return state  # the document's own time is what counts
 
 
-def _run_time(value: Any) -> datetime | None:
+def to_datetime(value: Any) -> datetime | None:
+    """Convert a document's run time back.
+
+    :raises UnreadableError: if it is none.
+    """
     if value is None:
         return None
     if type(value) is not float and (not isinstance(value, int) or isinstance(value, bool)):

@@ -7,14 +7,14 @@ no run time of its own. It keeps all else, so whoever can make its job can put i
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from apscheduler.job import Job
 from pymongo import UpdateOne
 
 from .connection import Connection, Document
-from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen, UnreadableError
+from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen, UnreadableError, to_datetime
 from .sources import key
 from .statements import Write, send
 
@@ -163,6 +163,7 @@ def _healed(seen: Seen, mark: Any) -> UpdateOne:
 
 
 def _datetime(value: Any) -> datetime | None:
-    if isinstance(value, int | float) and MIN_TIME <= value <= MAX_TIME:
-        return datetime.fromtimestamp(value, timezone.utc)
-    return None
+    try:
+        return to_datetime(value)
+    except UnreadableError:
+        return None
