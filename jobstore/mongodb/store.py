@@ -136,7 +136,10 @@ class MongoDBJobStore(BaseJobStore):
             except OperationFailure as error:
                 if error.code != UNAUTHORIZED:
                     raise
-                self._logger.warning("No right to create indexes; they had better be there")
+                self._logger.warning(
+                    "No right to create indexes: without those on next_run_time and on "
+                    "quarantine.since each cycle reads the whole collection"
+                )
             self._quarantine.sweep()
             self._quarantine.put_back(self._restore_runnable)
 
