@@ -1,12 +1,14 @@
 """One cycle of the scheduler: the jobs handed out, and what is known of them since."""
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from apscheduler.job import Job
 
-from .documents import Seen
+from .documents import UNTOUCHABLE, Seen, advanced, dump, timestamp
+from .statements import Write
 
 __all__ = ["Cycle", "DueJobs"]
 
@@ -62,21 +64,34 @@ class Cycle:
             return False
         return job_id not in self._rewritten or self._ended(job_id)
 
-    def seen(self, job_id: str) -> Seen:
-        """Return a job's document as far as this cycle knows it."""
-        return self._handed[job_id][1]
+    def advance(self, job: Job, protocol: int, logger: logging.Logger) -> Write | None:
+        """Make the write of a job's new state, unless it is removed; never raises but for Ctrl-C.
 
-    def advance(self, job: Job, run_time: float | None, state: bytes) -> None:
-        """Note what the job's document will be."""
-        self._handed[job.id] = job, Seen(job.id, run_time, state)
+        If the state can't be pickled, the one that was read is given the new run time.
+        """
+        if self._is_over_for(job.id):
+            return None
+        _, seen = self._handed[job.id]
+        try:
+            run_time = timestamp(job.next_run_time)
+        except OverflowError:
+            run_time = None  # beyond the year 9999: it won't come
+        try:
+            state = dump(job, protocol)
+        except UNTOUCHABLE:
+            raise
+        except BaseException as error:
+            logger.error('Job "%s" keeps its old state, not its new one: %s', job.id, error)
+            state = advanced(seen.state, run_time)
+        self._handed[job.id] = job, Seen(seen.id, run_time, state)
+        return Write(seen, run_time, state)
 
-    def remove(self, job_id: str) -> None:
-        """Note that the job is removed: nothing that was handed out brings it back."""
+    def remove(self, job_id: str) -> Write | None:
+        """Make the write of a removal, once: nothing that was handed out brings the job back."""
+        if self._is_over_for(job_id):
+            return None
         self._removed.add(job_id)
-
-    def is_over_for(self, job_id: str) -> bool:
-        """Whether nothing more is written of a job: it was removed, or the store shut down."""
-        return self.shut_down or job_id in self._removed
+        return Write(self._handed[job_id][1], None, None)
 
     def rewrite(self, job_id: str) -> None:
         """Note that the document is written otherwise than by what was handed out."""
@@ -86,6 +101,9 @@ class Cycle:
         """Forget the jobs, unless the call comes from within the loop or from another thread."""
         if not self.nested and threading.get_ident() == self._thread:
             self._handed.clear()
+
+    def _is_over_for(self, job_id: str) -> bool:
+        return self.shut_down or job_id in self._removed
 
     def _ended(self, job_id: str) -> bool:
         job, _ = self._handed[job_id]

@@ -46,8 +46,10 @@ class Deferred:
         self.failing = False
         self._bytes = 0
 
-    def add(self, write: Write) -> None:
-        """Defer a write; an earlier one of the same document is merged into it."""
+    def add(self, write: Write | None) -> None:
+        """Defer a write, if there is one; an earlier one of the same document is merged into it."""
+        if write is None:
+            return
         size = len(write.state or b"")
         if self._bytes + size > FLUSH_BYTES:
             self._flush_now()

@@ -27,7 +27,9 @@ __all__ = [
     "UnreadableError",
     "advanced",
     "dump",
+    "order",
     "restore",
+    "restore_runnable",
     "timestamp",
     "to_datetime",
     "to_document",
@@ -134,6 +136,26 @@ def restore(seen: Seen, scheduler: BaseScheduler | None, alias: str | None) -> J
     job._scheduler = scheduler
     job._jobstore_alias = alias
     return job
+
+
+def restore_runnable(seen: Seen, scheduler: BaseScheduler | None, alias: str | None) -> Job:
+    """Make the job of a document that is to run in this scheduler.
+
+    :raises UnreadableError: if it can't be made, or its executor isn't here.
+    """
+    job = restore(seen, scheduler, alias)
+    if scheduler is not None:
+        try:
+            scheduler._lookup_executor(job.executor)
+        except Exception:
+            raise UnreadableError(f"there is no executor {job.executor!r} here") from None
+    return job
+
+
+def order(job: Job) -> tuple[bool, float, str]:
+    """Sort jobs by run time and id, paused ones last."""
+    run_time = timestamp(job.next_run_time)
+    return run_time is None, run_time or 0.0, job.id
 
 
 def advanced(state: bytes, run_time: float | None) -> bytes:

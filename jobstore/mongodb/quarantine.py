@@ -11,14 +11,15 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from apscheduler.job import Job
+from apscheduler.schedulers.base import BaseScheduler
 from pymongo import UpdateOne
 
 from .connection import Connection, Document
-from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen, UnreadableError, to_datetime
+from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen, UnreadableError, restore, to_datetime
 from .sources import key
 from .statements import Write, send
 
-__all__ = ["Quarantine", "QuarantinedJob", "in_quarantine"]
+__all__ = ["Quarantine", "QuarantinedJob"]
 
 RETRY_SECONDS = 600.0
 MARKED = {"quarantine.since": {"$exists": True}, "next_run_time": None}
@@ -47,11 +48,6 @@ class QuarantinedJob(NamedTuple):
     next_run_time: datetime | None
 
 
-def in_quarantine(document: Document) -> bool:
-    """Whether a document, read with the store's fields, is in quarantine."""
-    return document.get("next_run_time") is None and isinstance(document.get("quarantine"), dict)
-
-
 class Quarantine:
     """Puts documents in, lists them, and puts back those that load again.
 
@@ -67,11 +63,25 @@ class Quarantine:
         self.unmarked: set[Any] = set()
         self.logger = logging.getLogger(__name__)
 
-    def pass_over(self, seen: Seen, reason: object) -> None:
-        """Remember, and log once, that a document can't be read here."""
-        if self.passed_over.get(key(seen.id), self) != seen.run_time:
-            self.passed_over[key(seen.id)] = seen.run_time
-            self.logger.error('Unable to restore job "%s" -- passing it over: %s', seen.id, reason)
+    def read(
+        self, document: Document, scheduler: BaseScheduler | None, alias: str | None
+    ) -> Job | None:
+        """Make a document's job, in quarantine or not; one that can't be made is passed over.
+
+        That is logged once, and nobody has to wake up for it.
+        """
+        seen, mark = Seen.of(document), document.get("quarantine")
+        if seen.run_time is None and isinstance(mark, dict):
+            seen = seen._replace(run_time=mark.get("next_run_time"))
+        try:
+            return restore(seen, scheduler, alias)
+        except UnreadableError as reason:
+            if self.passed_over.get(key(seen.id), self) != seen.run_time:
+                self.passed_over[key(seen.id)] = seen.run_time
+                self.logger.error(
+                    'Unable to restore job "%s" -- passing it over: %s', seen.id, reason
+                )
+            return None
 
     def put(self, found: list[tuple[Seen, str, Any]]) -> None:
         """Mark documents that are still as they were seen: (what was seen, reason, run time).

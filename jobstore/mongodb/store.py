@@ -26,17 +26,16 @@ from .cycle import Cycle
 from .deferred import Deferred
 from .documents import (
     FIELDS,
-    UNTOUCHABLE,
     Seen,
     UnreadableError,
-    advanced,
-    dump,
-    restore,
+    order,
+    restore_runnable,
     timestamp,
+    to_datetime,
     to_document,
 )
 from .flush import flush
-from .quarantine import Quarantine, QuarantinedJob, in_quarantine
+from .quarantine import Quarantine, QuarantinedJob
 from .sources import Queried, Source
 from .statements import Write
 
@@ -141,7 +140,7 @@ class MongoDBJobStore(BaseJobStore):
                     "quarantine.since each cycle reads the whole collection"
                 )
             self._quarantine.sweep()
-            self._quarantine.put_back(self._restore_runnable)
+            self._quarantine.put_back(self._runnable)
 
     # One cycle, in the order of its calls
 
@@ -158,14 +157,14 @@ class MongoDBJobStore(BaseJobStore):
             self._deferred.flush()
             nested = self._cycle.nested
             if not nested:
-                self._quarantine.put_back_in_time(self._restore_runnable)
+                self._quarantine.put_back_in_time(self._runnable)
             moment = timestamp(now)
             assert moment is not None
             good, bad = [], []
             limit = self._batch_size + len(self._quarantine.unmarked)
             for seen in self._source.due(moment, limit):
                 try:
-                    good.append((self._restore_runnable(seen), seen))
+                    good.append((self._runnable(seen), seen))
                 except UnreadableError as reason:
                     bad.append((seen, reason))
             if bad:
@@ -185,7 +184,7 @@ class MongoDBJobStore(BaseJobStore):
         """
         with self._lock:
             if self._cycle.is_of(job):
-                self._defer_update(job)
+                self._deferred.add(self._cycle.advance(job, self.pickle_protocol, self._logger))
                 return
             document = to_document(job, self.pickle_protocol)
             self._deferred.flush()
@@ -203,9 +202,7 @@ class MongoDBJobStore(BaseJobStore):
         """
         with self._lock:
             if self._cycle.takes_removal(job_id):
-                if not self._cycle.is_over_for(job_id):
-                    self._cycle.remove(job_id)
-                    self._deferred.add(Write(self._cycle.seen(job_id), None, None))
+                self._deferred.add(self._cycle.remove(job_id))
                 return
             self._deferred.flush()
             self._cycle.rewrite(job_id)
@@ -226,32 +223,13 @@ class MongoDBJobStore(BaseJobStore):
                 if not self._deferred.failing:
                     self._deferred.flush()
                     earliest = self._source.next_run_time(self._quarantine.passed_over)
-                    return None if earliest is None else _datetime(earliest)
+                    return None if earliest is None else to_datetime(earliest)
             except Exception as error:
                 self._logger.warning("Unable to reach the jobs, trying again later: %s", error)
             finally:
                 self._cycle.end()
             seconds = getattr(self._scheduler, "jobstore_retry_interval", 10)
             return datetime.now(timezone.utc) + timedelta(seconds=seconds)
-
-    def _defer_update(self, job: Job) -> None:
-        """Never raises, but for Ctrl-C."""
-        if self._cycle.is_over_for(job.id):
-            return
-        seen = self._cycle.seen(job.id)
-        try:
-            run_time = timestamp(job.next_run_time)
-        except OverflowError:
-            run_time = None  # beyond the year 9999: it won't come
-        try:
-            state = dump(job, self.pickle_protocol)
-        except UNTOUCHABLE:
-            raise
-        except BaseException as error:
-            self._logger.error('Job "%s" keeps its old state, not its new one: %s', job.id, error)
-            state = advanced(seen.state, run_time)
-        self._cycle.advance(job, run_time, state)
-        self._deferred.add(Write(seen, run_time, state))
 
     def _write(self, writes: dict[Any, Write]) -> None:
         flush(self._connection, self._quarantine, writes, self._logger)
@@ -272,7 +250,7 @@ class MongoDBJobStore(BaseJobStore):
             self._deferred.flush()
             found = self._connection.read(self._connection.jobs.find({}, FIELDS), START_SECONDS)
             jobs = [job for document in found if (job := self._readable(document))]
-        return sorted(jobs, key=_order)
+        return sorted(jobs, key=order)
 
     def add_job(self, job: Job) -> None:
         """Add a job; 1 command.
@@ -394,7 +372,7 @@ class MongoDBJobStore(BaseJobStore):
         """
         with self._lock:
             self._deferred.flush()
-            return self._quarantine.put_back(self._restore_runnable, job_ids)
+            return self._quarantine.put_back(self._runnable, job_ids)
 
     # The end
 
@@ -414,33 +392,8 @@ class MongoDBJobStore(BaseJobStore):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} (client={self._connection.describe()})>"
 
-    # From documents
-
-    def _restore_runnable(self, seen: Seen) -> Job:
-        """Make the job of a document, if it can be made and run here."""
-        job = restore(seen, self._scheduler, self._alias)
-        if self._scheduler is not None:
-            try:
-                self._scheduler._lookup_executor(job.executor)
-            except Exception:
-                raise UnreadableError(f"there is no executor {job.executor!r} here") from None
-        return job
+    def _runnable(self, seen: Seen) -> Job:
+        return restore_runnable(seen, self._scheduler, self._alias)
 
     def _readable(self, document: Document) -> Job | None:
-        seen = Seen.of(document)
-        if in_quarantine(document):
-            seen = seen._replace(run_time=document["quarantine"].get("next_run_time"))
-        try:
-            return restore(seen, self._scheduler, self._alias)
-        except UnreadableError as reason:
-            self._quarantine.pass_over(seen, reason)
-            return None
-
-
-def _datetime(run_time: float) -> datetime:
-    return datetime.fromtimestamp(run_time, timezone.utc)
-
-
-def _order(job: Job) -> tuple[bool, float, str]:
-    run_time = timestamp(job.next_run_time)
-    return run_time is None, run_time or 0.0, job.id
+        return self._quarantine.read(document, self._scheduler, self._alias)
