@@ -17,7 +17,7 @@ $(VENV)/apscheduler-oldest.stamp: pyproject.toml
 	touch $@
 
 demo: $(VENV)/demo.stamp
-	$(BIN)/python -m jobstore demo $(DEMO)
+	$(BIN)/python -m jobstore demo $(if $(STORE),--store $(STORE)) $(DEMO)
 
 test: $(VENV)/test.stamp $(VENV)/apscheduler-oldest.stamp
 	$(BIN)/python -m pytest

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 
 from . import __version__, backend
-from .demo.plan import STORES, Plan
+from .demo.plan import Plan
+from .demo.stores import KINDS
 
 __all__ = ["main"]
 
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print("the demo needs rich: pip install rich", file=sys.stderr)
         return 1
-    plan = Plan(options.store, options.jobs, options.interval, options.seconds)
+    jobs = options.jobs or KINDS[options.store].jobs
+    plan = Plan(options.store, jobs, options.interval, options.seconds)
     return Demo(plan).run()
 
 
@@ -55,10 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--jobs",
         type=_whole,
-        default=100_000,
         metavar="N",
-        help="how many interval jobs the scheduler holds (default: 100000; "
-        "adding 1000000 takes the stock store minutes)",
+        help="how many interval jobs the scheduler holds (default: 100000, or 20000 with mongodb; "
+        "adding more takes the stock store minutes)",
     )
     demo.add_argument(
         "--interval",
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--store",
-        choices=sorted(STORES),
+        choices=sorted(KINDS),
         default="memory",
         help="which store is compared with its stock counterpart (default: memory)",
     )

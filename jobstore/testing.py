@@ -101,7 +101,11 @@ class Node:
         log = self.folder / "mongod.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is not for it
             )
         deadline = time.monotonic() + START_SECONDS
         with MongoClient[dict[str, Any]](

@@ -126,6 +126,19 @@ def test_without_a_terminal_the_table_is_all_that_is_printed():
         assert all(re.match(r"[\d,.]*[1-9]", cell) for cell in ours_and_stock), label
 
 
+def test_the_mongodb_stores_are_compared_on_a_server_of_their_own():
+    command = [*SMALL, "--store", "mongodb"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mongodb store" in done.stdout
+    assert cells(done.stdout, "jobs held") == ["200", "200"]
+    for label in ROWS[:-1]:
+        ours_and_stock = cells(done.stdout, label)[:2]
+        assert len(ours_and_stock) == 2
+        assert all(re.match(r"[\d,.]*[1-9]", cell) for cell in ours_and_stock), label
+    assert cells(done.stdout, "bytes per job") == ["-", "-", "-"]
+
+
 def test_on_a_terminal_both_sides_are_shown_live_and_then_the_table():
     with on_terminal(SMALL) as terminal:
         assert terminal.end() == 0
@@ -172,7 +185,8 @@ def test_the_measured_process_does_not_outlive_a_demo_that_is_killed():
 
 def test_a_side_that_fails_is_reported_with_its_error():
     program = (
-        "from jobstore.demo.runner import Demo; from jobstore.demo.plan import Plan; "
+        "from jobstore.demo.runner import KINDS, Demo, Plan; "
+        "KINDS['no-such-store'] = KINDS['memory']; "  # which the other process doesn't know
         "raise SystemExit(Demo(Plan('no-such-store', 10, 1, 1)).run())"
     )
     done = subprocess.run(

@@ -2,16 +2,7 @@
 
 from dataclasses import dataclass
 
-from apscheduler.jobstores.base import BaseJobStore
-from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
-
-from ..memory import MemoryJobStore
-
-__all__ = ["STORES", "Plan", "Sample"]
-
-STORES: dict[str, dict[str, type[BaseJobStore]]] = {
-    "memory": {"ours": MemoryJobStore, "stock": StockMemoryJobStore},
-}
+__all__ = ["Plan", "Sample"]
 
 
 @dataclass
@@ -22,6 +13,7 @@ class Plan:
     jobs: int
     interval: float
     seconds: float
+    where: str = ""  # the server that both sides use, if any
 
 
 @dataclass

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.live import Live
 
 from .plan import Plan, Sample
+from .stores import KINDS
 from .view import NAMES, live_view, result_table
 
 __all__ = ["Demo"]
@@ -44,7 +45,7 @@ class Demo:
 
     def run(self) -> int:
         """Run both sides, print the table, and return the exit code: 0, 1, or 130 after Ctrl-C."""
-        with self._interruptible():
+        with self._interruptible(), KINDS[self.plan.store].server() as self.plan.where:
             display: AbstractContextManager[Live | None] = nullcontext()
             if sys.stdout.isatty():
                 display = Live(console=self.console, auto_refresh=False, transient=True)

@@ -21,7 +21,8 @@ from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from .meters import CountingExecutor, Lateness, Timed
-from .plan import STORES, Plan, Sample
+from .plan import Plan, Sample
+from .stores import KINDS
 
 __all__ = ["Side"]
 
@@ -35,8 +36,9 @@ class Side:
 
     def __init__(self, plan: Plan, side: str) -> None:
         self.plan = plan
-        self.make_store = STORES[plan.store][side]
-        self.store = self.make_store()
+        self.side = side
+        self.kind = KINDS[plan.store]
+        self.store = self.kind.make(side, plan.where)
         self.add_job = self._timed("add_job")
         self.cycle = [self._timed(name) for name in CYCLE]
         self.executor = CountingExecutor()
@@ -84,10 +86,12 @@ class Side:
         Only there does tracemalloc watch, as it slows everything down. The jobs and their ids
         exist before, so that what is counted is the store's own.
         """
+        if not self.kind.in_memory:
+            return
         self.sample.phase = "weighing the store"
         gc.collect()
         tracemalloc.start()
-        store = self.make_store()
+        store = self.kind.make(self.side, self.plan.where)
         for job in self.jobs:
             store.add_job(job)
         gc.collect()
@@ -97,19 +101,17 @@ class Side:
     def line_up(self) -> datetime:
         """Put the jobs in again, due from soon on, evenly spread, and return when the first is.
 
-        In order of time, where either store is quick; if even so the first would have been due
-        before the last is in, it is done again with more time.
+        If the first would have been due before the last is in, it is done again with more time.
         """
         self.sample.phase = "lining up"
         self.jobs = self.store.get_all_jobs()
         self.sample.held = len(self.jobs)
-        seconds = 0.5 + self.plan.jobs * 15e-6
+        seconds = 0.5 + self.plan.jobs * self.kind.seconds_per_job
         while True:
             first = datetime.now(self.scheduler.timezone) + timedelta(seconds=seconds)
-            self.store.remove_all_jobs()
             for place, job in enumerate(self.jobs):
                 job.next_run_time = first + self._offset(place)
-                self.store.add_job(job)
+            self.kind.refill(self.store, self.jobs)
             if datetime.now(timezone.utc) < first:
                 return first
             seconds *= 2

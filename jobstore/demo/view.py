@@ -9,6 +9,7 @@ from rich.table import Table
 
 from .. import backend
 from .plan import Plan, Sample
+from .stores import KINDS
 
 __all__ = ["live_view", "result_table"]
 
@@ -60,7 +61,8 @@ def result_table(plan: Plan, samples: dict[str, Sample], state: str) -> Table:
         times = {"less": _ratio(stock, ours), "more": _ratio(ours, stock), "": None}[better]
         label = label.format(due=_count(plan.jobs / plan.interval))
         table.add_row(label, form(ours), form(stock), _count(times) if better else "")
-    table.caption = _notes(next((sample.zone for sample in samples.values()), "not known"))
+    zone = next((sample.zone for sample in samples.values()), "not known")
+    table.caption = _notes(zone) + KINDS[plan.store].note
     return table
 
 
