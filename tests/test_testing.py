@@ -1,0 +1,79 @@
+"""`jobstore.testing`: a real server for tests, thrown away afterwards."""
+
+import os
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import ServerSelectionTimeoutError
+
+from jobstore import testing
+from jobstore.testing import find_mongod, mongod
+
+
+@pytest.mark.parametrize(
+    ("arguments", "members"), [({}, 1), ({"standalone": True}, 0), ({"nodes": 3}, 3)], ids=str
+)
+def test_it_is_a_replica_set_or_a_standalone_and_is_gone_afterwards(arguments, members):
+    with mongod(**arguments) as server, MongoClient(server.uri) as client:
+        client["a"]["b"].insert_one({"_id": 1})
+        assert client["a"]["b"].find_one() == {"_id": 1}
+        assert len(client.admin.command("hello").get("hosts", [])) == members
+        pids = [node.pid for node in server.nodes]
+        folders = [node.folder for node in server.nodes]
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert not any(folder.exists() for folder in folders)
+
+
+def test_a_server_that_is_killed_comes_back_with_its_data():
+    with mongod() as server:
+        with MongoClient(server.uri) as client:
+            client["a"]["b"].insert_one({"_id": 1})
+        server.kill()
+        with MongoClient(server.uri, serverSelectionTimeoutMS=100) as client:
+            with pytest.raises(ServerSelectionTimeoutError):
+                client.admin.command("ping")
+        server.start()
+        with MongoClient(server.uri) as client:
+            assert client["a"]["b"].find_one() == {"_id": 1}
+
+
+def test_the_server_of_the_environment_is_used_and_left_alone(monkeypatch):
+    monkeypatch.setenv("JOBSTORE_MONGODB_URI", "mongodb://example.com")
+    with mongod() as server:
+        assert server.uri == "mongodb://example.com"
+        with pytest.raises(RuntimeError, match="not ours to start or stop"):
+            server.kill()
+
+
+def test_a_mongod_on_the_path_comes_first(monkeypatch, tmp_path):
+    own = tmp_path / "mongod"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_mongod() == str(own)
+
+
+def test_without_any_mongod_the_error_says_what_to_do(monkeypatch):
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(testing.metadata, "distribution", missing)
+    with pytest.raises(RuntimeError, match=r"\$JOBSTORE_MONGODB_URI.*jobstore\[testing\]"):
+        find_mongod()
+
+
+def test_a_mongod_that_does_not_start_shows_its_last_words():
+    with (
+        pytest.raises(RuntimeError, match=r"mongod did not start:\n(.|\n)*no-such-option"),
+        mongod(options=("--no-such-option",)),
+    ):
+        pass
+
+
+def test_the_binary_of_the_wheel_can_be_executed():
+    assert os.access(Path(find_mongod()), os.X_OK)
