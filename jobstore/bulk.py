@@ -42,7 +42,7 @@ def add_jobs(
     :raises ConflictingIdsError: naming the ids refused, after all other jobs were added.
     :raises KeyError: if there is no store of that alias; nothing is added.
     :raises TypeError: or any other error of a bad job; nothing is added. Only if the store itself
-        fails, and is one that is called for each job, are the jobs before that one added.
+        fails, and is called for each job or has a database, some jobs may have been added.
     """
     batch: list[Job] = []
     stored: list[Job] = []

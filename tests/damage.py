@@ -89,6 +89,8 @@ def corpus():
         ("time is true", True, "True"),
         ("time is a date", datetime(2020, 1, 1, tzinfo=timezone.utc), "datetime"),
         ("time is a list", [1.0], "[1.0]"),
+        ("time is an empty list", [], "[]"),
+        ("time is a list of text", ["soon"], "soon"),
         ("time is a document", {"a": 1}, "{'a': 1}"),
         ("time is decimal", Decimal128("1.5"), "Decimal128"),
     ]:

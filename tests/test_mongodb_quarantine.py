@@ -7,7 +7,7 @@ import types
 from datetime import timedelta
 
 import pytest
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 from damage import Fatal, Raises, corpus, damaged, good, state
 from mongo import YEARS, at, by_hand, job, names
 from pymongo import MongoClient
@@ -303,6 +303,16 @@ def test_the_truth_is_the_documents_time_not_the_states(store):
     assert store.get_due_jobs(at(2)) == []
     (due,) = store.get_due_jobs(at(6))
     assert due.next_run_time == moment
+
+
+def test_odd_times_to_come_hide_nobodys(store):
+    odd = [Decimal128("2e9"), [2e9], Decimal128("2000000001")]
+    store.collection.insert_many({**good(f"{i}"), "next_run_time": t} for i, t in enumerate(odd))
+    assert store.get_next_run_time() is None
+    store.add_job(job("a", 3e9))
+    assert store.get_next_run_time() == at(3e9)
+    assert [each.id for each in store.get_due_jobs(at(4e9))] == ["a"]
+    assert len(store.quarantined()) == 3
 
 
 def test_a_fatal_error_says_what_it_was(store, caplog):

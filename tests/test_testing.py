@@ -33,9 +33,11 @@ def test_a_server_that_is_killed_comes_back_with_its_data():
         with MongoClient(server.uri) as client:
             client["a"]["b"].insert_one({"_id": 1})
         server.kill()
-        with MongoClient(server.uri, serverSelectionTimeoutMS=100) as client:
-            with pytest.raises(ServerSelectionTimeoutError):
-                client.admin.command("ping")
+        with (
+            MongoClient(server.uri, serverSelectionTimeoutMS=100) as client,
+            pytest.raises(ServerSelectionTimeoutError),
+        ):
+            client.admin.command("ping")
         server.start()
         with MongoClient(server.uri) as client:
             assert client["a"]["b"].find_one() == {"_id": 1}

@@ -23,12 +23,16 @@ __all__ = ["Quarantine", "QuarantinedJob"]
 
 RETRY_SECONDS = 600.0
 MARKED = {"quarantine.since": {"$exists": True}, "next_run_time": None}
-NO_TIME = {
+NO_TIMES = ["string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp"]
+NO_TIMES += ["undefined", "dbPointer", "javascript", "symbol", "javascriptWithScope"]
+NO_TIMES += ["minKey", "maxKey"]
+NO_TIME = {  # each is a range of the index; that of arrays, whose type is none, is of the empty one
     "$or": [
         {"next_run_time": {"$lt": MIN_TIME}},
         {"next_run_time": {"$gt": MAX_TIME}},
         {"next_run_time": float("nan")},
-        {"next_run_time": {"$exists": True, "$not": {"$type": ["number", "null"]}}},
+        {"next_run_time": []},
+        {"next_run_time": {"$type": NO_TIMES}},
     ]
 }
 

@@ -1,6 +1,6 @@
 """Where due jobs come from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from bson import encode
@@ -45,24 +45,28 @@ class Queried:
 
     def next_run_time(self, but: Mapping[Any, Any]) -> float | None:
         """Return the earliest run time; O(log n) and one command."""
-        with self._connection.limit():
-            found = self._connection.jobs.find(
-                {"next_run_time": {"$gte": MIN_TIME, "$lte": MAX_TIME}},
-                ["next_run_time"],
-                sort=[("next_run_time", ASCENDING)],
-                limit=len(but) + 1,
-            )
-            return next(_counted(found, but), None)
+        limit = len(but) + 1
+        while True:
+            with self._connection.limit():
+                found = list(
+                    self._connection.jobs.find(
+                        {"next_run_time": {"$gte": MIN_TIME, "$lte": MAX_TIME}},
+                        ["next_run_time"],
+                        sort=[("next_run_time", ASCENDING)],
+                        limit=limit,
+                        batch_size=limit,
+                    )
+                )
+            for document in found:
+                run_time = document["next_run_time"]
+                passed_over = but and but.get(key(document["_id"])) == run_time
+                if isinstance(run_time, int | float) and not passed_over:
+                    return run_time
+            if len(found) < limit:
+                return None
+            limit *= 10  # decimals or arrays, which no scheduler writes, are in front
 
 
 def key(job_id: Any) -> Any:
     """Make a dict's key of anything that may be an `_id`."""
     return job_id if isinstance(job_id, str) else encode({"": job_id})
-
-
-def _counted(found: Any, but: Mapping[Any, Any]) -> Iterator[float]:
-    for document in found:
-        run_time = document["next_run_time"]
-        passed_over = but and but.get(key(document["_id"])) == run_time
-        if not passed_over and isinstance(run_time, int | float):
-            yield run_time
