@@ -131,6 +131,19 @@ def test_the_cycle_puts_back_every_ten_minutes(store, lost, module, monkeypatch)
     assert lost.executor.submitted[-1] == ("lost", [at(7)])
 
 
+def test_thousands_come_back_in_few_commands(store, commands):
+    store.add_jobs([job(f"{i:04}", i, executor="gpu") for i in range(2_500)])
+    scheduler = by_hand(store)
+    for _ in range(3):
+        scheduler._process_jobs()
+    assert len(store.quarantined()) == 2_500
+    scheduler.add_executor(scheduler.executor, "gpu")
+    commands.names.clear()
+    assert sorted(store.restore_quarantined()) == [f"{i:04}" for i in range(2_500)]
+    assert len(commands.names) < 20
+    assert store.quarantined() == []
+
+
 def test_a_job_whose_executor_comes_back(store):
     store.add_job(job("a", 1, executor="gpu"))
     scheduler = by_hand(store)

@@ -20,6 +20,7 @@ __all__ = [
     "of_documents",
     "remove",
     "remove_all",
+    "stored",
     "update",
 ]
 
@@ -82,7 +83,7 @@ def update(connection: Connection, documents: list[Document]) -> list[str]:
     of them in between makes it start again.
     """
     while True:
-        found = stored(connection, [document["_id"] for document in documents])
+        found = set(stored(connection, [document["_id"] for document in documents]))
         present = [document for document in documents if document["_id"] in found]
         if present:
             with connection.limit():
@@ -95,7 +96,7 @@ def update(connection: Connection, documents: list[Document]) -> list[str]:
 
 def remove(connection: Connection, job_ids: list[Any]) -> list[Any]:
     """Remove the stored ones of a batch; 2 commands."""
-    found = stored(connection, job_ids)
+    found = set(stored(connection, job_ids))
     if found:
         with connection.limit():
             connection.jobs.delete_many({"_id": {"$in": list(found)}})
@@ -108,12 +109,14 @@ def remove(connection: Connection, job_ids: list[Any]) -> list[Any]:
     return refused
 
 
-def stored(connection: Connection, job_ids: list[Any]) -> set[Any]:
-    """Return those ids that are stored; 1 command."""
+def stored(
+    connection: Connection, job_ids: list[Any], also: Mapping[str, Any] | None = None
+) -> list[Any]:
+    """Return those ids that are stored, in documents that have `also` this; 1 command."""
     with connection.limit():
-        query = {"_id": {"$in": job_ids}}
+        query = {"_id": {"$in": job_ids}, **(also or {})}
         found = connection.jobs.find(query, ["_id"], batch_size=len(job_ids) + 1)
-        return {document["_id"] for document in found}
+        return [document["_id"] for document in found]
 
 
 def remove_all(connection: Connection) -> None:

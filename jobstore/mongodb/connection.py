@@ -12,7 +12,7 @@ from pymongo import MongoClient, ReadPreference
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 
-__all__ = ["Connection", "Document"]
+__all__ = ["BATCH", "START_SECONDS", "Connection", "Document"]
 
 Document = dict[str, Any]
 
@@ -62,10 +62,10 @@ class Connection:
             raise ValueError("w=0 would lose jobs without telling: use w=1 or more, or 'majority'")
 
     def close(self) -> None:
-        """Close the client, if it is our own."""
+        """Close the client, if it is our own; a given one is only not used for cycles any more."""
         if self._given is None and not self.closed:
             self.client.close()
-            self.closed = True
+        self.closed = True
 
     def limit(self, seconds: float | None = None) -> AbstractContextManager[object]:
         """Bound the time of a command, unless the user has bounded it.

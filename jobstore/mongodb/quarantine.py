@@ -14,7 +14,8 @@ from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 from pymongo import UpdateOne
 
-from .connection import Connection, Document
+from . import batches
+from .connection import BATCH, Connection, Document
 from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen, UnreadableError, restore, to_datetime
 from .sources import key
 from .statements import Write, send
@@ -147,18 +148,15 @@ class Quarantine:
         """Give their run times back to the documents whose jobs can be made now."""
         self._tried = time.monotonic()
         query = MARKED if job_ids is None else MARKED | {"_id": {"$in": list(job_ids)}}
-        back = []
-        for document in self._connection.read(self._connection.jobs.find(query, FIELDS)):
-            seen, mark = Seen.of(document), document["quarantine"]
-            try:
-                restore(seen._replace(run_time=mark.get("next_run_time")))
-            except UnreadableError:
-                continue
+        found = self._connection.read(self._connection.jobs.find(query, FIELDS))
+        back: list[Any] = []
+        for batch in batches.of(filter(None, (_healed(each, restore) for each in found)), BATCH):
             with self._connection.limit():
-                done = self._connection.jobs.bulk_write([_healed(seen, mark)])
-            if done.modified_count:
-                back.append(seen.id)
-                self.logger.info('Job "%s" loads again -- it is back from quarantine', seen.id)
+                self._connection.jobs.bulk_write([healed for _, healed in batch], ordered=False)
+            ids = [job_id for job_id, _ in batch]
+            back += batches.stored(self._connection, ids, {"quarantine": {"$exists": False}})
+        if back:
+            self.logger.info("%d jobs load again -- they are back from quarantine", len(back))
         return back
 
     def put_back_in_time(self, restore: Callable[[Seen], Job]) -> None:
@@ -169,10 +167,17 @@ class Quarantine:
             self.put_back(restore)
 
 
-def _healed(seen: Seen, mark: Any) -> UpdateOne:
-    return UpdateOne(
+def _healed(document: Document, restore: Callable[[Seen], Job]) -> tuple[str, UpdateOne] | None:
+    """Make the guarded write that gives a document its run time back, if its job can be made."""
+    seen, mark = Seen.of(document), document["quarantine"]
+    run_time = mark.get("next_run_time")
+    try:
+        job = restore(seen._replace(run_time=run_time))
+    except UnreadableError:
+        return None
+    return job.id, UpdateOne(
         {"_id": seen.id, "next_run_time": None, "job_state": seen.state, "quarantine": mark},
-        {"$set": {"next_run_time": mark.get("next_run_time")}, "$unset": {"quarantine": ""}},
+        {"$set": {"next_run_time": run_time}, "$unset": {"quarantine": ""}},
     )
 
 
