@@ -6,8 +6,10 @@ import sys
 import types
 from datetime import timedelta
 
+import bson
 import pytest
 from bson import Decimal128, ObjectId
+from bson.raw_bson import RawBSONDocument
 from damage import Fatal, Raises, corpus, damaged, good, state
 from mongo import YEARS, at, by_hand, job, names
 from pymongo import MongoClient
@@ -66,6 +68,19 @@ def test_a_document_whose_id_is_no_text(store, odd):
     assert "its state is that of job 'odd'" in record(store, odd).reason
     assert store.restore_quarantined([odd]) == []
     store.remove_jobs([odd] if isinstance(odd, int | float | bytes) else [])
+
+
+def test_a_document_whose_id_is_not_utf_8_is_passed_over(store, caplog):
+    """No statement of the driver's can name it."""
+    there, here = b"\2_id\0\3\0\0\0XX", b"\2_id\0\3\0\0\0\xff\xfe"
+    document = bson.encode({**good("XX"), "_id": "XX"}).replace(there, here)
+    store.collection.insert_many([RawBSONDocument(document), good("after", 1)])
+    scheduler = by_hand(store)
+    for _ in range(3):
+        assert scheduler._process_jobs() > 10
+    assert [job_id for job_id, _ in scheduler.executor.submitted] == ["after"]
+    assert caplog.text.count("its state is that of job 'XX'") == 1
+    assert len(store) == 2
 
 
 @pytest.fixture

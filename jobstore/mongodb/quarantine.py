@@ -104,6 +104,8 @@ class Quarantine:
         except Exception as error:  # the good jobs are to run, whatever happens to these
             self.logger.error("Unable to quarantine %d jobs: %s", len(writes), error)
             refused = [(write, str(error)) for write in writes]
+        else:  # an id that is not UTF-8 was read with replacements: no statement finds it
+            refused += [(write, "its id") for write in writes if "\ufffd" in str(write.seen.id)]
         for write in writes:
             self.unmarked.discard(key(write.seen.id))
             self.passed_over.pop(key(write.seen.id), None)
