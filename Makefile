@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-full bench-check clean
 
 # One virtual environment; an extra is installed anew only when what is compiled or declared changes.
 $(VENV)/%.stamp: $(wildcard ext/*) setup.py pyproject.toml
@@ -29,8 +29,19 @@ lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+BENCH = $(BIN)/python -m pytest bench --benchmark-only --benchmark-quiet -q
+
 bench: $(VENV)/bench.stamp
-	$(BIN)/python -m pytest bench --benchmark-only --benchmark-quiet
+	$(BENCH) -m "not full" --save
+	$(BIN)/python bench/charts.py
+
+bench-full: $(VENV)/bench.stamp
+	$(BENCH) --save
+	$(BIN)/python bench/instructions.py
+	$(BIN)/python bench/charts.py
+
+bench-check: $(VENV)/bench.stamp
+	$(BENCH) -m "check and not full" --check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info jobstore/*.so

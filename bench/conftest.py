@@ -12,6 +12,7 @@ from time import perf_counter_ns
 from typing import Any
 
 import pytest
+from results import Row, compare, load_last, missed, save, table_lines
 
 Action = Callable[[], Any]
 
@@ -67,52 +68,46 @@ def measure(benchmark: Any) -> Callable[..., list[float]]:
 
 @pytest.fixture
 def report(benchmark: Any) -> Callable[..., None]:
-    """Keep one row of a table for the summary.
+    """Keep one row of a table: what each side took, and the ratio of two of them.
 
-    `ratio` is to be at least `bar`, or at most `bar` where `at_most`.
+    `bar` is what the ratio is to be at least, or at most where `at_most`.
     """
 
-    def keep(
-        table: str,
-        row: str,
-        ours: float,
-        rival: float,
-        ratio: float,
-        bar: float | None = None,
-        at_most: bool = False,
-        unit: str = "µs",
-    ) -> None:
-        benchmark.extra_info.update(
-            table=table,
-            row=row,
-            ours=ours,
-            rival=rival,
-            ratio=ratio,
-            bar=bar,
-            at_most=at_most,
-            unit=unit,
-        )
+    def keep(table: str, row: str, values: dict[str, float], ratio: str, **more: Any) -> None:
+        benchmark.extra_info["row"] = Row(table, row, values, ratio, **more)
 
     return keep
 
 
+def pytest_addoption(parser: Any) -> None:
+    parser.addoption("--save", action="store_true", help="keep the results in bench/results/")
+    parser.addoption(
+        "--check", action="store_true", help="compare with the last results; fail at a missed bar"
+    )
+
+
+def rows_of(config: Any) -> list[Row]:
+    infos = [result.extra_info for result in config._benchmarksession.benchmarks]
+    return [info["row"] for info in infos if "row" in info]
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
-    """Print every table; a missed bar is marked, and is no error."""
-    tables: dict[str, list[dict[str, Any]]] = {}
-    for result in config._benchmarksession.benchmarks:
-        info = result.extra_info
-        if "table" in info:
-            tables.setdefault(info["table"], []).append(info)
-    for table, rows in tables.items():
+    """Print every table; a missed bar is marked."""
+    rows = rows_of(config)
+    for table in dict.fromkeys(row.table for row in rows):
         terminalreporter.section(table)
-        terminalreporter.write_line(
-            f"{rows[0]['unit']:>46} {'ours':>12} {'rival':>12} {'ratio':>8} {'bar':>8}"
-        )
-        for info in rows:
-            bar, ratio, at_most = info["bar"], info["ratio"], info["at_most"]
-            missed = bar is not None and (ratio > bar if at_most else ratio < bar)
-            sign = "" if bar is None else f"{'≤' if at_most else '≥'} {bar:g}"
-            terminalreporter.write_line(
-                f"{info['row']:46} {info['ours']:12.4f} {info['rival']:12.4f} "
-                f"{ratio:8.2f} {sign:>8}{'  missed' if missed else ''}"
-            )
+        for line in table_lines([row for row in rows if row.table == table]):
+            terminalreporter.write_line(line)
+    if config.option.check:
+        terminalreporter.section("Check")
+        for line in compare(rows, load_last()):
+            terminalreporter.write_line(line)
+    if config.option.save and rows:
+        terminalreporter.write_line(f"kept in {save(rows)}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: Any) -> None:
+    """With --check a missed bar fails the run."""
+    if session.config.option.check and any(map(missed, rows_of(session.config))):
+        session.exitstatus = 1

@@ -1,6 +1,6 @@
 """Bytes a job of one filled store beside the job objects; run in a process of its own.
 
-Usage: python memory_child.py (stock | one-by-one | bulk) (tracemalloc | rss) COUNT
+Usage: python memory_child.py (IMPLEMENTATION | bulk) (tracemalloc | rss) COUNT
 """
 
 import gc
@@ -8,15 +8,13 @@ import sys
 import tracemalloc
 from datetime import timezone
 
-from sides import Jobs, our_store, stock_store
+from sides import Jobs, filled
 
 
-def filled(kind: str, jobs: list) -> object:
-    if kind == "stock":
-        return stock_store(jobs)
-    if kind == "one-by-one":
-        return our_store(jobs)
-    store = our_store([])
+def make(kind: str, jobs: list) -> object:
+    if kind != "bulk":
+        return filled(kind, jobs)
+    store = filled("ours", [])
     store.add_jobs(jobs)
     return store
 
@@ -32,12 +30,12 @@ def main() -> None:
     gc.collect()
     if gauge == "tracemalloc":
         tracemalloc.start()
-        store = filled(kind, jobs)
+        store = make(kind, jobs)
         gc.collect()
         used = tracemalloc.get_traced_memory()[0]
     else:
         before = resident()
-        store = filled(kind, jobs)
+        store = make(kind, jobs)
         gc.collect()
         used = resident() - before
     print(used / count)

@@ -27,9 +27,11 @@ class ManualScheduler(BaseScheduler):
         super().shutdown(wait)
 
 
-def started(store: Any) -> ManualScheduler:
+def started(store: Any, executor: BaseExecutor | None = None) -> ManualScheduler:
     scheduler = ManualScheduler(
-        jobstores={"default": store}, executors={"default": NullExecutor()}, timezone=timezone.utc
+        jobstores={"default": store},
+        executors={"default": executor or NullExecutor()},
+        timezone=timezone.utc,
     )
     scheduler.start()
     return scheduler

@@ -2,12 +2,17 @@
 
 import random
 from datetime import datetime, timedelta, tzinfo
+from typing import Any
 
 from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
 from apscheduler.util import datetime_to_utc_timestamp
+from rivals import HeapStore, SortedStore
 
 from jobstore import MemoryJobStore
+from jobstore._index_c import JobIndex as CompiledIndex
+from jobstore._index_py import JobIndex as PythonIndex
 
+IMPLEMENTATIONS = ["ours", "twin", "stock", "heap + dict", "sorted"]
 SIZES = [1_000, 10_000, 100_000, 1_000_000]
 START = datetime(2030, 1, 1)
 SPAN = 10**13  # µs: run times lie within four months
@@ -18,7 +23,7 @@ class BenchJob:
 
     __slots__ = ("id", "next_run_time")
 
-    def __init__(self, job_id: str, next_run_time: datetime) -> None:
+    def __init__(self, job_id: str, next_run_time: datetime | None) -> None:
         self.id = job_id
         self.next_run_time = next_run_time
 
@@ -43,18 +48,34 @@ class Jobs:
         return self.random.sample(jobs, count)
 
 
-def stock_store(jobs: list[BenchJob]) -> StockMemoryJobStore:
-    """Filled directly, with what add_job() makes: one by one, a million jobs take it minutes."""
-    store = StockMemoryJobStore()
-    timed = [(job, datetime_to_utc_timestamp(job.next_run_time)) for job in jobs]
-    store._jobs = sorted(timed, key=lambda entry: (entry[1], entry[0].id))
-    store._jobs_index = {job.id: (job, timestamp) for job, timestamp in store._jobs}
+def empty(implementation: str) -> Any:
+    """An empty store."""
+    if implementation == "stock":
+        return StockMemoryJobStore()
+    if implementation == "heap + dict":
+        return HeapStore()
+    if implementation == "sorted":
+        return SortedStore()
+    store = MemoryJobStore()
+    store._index = {"ours": CompiledIndex, "twin": PythonIndex}[implementation]()
     return store
 
 
-def our_store(jobs: list[BenchJob]) -> MemoryJobStore:
-    """Filled one by one in random order: the blocks are as full as they get in use."""
-    store = MemoryJobStore()
-    for job in jobs:
-        store.add_job(job)
+def filled(implementation: str, jobs: list[BenchJob]) -> Any:
+    """A store with these jobs.
+
+    One by one in random order, so that ours is as full as it gets in use; but the stock store
+    directly, with what add_job() makes, as one by one a million jobs take it minutes.
+    """
+    store = empty(implementation)
+    if implementation == "stock":
+        timed = [(job, datetime_to_utc_timestamp(job.next_run_time)) for job in jobs]
+        paused_last = float("inf")
+        store._jobs = sorted(
+            timed, key=lambda entry: (paused_last if entry[1] is None else entry[1], entry[0].id)
+        )
+        store._jobs_index = {job.id: (job, timestamp) for job, timestamp in store._jobs}
+    else:
+        for job in jobs:
+            store.add_job(job)
     return store

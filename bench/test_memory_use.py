@@ -1,4 +1,4 @@
-"""Bytes a job at 1,000,000 jobs, each in a process of its own."""
+"""Bytes a job, each implementation in a process of its own."""
 
 import subprocess
 import sys
@@ -9,25 +9,40 @@ import pytest
 
 CHILD = Path(__file__).with_name("memory_child.py")
 BAR = 80 if sys.version_info >= (3, 11) else 92
+KINDS = ["ours", "bulk", "stock"]
+RIVALS = ["twin", "heap + dict", "sorted"]
 
 
-def bytes_per_job(kind: str, gauge: str) -> float:
-    command = [sys.executable, str(CHILD), kind, gauge, "1000000"]
+def bytes_per_job(kind: str, gauge: str, size: int) -> float:
+    command = [sys.executable, str(CHILD), kind, gauge, str(size)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-@pytest.mark.parametrize("gauge", ["tracemalloc", "rss"])
-@pytest.mark.parametrize("kind", ["one-by-one", "bulk"])
-def test_bytes_per_job(benchmark: Any, report: Any, kind: str, gauge: str) -> None:
-    ours = benchmark.pedantic(bytes_per_job, args=(kind, gauge), rounds=1)
-    stock = bytes_per_job("stock", gauge)
+full = pytest.mark.full
+
+
+@pytest.mark.parametrize(
+    ("gauge", "size", "kinds"),
+    [
+        pytest.param("tracemalloc", 1_000_000, KINDS, marks=pytest.mark.check),
+        pytest.param("rss", 1_000_000, KINDS + RIVALS, marks=full),
+        pytest.param("tracemalloc", 10_000, KINDS + RIVALS, marks=full),
+        pytest.param("tracemalloc", 100_000, KINDS + RIVALS, marks=full),
+    ],
+)
+def test_bytes_per_job(
+    benchmark: Any, report: Any, gauge: str, size: int, kinds: list[str]
+) -> None:
+    """What a store takes beside the jobs; "bulk" is ours, filled by `add_jobs`."""
+    values = {kind: bytes_per_job(kind, gauge, size) for kind in kinds[1:]}
+    values["ours"] = benchmark.pedantic(bytes_per_job, args=("ours", gauge, size), rounds=1)
+    bar = BAR if (gauge, size) == ("tracemalloc", 1_000_000) else None
     report(
-        "Bytes a job of the store at 1,000,000 jobs (beside the jobs; bar on ours)",
-        f"{kind}, {gauge}",
-        ours,
-        stock,
-        ours if gauge == "tracemalloc" else stock / ours,
-        BAR if gauge == "tracemalloc" else None,
+        "Bytes a job of the store, beside the jobs",
+        f"{size:,} jobs, {gauge}",
+        values,
+        "ours",
+        bar=bar,
         at_most=True,
         unit="bytes",
     )

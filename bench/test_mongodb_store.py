@@ -14,10 +14,11 @@ from apscheduler.triggers.interval import IntervalTrigger
 from apscheduler.util import datetime_to_utc_timestamp
 from conftest import Side
 from delay import Delay
-from pymongo import MongoClient, UpdateOne
+from pymongo import MongoClient, UpdateOne, monitoring
 from schedulers import ManualScheduler, started
 
 import jobstore
+from jobstore.mongodb import cycle, documents, flush
 from jobstore.testing import Server, mongod
 
 TABLE = "MongoDB, a one-node replica set on the loopback interface, majority"
@@ -176,37 +177,38 @@ def stock(client: MongoClient[dict[str, Any]]) -> Any:
     return StockMongoDBJobStore("bench", "stock", client=client)
 
 
-def test_cycle_against_stock(measure: Any, report: Any, client: Any) -> None:
-    our_time, stock_time = measure(
-        CycleSide(ours(client), 2_000).side(), CycleSide(stock(client), 2_000).side(), rounds=7
-    )
-    ratio = stock_time / our_time
-    report(TABLE, "full cycle, 2,000 due: stock / ours", our_time, stock_time, ratio, 10)
+def sides_of(times: list[float], *names: str) -> dict[str, float]:
+    return dict(zip(names, times, strict=True))
 
 
-def test_cycle_against_stock_unacknowledged(
-    measure: Any, report: Any, client: Any, server: Server
+@pytest.mark.check
+@pytest.mark.parametrize("concern", ["majority", pytest.param("w=1", marks=pytest.mark.full)])
+def test_cycle_against_stock(
+    measure: Any, report: Any, client: Any, server: Server, concern: str
 ) -> None:
-    """As the stock store is by default: it waits for one node's memory only."""
+    """The stock store's own write concern, w=1, waits for one node's memory only."""
     with MongoClient[dict[str, Any]](server.uri, w=1) as weaker:
-        our_time, stock_time = measure(
-            CycleSide(ours(client), 2_000).side(), CycleSide(stock(weaker), 2_000).side(), rounds=7
+        rival = stock(weaker if concern == "w=1" else client)
+        times = measure(
+            CycleSide(ours(client), 2_000).side(), CycleSide(rival, 2_000).side(), rounds=5
         )
-    ratio = stock_time / our_time
-    report(TABLE, "the same, the stock store with its w=1", our_time, stock_time, ratio)
+    row = "full cycle, 2,000 due" + (", the stock store with w=1" if concern == "w=1" else "")
+    bar = 10 if concern == "majority" else None
+    report(TABLE, row, sides_of(times, "ours", "stock"), "stock / ours", bar=bar)
 
 
+@pytest.mark.check
 def test_store_part_against_the_plain_way(measure: Any, report: Any, client: Any) -> None:
     side = CycleSide(ours(client), 2_000)
-    _, plain = measure(side.side(), PlainWay(client, 2_000).side(), rounds=41)
-    our_time = median(side.in_store[1:]) / 2_000 * 1e6
-    row = "the store's part of it: ours / plain, unguarded"
-    report(TABLE, row, our_time, plain, our_time / plain, 1.0, at_most=True)
+    _, plain = measure(side.side(), PlainWay(client, 2_000).side(), rounds=31)
+    values = {"ours": median(side.in_store[1:]) / 2_000 * 1e6, "plain": plain}
+    row = "the store's part of it; plain: unguarded"
+    report(TABLE, row, values, "ours / plain", bar=1.0, at_most=True)
 
 
-@pytest.mark.parametrize("rival", ["stock", "plain"])
+@pytest.mark.parametrize("rival", ["stock", pytest.param("plain", marks=pytest.mark.check)])
 def test_add_jobs(measure: Any, report: Any, client: Any, rival: str) -> None:
-    count = 10_000
+    count, few = 10_000, 2_000  # the stock store takes a second for a thousand
     jobs = [make_job(i, now() + timedelta(seconds=i)) for i in range(count)]
     our_store, stock_store = ours(client), stock(client)
     our_store.start(None, "default")
@@ -214,7 +216,7 @@ def test_add_jobs(measure: Any, report: Any, client: Any, rival: str) -> None:
     plain.create_index("next_run_time", sparse=True)
 
     def loop() -> None:
-        for job in jobs:
+        for job in jobs[:few]:
             stock_store.add_job(job)
 
     def insert() -> None:
@@ -224,44 +226,156 @@ def test_add_jobs(measure: Any, report: Any, client: Any, rival: str) -> None:
         plain.delete_many({})
 
     sides = {
-        "stock": Side(loop, count, before=stock_store.remove_all_jobs),
+        "stock": Side(loop, few, before=stock_store.remove_all_jobs),
         "plain": Side(insert, count, before=empty),
     }
     our_side = Side(lambda: our_store.add_jobs(jobs), count, before=our_store.remove_all_jobs)
-    our_time, time_ = measure(our_side, sides[rival], rounds={"stock": 3, "plain": 21}[rival])
+    times = measure(our_side, sides[rival], rounds={"stock": 5, "plain": 21}[rival])
+    values = sides_of(times, "ours", rival)
     if rival == "stock":
-        row = "add_jobs of 10,000: stock's loop / ours"
-        report(TABLE, row, our_time, time_, time_ / our_time, 25)
+        report(TABLE, "add_jobs of 10,000; stock: a loop", values, "stock / ours", bar=25)
     else:
-        row = "add_jobs of 10,000: ours / plain insert_many"
-        report(TABLE, row, our_time, time_, our_time / time_, 1.25, at_most=True)
+        row = "add_jobs of 10,000; plain: insert_many"
+        report(TABLE, row, values, "ours / plain", bar=1.25, at_most=True)
 
 
-def test_cycle_over_a_distance(measure: Any, report: Any, client: Any, server: Server) -> None:
-    delay = Delay(server.nodes[0].port, 0.005)
+@pytest.mark.parametrize(
+    "distance",
+    [
+        pytest.param(1, marks=pytest.mark.full),
+        5,
+        pytest.param(20, marks=pytest.mark.full),
+    ],
+)
+def test_cycle_over_a_distance(
+    measure: Any, report: Any, client: Any, server: Server, distance: int
+) -> None:
+    """`distance`: milliseconds of round-trip time."""
+    delay = Delay(server.nodes[0].port, distance / 1000)
     with MongoClient[dict[str, Any]](delay.uri) as far:
-        near_ours, near_stock = ours(far), stock(far)
-        our_time, stock_time = measure(
-            CycleSide(near_ours, 1_000).side(), CycleSide(near_stock, 1_000).side(), rounds=3
+        times = measure(
+            CycleSide(ours(far), 1_000).side(), CycleSide(stock(far), 1_000).side(), rounds=3
         )
     delay.close()
-    row = "full cycle, 1,000 due, 5 ms away: stock / ours"
-    report(TABLE, row, our_time, stock_time, stock_time / our_time, 50)
+    row = f"full cycle, 1,000 due, {distance} ms away"
+    bar = 50 if distance == 5 else None
+    report(TABLE, row, sides_of(times, "ours", "stock"), "stock / ours", bar=bar)
 
 
+@pytest.mark.full
 def test_a_million_jobs(measure: Any, report: Any, client: Any) -> None:
     many = CycleSide(ours(client, "many"), 1_000, others=999_000)
     few = CycleSide(ours(client, "few"), 1_000, others=9_000)
-    many_time, few_time = measure(many.side(), few.side(), rounds=21)
-    row = "1,000 due of 1,000,000 jobs / of 10,000"
-    report(TABLE, row, many_time, few_time, many_time / few_time, 1.5, at_most=True)
+    values = sides_of(measure(many.side(), few.side(), rounds=21), "of 1,000,000", "of 10,000")
+    row = "full cycle, 1,000 due of 1,000,000 and of 10,000"
+    report(TABLE, row, values, "of 1,000,000 / of 10,000", bar=1.5, at_most=True)
 
 
+@pytest.mark.full
 def test_a_herd(measure: Any, report: Any, client: Any) -> None:
     herd = CycleSide(ours(client, "herd"), 100_000)
-    few = CycleSide(ours(client, "few"), 1_000)
-    few_side = few.side()
+    few_side = CycleSide(ours(client, "few"), 1_000).side()
     few_side.repeat = 7
-    herd_time, few_time = measure(herd.side(), few_side, rounds=5)
-    row = "100,000 due at once / 1,000 due, per job"
-    report(TABLE, row, herd_time, few_time, herd_time / few_time, 1.3, at_most=True)
+    values = sides_of(measure(herd.side(), few_side, rounds=5), "100,000 due", "1,000 due")
+    row = "full cycles, 100,000 due at once and 1,000"
+    report(TABLE, row, values, "100,000 due / 1,000 due", bar=1.3, at_most=True)
+
+
+def test_what_a_cycle_is_made_of(measure: Any, report: Any, client: Any, monkeypatch: Any) -> None:
+    """Where the time of a cycle of 1,000 goes, in µs a job."""
+    side = CycleSide(ours(client), 1_000)
+    parts = {"find": 0.0, "restore": 0.0, "pickle": 0.0, "write": 0.0, "next run time": 0.0}
+
+    def timed(part: str, where: Any, name: str) -> None:
+        method = getattr(where, name)
+
+        def run(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return method(*arguments)
+            finally:
+                parts[part] += time.perf_counter() - start
+
+        monkeypatch.setattr(where, name, run)
+
+    timed("find", side.store._source, "due")
+    timed("restore", documents, "restore")
+    timed("pickle", cycle, "dump")
+    timed("write", flush, "send")
+    timed("next run time", side.store._source, "next_run_time")
+    rounds: list[dict[str, float]] = []
+
+    def keep() -> None:
+        side.check()
+        rest = {"rest of the store": side.seconds - sum(parts.values())}
+        rounds.append({name: 1000 * value for name, value in {**parts, **rest}.items()})
+        parts.update(dict.fromkeys(parts, 0.0))
+
+    (whole,) = measure(Side(side.cycle, 1_000, before=side.make_due, after=keep), rounds=21)
+    values = {name: median([each[name] for each in rounds[1:]]) for name in rounds[0]}
+    values["scheduler"] = whole - sum(values.values())
+    report(
+        "MongoDB: what a cycle of 1,000 due is made of",
+        "1,000 due",
+        {**values, "whole": whole},
+        "write / whole",
+        operation="breakdown",
+    )
+
+
+@pytest.mark.check
+@pytest.mark.parametrize(
+    "work",
+    ["a cycle, 1,000 due", "an idle cycle", "1,000 added", "1,000 replaced", "1,000 removed"],
+)
+def test_round_trips(benchmark: Any, report: Any, server: Server, client: Any, work: str) -> None:
+    """How many commands; no time is measured."""
+    counts = {}
+    for name, make in (("ours", ours), ("stock", stock)):
+        counter = Counter()
+        with MongoClient[dict[str, Any]](server.uri, event_listeners=[counter]) as counted:
+            side = CycleSide(make(counted), 1_000)
+            side.make_due()
+            counter.count = 0
+            do_work(work, side, counter)
+        counts[name] = counter.count
+    benchmark.pedantic(lambda: None)
+    report("MongoDB: commands", work, counts, "stock / ours", unit="commands")
+
+
+def do_work(work: str, side: CycleSide, counter: "Counter") -> None:
+    jobs = [make_job(i, now() + timedelta(days=1)) for i in range(1_000)]
+    in_bulk = isinstance(side.store, jobstore.MongoDBJobStore)
+    if "cycle" in work:
+        if work == "an idle cycle":
+            side.cycle()
+            counter.count = 0
+        side.cycle()
+        return
+    if work == "1,000 added":
+        side.store.remove_all_jobs()
+        counter.count = 0
+    name = {"1,000 added": "add_job", "1,000 replaced": "update_job", "1,000 removed": "remove_job"}
+    call = getattr(side.store, name[work] + ("s" if in_bulk else ""))
+    items = [job.id for job in jobs] if "removed" in work else jobs
+    if in_bulk:
+        call(items)
+    else:
+        for item in items:
+            call(item)
+
+
+class Counter(monitoring.CommandListener):
+    """Counts commands on jobs."""
+
+    count = 0
+
+    def started(self, event: Any) -> None:
+        names = "find", "getMore", "insert", "update", "delete"
+        self.count += event.command_name in names
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass

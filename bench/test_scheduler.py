@@ -1,35 +1,48 @@
 """A whole scheduler: what the store's share of a cycle is, and what adding in bulk gains."""
 
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.job import Job
 from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from conftest import Side
-from schedulers import started
+from schedulers import NullExecutor, started
+from sides import empty
 
 import jobstore
 
 DUE = 1_000
+TRIGGERS: dict[str, Any] = {
+    "interval": lambda: IntervalTrigger(hours=1, start_date=SOON, timezone=timezone.utc),
+    "cron": lambda: CronTrigger(minute="*/5", start_date=SOON, timezone=timezone.utc),
+    "date": lambda: DateTrigger(SOON, timezone.utc),
+}
+EXECUTORS = {"null executor": NullExecutor, "thread pool": ThreadPoolExecutor}
+SOON = datetime.now(timezone.utc) + timedelta(hours=1)
 
 
 class CycleSide:
-    """A scheduler with `size` interval jobs, of which DUE are made due before each cycle."""
+    """A scheduler with `size` jobs, of which DUE are made due before each cycle."""
 
-    def __init__(self, store: Any, size: int) -> None:
+    def __init__(self, store: Any, size: int, trigger: str, executor: str) -> None:
         self.store = store
-        self.scheduler = started(store)
-        start = datetime.now(timezone.utc) + timedelta(hours=1)
-        every_hour = IntervalTrigger(hours=1, start_date=start, timezone=timezone.utc)
+        self.executor = EXECUTORS[executor]()
+        self.scheduler = started(store, self.executor)
+        made = TRIGGERS[trigger]()
         jobs = [
             {
                 "func": int,
-                "trigger": every_hour,
+                "trigger": made,
                 "id": f"job-{i:08d}",
-                "next_run_time": start + timedelta(hours=1) * (i / size),
+                "next_run_time": SOON + timedelta(hours=1) * (i / size),
                 "misfire_grace_time": None,
+                "coalesce": True,
             }
             for i in range(size)
         ]
@@ -41,10 +54,18 @@ class CycleSide:
         now = datetime.now(timezone.utc)
         for i, job in enumerate(self.some):
             job.next_run_time = now - timedelta(microseconds=i)
-            self.store.update_job(job)
+            if self.store.lookup_job(job.id):
+                self.store.update_job(job)
+            else:  # its trigger had ended
+                self.store.add_job(job)
+
+    def drain(self) -> None:
+        """Wait for the thread pool."""
+        while any(self.executor._instances.values()):
+            time.sleep(0.001)
 
     def side(self) -> Side:
-        return Side(self.scheduler._process_jobs, DUE, before=self.make_due)
+        return Side(self.scheduler._process_jobs, DUE, before=self.make_due, after=self.drain)
 
 
 class WithoutStore(StockMemoryJobStore):
@@ -60,26 +81,43 @@ class WithoutStore(StockMemoryJobStore):
     def update_job(self, job: Job) -> None:
         pass
 
+    def remove_job(self, job_id: str) -> None:
+        pass
+
     def get_next_run_time(self) -> None:
         pass
 
 
-@pytest.mark.parametrize("size", [1_000, 10_000, 100_000])
-def test_cycle(measure: Any, report: Any, size: int) -> None:
+def cases() -> list[Any]:
+    quick = [(size, "interval", "null executor") for size in (1_000, 10_000, 100_000)]
+    rest = [
+        (10_000, trigger, executor)
+        for trigger in TRIGGERS
+        for executor in EXECUTORS
+        if (trigger, executor) != ("interval", "null executor")
+    ]
+    return [*quick, *(pytest.param(*case, marks=pytest.mark.full) for case in rest)]
+
+
+@pytest.mark.parametrize(("size", "trigger", "executor"), cases())
+def test_cycle(measure: Any, report: Any, size: int, trigger: str, executor: str) -> None:
     """`_process_jobs` with 1,000 due; the rest of the scheduler is the same on all sides."""
-    ours = CycleSide(jobstore.MemoryJobStore(), size)
-    stock = CycleSide(StockMemoryJobStore(), size)
+    sides = {
+        name: CycleSide(empty(name), size, trigger, executor) for name in ("ours", "twin", "stock")
+    }
     without = WithoutStore()
-    floor = CycleSide(without, DUE)
-    without.due = floor.some
-    our_time, stock_time, rest = measure(ours.side(), stock.side(), floor.side(), rounds=31)
-    share = 100 * max(our_time - rest, 0) / our_time
+    sides["no store"] = CycleSide(without, DUE, trigger, executor)
+    without.due = sides["no store"].some
+    times = measure(*(side.side() for side in sides.values()), rounds=31)
+    for side in sides.values():
+        side.executor.shutdown()
     report(
         "A scheduler's whole cycle, 1,000 due: times faster than with the stock store",
-        f"{size:,} jobs (the store's share: {share:.0f} %)",
-        our_time,
-        stock_time,
-        stock_time / our_time,
+        f"{size:,} jobs, {trigger}, {executor}",
+        dict(zip(sides, times, strict=True)),
+        "stock / ours",
+        size=size if (trigger, executor) == ("interval", "null executor") else None,
+        operation="cycle",
     )
 
 
@@ -111,7 +149,6 @@ def test_adding_in_bulk(measure: Any, report: Any, size: int, rival: str) -> Non
     report(
         "jobstore.add_jobs on our store: times faster than a loop of scheduler.add_job",
         f"{size:,} jobs, the loop on {'the stock' if rival == 'stock' else 'our'} store",
-        ours,
-        theirs,
-        theirs / ours,
+        {"ours": ours, "loop": theirs},
+        "loop / ours",
     )

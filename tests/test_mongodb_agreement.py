@@ -111,16 +111,14 @@ class Agreement(RuleBasedStateMachine):
         for scheduler, store in zip(self.schedulers, self.stores, strict=True):
             scheduler.executor.submitted.clear()
             todo = list(added)
-            scheduler.executor.then = lambda each, todo=todo, store=store: self.add_some(
-                store, todo
-            )
+            scheduler.executor.then = lambda _, todo=todo, store=store: self.add_some(store, todo)
             waits.append(scheduler._process_jobs())
         theirs, ours = (scheduler.executor.submitted for scheduler in self.schedulers)
         assert theirs == ours
         assert waits[0] == pytest.approx(waits[1], abs=60)
         self.check()
 
-    def add_some(self, store, todo, _):
+    def add_some(self, store, todo):
         while todo:
             job = todo.pop()
             if job.id not in names(store):

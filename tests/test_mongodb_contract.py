@@ -1,6 +1,7 @@
 """The contract of a job store over MongoDB: the stock one's, and the same for ours."""
 
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -89,6 +90,22 @@ def test_a_job_comes_back_as_it_was(store, zone, seconds):
     assert store.get_next_run_time() == given.next_run_time
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        datetime(2020, 10, 25, 2, 30, fold=0, tzinfo=ZoneInfo("Europe/Berlin")),
+        datetime(2020, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")),  # an hour later
+        datetime(2020, 3, 29, 2, 30, tzinfo=ZoneInfo("Europe/Berlin")),  # skipped by the clocks
+    ],
+    ids=["first", "second", "skipped"],
+)
+def test_a_time_at_the_change_of_the_clocks_comes_back_as_it_was(store, given):
+    store.add_job(job("a", next_run_time=given))
+    found = store.lookup_job("a").next_run_time
+    assert (found.isoformat(), found.fold) == (given.isoformat(), given.fold)
+    assert store.get_next_run_time() == given.astimezone(timezone.utc)
+
+
 def test_a_second_job_of_the_same_id_is_refused(store):
     store.add_job(job("a", 1))
     with pytest.raises(ConflictingIdError, match=r"Job identifier \(a\) conflicts"):
@@ -140,6 +157,26 @@ def test_any_text_is_an_id(store, job_id):
     assert store.lookup_job(job_id).id == job_id
     store.update_job(job(job_id, 2))
     assert ids(store.get_due_jobs(at(2))) == [job_id]
+    store.remove_job(job_id)
+    assert store.get_all_jobs() == []
+
+
+class Text(str):
+    """What an application may have for ids."""
+
+
+class Choice(str, Enum):
+    FIRST = "a"
+
+
+@pytest.mark.parametrize("job_id", [Text("a"), Choice.FIRST], ids=["subclass", "enum"])
+def test_an_id_of_a_class_derived_from_str_is_its_characters(store, job_id):
+    store.add_job(job(job_id, 1))
+    for same in (job_id, "a"):
+        assert store.lookup_job(same).id == "a"
+    store.update_job(job(job_id, 2))
+    assert ids(store.get_due_jobs(at(2))) == ["a"]
+    assert ids(store.get_all_jobs()) == ["a"]
     store.remove_job(job_id)
     assert store.get_all_jobs() == []
 

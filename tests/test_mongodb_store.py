@@ -158,9 +158,60 @@ def test_none_is_no_id(store):
         store.remove_job(None)
 
 
+def test_the_largest_batch_size_is_a_batch_without_limit(server, database):
+    with MongoClient(server.uri) as client:
+        store = MongoDBJobStore(database.name, client=client, batch_size=sys.maxsize)
+        store.add_jobs([job("a"), job("b")])
+        scheduler = by_hand(store)
+        scheduler._process_jobs()
+        assert [job_id for job_id, _ in scheduler.executor.submitted] == ["a", "b"]
+
+
+def remove_and_add(store, job):
+    store.remove_job(job.id)
+    store.add_job(job)
+
+
+def remove_many_and_add(store, job):
+    store.remove_jobs([job.id])
+    store.add_jobs([job])
+
+
+def remove_all_and_add(store, job):
+    store.remove_all_jobs()
+    store.add_job(job)
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        MongoDBJobStore.update_job,
+        lambda store, job: store.update_jobs([job]),
+        lambda store, job: store.add_jobs([job], replace_existing=True),
+        remove_and_add,
+        remove_many_and_add,
+        remove_all_and_add,
+    ],
+    ids=["update", "update many", "replace", "remove", "remove many", "remove all"],
+)
+def test_a_good_job_in_the_place_of_an_unreadable_one_is_woken_for(store, replace):
+    later = 4e9  # not yet due, so that no cycle has quarantined it
+    store.add_job(job("a", later))
+    store.collection.update_one({}, {"$set": {"job_state": b"damaged"}})
+    assert store.lookup_job("a") is None
+    assert store.get_next_run_time() is None  # nobody has to wake up for what can't be run
+    replace(store, job("a", later))
+    assert store.lookup_job("a").next_run_time == at(later)
+    assert store.get_next_run_time() == at(later)
+
+
 # Switching over and back
 
 ZONE = timezone(timedelta(hours=-3))
+
+
+class Text(str):
+    """What an application may have for ids."""
 
 
 def various():
@@ -173,6 +224,7 @@ def various():
         job("once", 5, every=None),
         job("paused", None),
         job("years ahead", 1e9),
+        job(Text("named by a class"), 5.5),
         job("called by name", 6, func="mongo:note", misfire_grace_time=None, max_instances=9),
     ]
 
@@ -197,8 +249,9 @@ def test_a_stock_collection_is_read_and_fired_as_it_is(store, stock):
         stock.add_job(each)
     assert states(store) == states(stock)
     assert store.get_next_run_time() == stock.get_next_run_time()
-    due = [each.id for each in stock.get_due_jobs(at(100))]
-    assert due == ["plain", "other zone", "microseconds", "cron", "once", "called by name"]
+    due = ["plain", "other zone", "microseconds", "cron", "once"]
+    due += ["named by a class", "called by name"]
+    assert [each.id for each in stock.get_due_jobs(at(100))] == due
     assert [each.id for each in store.get_due_jobs(at(100))] == due
     store.get_next_run_time()
     scheduler = by_hand(store)
@@ -215,7 +268,7 @@ def test_a_collection_of_ours_goes_back_to_the_stock_store(store, stock):
     by_hand(store)._process_jobs()
     before = states(store)
     assert states(stock) == before
-    assert len(before) == 7
+    assert len(before) == 8
     again = by_hand(stock)
     moment = at(2e9)
     assert [each.id for each in stock.get_due_jobs(moment)] == [

@@ -1,0 +1,83 @@
+"""Instructions that the index's hot calls take, by callgrind: a gauge without noise.
+
+Usage: python bench/instructions.py            measures all and keeps the results
+       python bench/instructions.py CALL COUNT  (in callgrind) does one thing so often
+"""
+
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+JOBS, COUNT = 10_000, 4_000
+
+
+def work(call: str, count: int) -> None:
+    from datetime import timezone
+
+    from sides import Jobs
+
+    from jobstore._index_c import JobIndex
+
+    maker = Jobs(timezone.utc)
+    jobs = maker.make(JOBS)
+    index = JobIndex()
+    index.add_many(jobs)
+    ids = [job.id for job in random.Random(2).sample(jobs, COUNT)]
+    chosen = [index.get(job_id) for job_id in ids]
+    if call == "add":
+        index.remove_many(ids)
+    for job in chosen:
+        job.next_run_time = maker.time()
+    moment = index.all()[99].next_run_time
+    loops = {
+        "add": lambda: [index.add(job) for job in chosen[:count]],
+        "replace": lambda: [index.replace(job) for job in chosen[:count]],
+        "remove": lambda: [index.remove(job_id) for job_id in ids[:count]],
+        "get": lambda: [index.get(job_id) for job_id in ids[:count]],
+        "due (100 jobs)": lambda: [index.due(moment) for _ in ids[:count]],
+    }
+    loops[call]()
+
+
+def instructions(call: str, count: int) -> int:
+    """Run it in callgrind, from the start of Python to its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "out")
+        subprocess.run(
+            [
+                *("valgrind", "--tool=callgrind", f"--callgrind-out-file={output}"),
+                *(sys.executable, __file__, call, str(count)),
+            ],
+            check=True,
+            capture_output=True,
+            env={"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "PYTHONMALLOC": "malloc"},
+        )
+        found = re.search(r"^summary: (\d+)", output.read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
+def main() -> None:
+    from results import Row, save, table_lines
+
+    if not shutil.which("valgrind"):
+        print("no valgrind: instructions are not counted", file=sys.stderr)
+        return
+    rows = []
+    for call in ("add", "replace", "remove", "get", "due (100 jobs)"):
+        each = (instructions(call, COUNT) - instructions(call, 0)) / COUNT
+        table = f"Instructions a call of the compiled index, of {JOBS:,} jobs, the loop included"
+        rows.append(Row(table, call, {"ours": each}, "ours", unit="instructions"))
+    print(*table_lines(rows), sep="\n")
+    save(rows)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        work(sys.argv[1], int(sys.argv[2]))
+    else:
+        main()

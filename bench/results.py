@@ -1,0 +1,123 @@
+"""What was measured: rows of tables, kept in files, compared with earlier ones."""
+
+import json
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+__all__ = ["FOLDER", "Row", "compare", "load_last", "missed", "save", "table_lines"]
+
+FOLDER = Path(__file__).with_name("results")
+MOVED = 0.2  # what is worth a line in a comparison
+PACKAGES = "apscheduler", "sortedcontainers", "pymongo", "pytest-benchmark"
+
+
+@dataclass
+class Row:
+    """One comparison.
+
+    :ivar values: what each side took, by its name, in `unit`.
+    :ivar ratio: which of them it is about, "stock / ours"; or the one whose value it is, "ours".
+    :ivar size: how many jobs, where the row is one point of a curve; `operation` is the curve.
+    """
+
+    table: str
+    row: str
+    values: dict[str, float]
+    ratio: str
+    bar: float | None = None
+    at_most: bool = False
+    unit: str = "µs"
+    size: int | None = None
+    operation: str = ""
+
+    @property
+    def times(self) -> float:
+        over, _, under = self.ratio.partition(" / ")
+        return self.values[over] / (self.values[under] if under else 1)
+
+
+def missed(row: Row) -> bool:
+    if row.bar is None:
+        return False
+    return row.times > row.bar if row.at_most else row.times < row.bar
+
+
+def table_lines(rows: list[Row]) -> Iterator[str]:
+    """Format one table."""
+    sides = list(dict.fromkeys(side for row in rows for side in row.values))
+    width = max(len(row.row) for row in rows) + 2
+    ratios = max(len(row.ratio) for row in rows) + 2
+    columns = {side: max(len(side) + 2, 13) for side in sides}
+    yield f"{rows[0].unit:<{width}}{'':<{ratios}}{'ratio':>8}{'bar':>8}" + "".join(
+        f"{side:>{column}}" for side, column in columns.items()
+    )
+    for row in rows:
+        bar = "" if row.bar is None else f"{'≤' if row.at_most else '≥'} {row.bar:g}"
+        values = "".join(
+            f"{row.values[side]:{column}.4g}" if side in row.values else " " * column
+            for side, column in columns.items()
+        )
+        sign = "  missed" if missed(row) else ""
+        yield f"{row.row:<{width}}{row.ratio:<{ratios}}{row.times:8.2f}{bar:>8}{values}{sign}"
+
+
+def save(rows: list[Row]) -> Path:
+    """Keep rows in the file of today; those of the same names are replaced."""
+    path = FOLDER / f"{date.today()}.json"
+    kept = load(path) if path.exists() else []
+    merged = {(row.table, row.row): row for row in [*kept, *rows]}
+    content = {"machine": machine(), "rows": [asdict(row) for row in merged.values()]}
+    FOLDER.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return path.relative_to(FOLDER.parent.parent)
+
+
+def load(path: Path) -> list[Row]:
+    return [Row(**row) for row in json.loads(path.read_text("utf-8"))["rows"]]
+
+
+def load_last() -> list[Row]:
+    """Read the last results that are kept; none if there are none."""
+    files = sorted(FOLDER.glob("*.json"))
+    return load(files[-1]) if files else []
+
+
+def compare(rows: list[Row], last: list[Row]) -> Iterator[str]:
+    """Say which ratios have moved, and which bars are missed; times are never compared."""
+    before = {(row.table, row.row): row for row in last}
+    covered = [row for row in rows if row.bar is not None]
+    yield f"{len(rows)} ratios, {len(covered)} of them with a bar:"
+    for row in covered:
+        sign = "missed" if missed(row) else "reached"
+        yield f"  {sign}: {row.table}: {row.row}: {row.times:.2f} (bar {row.bar:g})"
+    for row in rows:
+        earlier = before.get((row.table, row.row))
+        if earlier is None:
+            yield f"  new: {row.table}: {row.row}: {row.times:.2f}"
+        elif abs(row.times / earlier.times - 1) > MOVED:
+            yield f"  moved: {row.table}: {row.row}: {earlier.times:.2f} -> {row.times:.2f}"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "date": str(date.today()),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} of {names[0]}" if names else platform.processor()

@@ -1,0 +1,116 @@
+"""Updates in the memory store under workloads that are not uniform."""
+
+from datetime import timedelta, timezone
+from typing import Any
+
+import pytest
+from conftest import Side
+from sides import IMPLEMENTATIONS, SPAN, START, BenchJob, Jobs, filled
+
+BATCH = 1_000
+LAST = START.replace(tzinfo=timezone.utc) + timedelta(microseconds=SPAN)
+
+
+class Workload:
+    """Jobs, and before each round the new run times of some of them: uniform ones."""
+
+    def __init__(self, size: int) -> None:
+        self.maker = Jobs(timezone.utc)
+        self.jobs = self.maker.make(size)
+        self.prepare()
+        self.stores = {name: filled(name, self.jobs) for name in IMPLEMENTATIONS}
+        self.chosen: list[BenchJob] = []
+
+    def prepare(self) -> None:
+        """Change the jobs before the stores are filled."""
+
+    def choose(self) -> None:
+        self.chosen = self.maker.some(self.jobs, BATCH)
+        for job in self.chosen:
+            job.next_run_time = self.maker.time()
+
+
+class Herd(Workload):
+    """All are due at the same instant, as under `cron`, and are put to the next one, in order."""
+
+    def prepare(self) -> None:
+        for job in self.jobs:
+            job.next_run_time = LAST
+        self.jobs.sort(key=lambda job: job.id)
+        self.round = 0
+
+    def choose(self) -> None:
+        first = self.round * BATCH % len(self.jobs)
+        self.chosen = self.jobs[first : first + BATCH]
+        self.round += 1
+        later = timedelta(minutes=1 + (self.round - 1) * BATCH // len(self.jobs))
+        for job in self.chosen:
+            job.next_run_time = LAST + later
+
+
+class Front(Workload):
+    """The first jobs are put off a little, as where jobs run often."""
+
+    def choose(self) -> None:
+        self.chosen = self.stores["ours"].get_all_jobs()[:BATCH]
+        for job in self.chosen:
+            assert job.next_run_time
+            job.next_run_time += timedelta(microseconds=SPAN // 100)
+
+
+class FarFuture(Workload):
+    """Jobs are put beyond all others."""
+
+    def choose(self) -> None:
+        super().choose()
+        for number, job in enumerate(self.chosen):
+            job.next_run_time = LAST + timedelta(days=365, seconds=number)
+
+
+class MostlyPaused(Workload):
+    """Nine in ten are paused; half of those updated are paused, half resumed."""
+
+    def prepare(self) -> None:
+        for job in self.jobs[len(self.jobs) // 10 :]:
+            job.next_run_time = None
+
+    def choose(self) -> None:
+        super().choose()
+        for job in self.chosen[::2]:
+            job.next_run_time = None
+
+
+class SameTime(Workload):
+    """Something else of the job is changed."""
+
+    def choose(self) -> None:
+        self.chosen = self.maker.some(self.jobs, BATCH)
+
+
+@pytest.mark.parametrize("size", [10_000, pytest.param(100_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kind", [Herd, Front, FarFuture, MostlyPaused, SameTime])
+def test_workload(measure: Any, report: Any, kind: type[Workload], size: int) -> None:
+    workload = kind(size)
+
+    def update_all(store: Any) -> None:
+        for job in workload.chosen:
+            store.update_job(job)
+
+    sides = [
+        Side(lambda store=store: update_all(store), BATCH)  # type: ignore[misc]
+        for store in workload.stores.values()
+    ]
+    times = measure(*sides, rounds=21, prepare=workload.choose)
+    name = {
+        Herd: "all due at once",
+        Front: "the first put off a little",
+        FarFuture: "put beyond all others",
+        MostlyPaused: "nine in ten paused",
+        SameTime: "no new time",
+    }[kind]
+    report(
+        "Memory store, updates under other workloads: times faster than stock",
+        f"{name}, {size:,} jobs",
+        dict(zip(workload.stores, times, strict=True)),
+        "stock / ours",
+    )

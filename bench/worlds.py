@@ -1,0 +1,121 @@
+"""Jobs at random times, the stores that hold them, and what is done to them in one round."""
+
+from collections.abc import Callable, Sequence
+from datetime import timezone, tzinfo
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from conftest import Side
+from sides import IMPLEMENTATIONS, BenchJob, Jobs, filled
+
+__all__ = ["ZONES", "World", "batch", "dict_side", "index_side", "store_side"]
+
+ZONES: dict[str, tzinfo] = {"UTC": timezone.utc, "ZoneInfo": ZoneInfo("Europe/Helsinki")}
+
+
+def batch(size: int) -> int:
+    return min(1_000, size // 10)
+
+
+class World:
+    """Jobs, and all sides holding them; those of one time zone are kept for the next tests."""
+
+    made: ClassVar[dict[tuple[int, str], "World"]] = {}
+
+    def __init__(
+        self, size: int, zone: str = "UTC", implementations: Sequence[str] = IMPLEMENTATIONS
+    ) -> None:
+        self.maker = Jobs(ZONES[zone])
+        self.jobs = self.maker.make(size)
+        self.stores = {name: filled(name, self.jobs) for name in implementations}
+        self.ours = self.stores["ours"]
+        self.dict = {job.id: job for job in self.jobs}
+        # What the next round is about: jobs, their ids shuffled, and other jobs to warm up with.
+        self.chosen: list[BenchJob] = []
+        self.ids: list[str] = []
+        self.others: list[BenchJob] = []
+
+    @classmethod
+    def of(cls, size: int, zone: str = "UTC") -> "World":
+        if any(other != zone for _, other in cls.made):
+            cls.made.clear()  # a million jobs are a lot of memory
+        if (size, zone) not in cls.made:
+            cls.made[size, zone] = cls(size, zone)
+        return cls.made[size, zone]
+
+    def choose(self) -> None:
+        """As in use, a job that is to be put somewhere has just got its new run time."""
+        count = batch(len(self.jobs))
+        chosen = self.maker.some(self.jobs, 2 * count)
+        for job in chosen:
+            job.next_run_time = self.maker.time()
+        self.chosen, self.others = chosen[:count], chosen[count:]
+        self.ids = [job.id for job in self.maker.some(self.chosen, count)]
+
+
+def each(action: Callable[[Any], Any], arguments: Sequence[Any]) -> None:
+    for argument in arguments:
+        action(argument)
+
+
+def set_each(jobs: dict[str, BenchJob], chosen: list[BenchJob]) -> None:
+    for job in chosen:
+        jobs[job.id] = job
+
+
+def side_of(world: World, operation: str, add: Any, remove: Any, update: Any) -> Side:
+    """One side's part in a comparison of `operation`, given its three operations on many.
+
+    Jobs are removed, added back at their new times, or updated. Warm means: just before, the same
+    was done to other jobs. So what every operation uses is in the cache, and what belongs to one
+    place among a million is not: as in use.
+    """
+
+    def warm() -> None:
+        if operation == "update":
+            update(world.others)
+        else:
+            remove([job.id for job in world.others])
+            add(world.others)
+
+    count = batch(len(world.jobs))
+    if operation == "add":
+        return Side(lambda: add(world.chosen), count, before=lambda: (remove(world.ids), warm()))
+    if operation == "remove":
+        return Side(lambda: remove(world.ids), count, before=warm, after=lambda: add(world.chosen))
+    return Side(lambda: update(world.chosen), count, before=warm)
+
+
+def store_side(world: World, operation: str, store: Any) -> Side:
+    return side_of(
+        world,
+        operation,
+        lambda jobs: each(store.add_job, jobs),
+        lambda ids: each(store.remove_job, ids),
+        lambda jobs: each(store.update_job, jobs),
+    )
+
+
+def dict_side(world: World, operation: str) -> Side:
+    def pop_and_set(jobs: list[BenchJob]) -> None:
+        for job in jobs:
+            world.dict.pop(job.id)
+            world.dict[job.id] = job
+
+    return side_of(
+        world,
+        operation,
+        lambda jobs: set_each(world.dict, jobs),
+        lambda ids: each(world.dict.pop, ids),
+        pop_and_set,
+    )
+
+
+def index_side(world: World, operation: str, index: Any) -> Side:
+    return side_of(
+        world,
+        operation,
+        lambda jobs: each(index.add, jobs),
+        lambda ids: each(index.remove, ids),
+        lambda jobs: each(index.replace, jobs),
+    )
