@@ -4,6 +4,7 @@ Usage: python bench/instructions.py            measures all and keeps the result
        python bench/instructions.py CALL COUNT  (in callgrind) does one thing so often
 """
 
+import os
 import random
 import re
 import shutil
@@ -28,11 +29,11 @@ def work(call: str, count: int) -> None:
     index.add_many(jobs)
     ids = [job.id for job in random.Random(2).sample(jobs, COUNT)]
     chosen = [index.get(job_id) for job_id in ids]
+    moment = index.all()[99].next_run_time
     if call == "add":
         index.remove_many(ids)
     for job in chosen:
         job.next_run_time = maker.time()
-    moment = index.all()[99].next_run_time
     loops = {
         "add": lambda: [index.add(job) for job in chosen[:count]],
         "replace": lambda: [index.replace(job) for job in chosen[:count]],
@@ -54,7 +55,7 @@ def instructions(call: str, count: int) -> int:
             ],
             check=True,
             capture_output=True,
-            env={"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "PYTHONMALLOC": "malloc"},
+            env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
         )
         found = re.search(r"^summary: (\d+)", output.read_text(), re.MULTILINE)
     assert found

@@ -46,12 +46,16 @@ def job(name, seconds=0, *, every=YEARS, args=(), scheduler=None, **options):
 
 
 class Submissions(BaseExecutor):
-    """Takes every job, notes what was submitted, and calls `then`, in the cycle."""
+    """Takes every job, notes what was submitted, and calls `then`, in the cycle.
+
+    What that raises the scheduler only logs; so it is kept, for `ByHand` to raise.
+    """
 
     def __init__(self, then=None):
         super().__init__()
         self.submitted = []
         self.then = then
+        self.errors = []
 
     def _do_submit_job(self, job, run_times):
         self.submitted.append((job.id, run_times))
@@ -60,7 +64,10 @@ class Submissions(BaseExecutor):
         super().submit_job(job, run_times)
         self._instances.pop(job.id, None)
         if self.then:
-            self.then(job)
+            try:
+                self.then(job)
+            except Exception as error:
+                self.errors.append(error)
 
 
 class ByHand(BaseScheduler):
@@ -69,8 +76,16 @@ class ByHand(BaseScheduler):
     def wakeup(self):
         pass
 
+    executor = None
+
     def shutdown(self, wait=True):
         super().shutdown(wait)
+
+    def _process_jobs(self):
+        wait = super()._process_jobs()
+        if self.executor and self.executor.errors:
+            raise self.executor.errors.pop()
+        return wait
 
 
 BY_HAND = ByHand(timezone="UTC")

@@ -113,6 +113,7 @@ class Agreement(RuleBasedStateMachine):
             todo = list(added)
             scheduler.executor.then = lambda _, todo=todo, store=store: self.add_some(store, todo)
             waits.append(scheduler._process_jobs())
+            assert not (todo and scheduler.executor.submitted)  # the job's errors are only logged
         theirs, ours = (scheduler.executor.submitted for scheduler in self.schedulers)
         assert theirs == ours
         assert waits[0] == pytest.approx(waits[1], abs=60)
@@ -133,8 +134,8 @@ def test_agreement(database, session_client):
     run_state_machine_as_test(
         OnServer,
         settings=settings(
-            max_examples=60,
-            stateful_step_count=40,
+            max_examples=40,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -1,5 +1,6 @@
 """The contract of a job store over MongoDB: the stock one's, and the same for ours."""
 
+import time
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from zoneinfo import ZoneInfo
@@ -47,6 +48,17 @@ def test_due_are_the_jobs_up_to_now_and_those_of_this_very_moment(store):
     assert ids(store.get_due_jobs(at(2))) == ["early", "now"]
 
 
+@pytest.fixture
+def in_new_york(monkeypatch):
+    """The machine's own time zone, for one test; naive times are not to be in it."""
+    monkeypatch.setenv("TZ", "EST5EDT")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_new_york")
 def test_a_naive_now_is_utc(store):
     store.add_job(job("a", 1))
     assert ids(store.get_due_jobs(at(1).replace(tzinfo=None))) == ["a"]

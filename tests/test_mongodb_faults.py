@@ -87,6 +87,7 @@ class Cycles:
 def cycles(server, database, monkeypatch):
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 1.0)
     monkeypatch.setattr("jobstore.mongodb.store.START_SECONDS", 1.0)
+    monkeypatch.setattr(connection, "START_SECONDS", 1.0)
     cycles = Cycles(server, database)
     yield cycles
     cycles.close()
@@ -206,7 +207,7 @@ def test_shutdown_while_the_server_is_away_never_raises(cycles, caplog):
 
 
 def test_start_while_the_server_is_away_raises_in_time(monkeypatch, database):
-    monkeypatch.setattr("jobstore.mongodb.store.START_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "START_SECONDS", 0.2)
     with Proxy(1) as nobody, MongoClient(nobody.uri) as client:
         store = MongoDBJobStore(database.name, client=client)
         with pytest.raises(PyMongoError):

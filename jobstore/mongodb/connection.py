@@ -1,5 +1,6 @@
 """The client, the collection, and how long a command may take."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
@@ -11,6 +12,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import MongoClient, ReadPreference
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
+from pymongo.errors import OperationFailure
 
 __all__ = ["BATCH", "START_SECONDS", "Connection", "Document"]
 
@@ -18,6 +20,7 @@ Document = dict[str, Any]
 
 COMMAND_SECONDS = 5.0  # the longest that one command may hold the scheduler
 START_SECONDS = 30.0  # the longest at start, when an election may be under way
+UNAUTHORIZED = 13
 BATCH = 1000  # documents read under one limit
 CODEC: CodecOptions[Document] = CodecOptions(
     document_class=dict,
@@ -60,6 +63,20 @@ class Connection:
         if not self.jobs.write_concern.acknowledged:
             self.close()
             raise ValueError("w=0 would lose jobs without telling: use w=1 or more, or 'majority'")
+
+    def create_indexes(self, logger: logging.Logger) -> None:
+        """Create the indexes that are missing, if that is allowed."""
+        try:
+            with self.limit(START_SECONDS):
+                self.jobs.create_index("next_run_time", sparse=True)
+                self.jobs.create_index("quarantine.since", sparse=True)
+        except OperationFailure as error:
+            if error.code != UNAUTHORIZED:
+                raise
+            logger.warning(
+                "No right to create indexes: without those on next_run_time and on "
+                "quarantine.since each cycle reads the whole collection"
+            )
 
     def close(self) -> None:
         """Close the client, if it is our own; a given one is only not used for cycles any more."""

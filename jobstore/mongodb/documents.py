@@ -99,8 +99,10 @@ def to_document(job: Job, protocol: int) -> dict[str, Any]:
     :raises TransientJobError: if its function can't be imported by name.
     :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
     """
+    job_id = str.__str__(job.id)
+    job_id.encode()  # now, and not when the batches before its own are stored
     return {
-        "_id": str.__str__(job.id),
+        "_id": job_id,
         "next_run_time": timestamp(job.next_run_time),
         "job_state": dump(job, protocol),
     }
@@ -118,13 +120,15 @@ def restore(seen: Seen, scheduler: BaseScheduler | None, alias: str | None) -> J
             raise UnreadableError(f"its job_state is {kind}")
         job = Job.__new__(Job)
         job.__setstate__(pickle.loads(seen.state))
-        if type(job.id) is not str or job.id != seen.id:
+        if not isinstance(job.id, str) or str.__str__(job.id) != seen.id:
             raise UnreadableError(f"its state is that of job {job.id!r}")
+        if type(job.id) is not str:
+            job.id = seen.id  # of a derived class just its characters
         if not isinstance(job.trigger, BaseTrigger):
             raise UnreadableError(f"its trigger is a {type(job.trigger).__name__}")
         if run_time is None:
             job.next_run_time = None
-        elif job.next_run_time != run_time:
+        elif job.next_run_time != run_time and not _is_that(job.next_run_time, run_time):
             zone = getattr(job.next_run_time, "tzinfo", None) or getattr(
                 scheduler, "timezone", timezone.utc
             )
@@ -136,6 +140,11 @@ def restore(seen: Seen, scheduler: BaseScheduler | None, alias: str | None) -> J
     job._scheduler = scheduler
     job._jobstore_alias = alias
     return job
+
+
+def _is_that(value: Any, run_time: datetime) -> bool:
+    """Whether it is the same instant; between zones, one that a clock skips equals no other."""
+    return isinstance(value, datetime) and timestamp(value) == timestamp(run_time)
 
 
 def restore_runnable(seen: Seen, scheduler: BaseScheduler | None, alias: str | None) -> Job:

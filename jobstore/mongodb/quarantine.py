@@ -88,6 +88,17 @@ class Quarantine:
                 )
             return None
 
+    def forget(self, job_id: Any) -> None:
+        """Look at a document anew, as it is written."""
+        if self.passed_over:  # then the id is worth a key
+            self.passed_over.pop(key(job_id), None)
+            self.unmarked.discard(key(job_id))
+
+    def forget_all(self) -> None:
+        """Look at all documents anew."""
+        self.passed_over.clear()
+        self.unmarked.clear()
+
     def put(self, found: list[tuple[Seen, str, Any]]) -> None:
         """Mark documents that are still as they were seen: (what was seen, reason, run time).
 

@@ -12,6 +12,9 @@ from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen
 __all__ = ["Queried", "Source", "key"]
 
 
+MOST = 2**31 - 1  # what the driver and the server take for a limit
+
+
 class Source(Protocol):
     """What a store asks; times are seconds since the epoch."""
 
@@ -38,8 +41,8 @@ class Queried:
                 {"next_run_time": {"$lte": now}},
                 FIELDS,
                 sort=[("next_run_time", ASCENDING)],
-                limit=limit,
-                batch_size=limit,
+                limit=min(limit, MOST),
+                batch_size=min(limit, MOST),
             )
             return [Seen.of(document) for document in found]
 

@@ -5,13 +5,14 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
+from operator import itemgetter
 from typing import Any
 
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 from pymongo import MongoClient
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.errors import DuplicateKeyError
 
 from ..base import (
     BaseJobStore,
@@ -40,8 +41,6 @@ from .sources import Queried, Source
 from .statements import Write
 
 __all__ = ["MongoDBJobStore"]
-
-UNAUTHORIZED = 13
 
 
 class MongoDBJobStore(BaseJobStore):
@@ -128,17 +127,7 @@ class MongoDBJobStore(BaseJobStore):
         self._quarantine.logger = self._deferred.logger = self._logger
         with self._lock:
             self._connection.open()
-            try:
-                with self._connection.limit(START_SECONDS):
-                    self._connection.jobs.create_index("next_run_time", sparse=True)
-                    self._connection.jobs.create_index("quarantine.since", sparse=True)
-            except OperationFailure as error:
-                if error.code != UNAUTHORIZED:
-                    raise
-                self._logger.warning(
-                    "No right to create indexes: without those on next_run_time and on "
-                    "quarantine.since each cycle reads the whole collection"
-                )
+            self._connection.create_indexes(self._logger)
             self._quarantine.sweep()
             self._quarantine.put_back(self._runnable)
 
@@ -187,8 +176,7 @@ class MongoDBJobStore(BaseJobStore):
                 self._deferred.add(self._cycle.advance(job, self.pickle_protocol, self._logger))
                 return
             document = to_document(job, self.pickle_protocol)
-            self._deferred.flush()
-            self._cycle.rewrite(job.id)
+            self._about_to_write(job.id)
             with self._connection.limit():
                 query, change = batches.change(document)
                 result = self._connection.jobs.update_one(query, change)
@@ -204,8 +192,7 @@ class MongoDBJobStore(BaseJobStore):
             if self._cycle.takes_removal(job_id):
                 self._deferred.add(self._cycle.remove(job_id))
                 return
-            self._deferred.flush()
-            self._cycle.rewrite(job_id)
+            self._about_to_write(job_id)
             with self._connection.limit():
                 result = self._connection.jobs.delete_one(batches.named(job_id))
             if not result.deleted_count:
@@ -261,8 +248,7 @@ class MongoDBJobStore(BaseJobStore):
         """
         with self._lock:
             document = to_document(job, self.pickle_protocol)
-            self._deferred.flush()
-            self._cycle.rewrite(job.id)
+            self._about_to_write(job.id)
             try:
                 with self._connection.limit():
                     self._connection.jobs.insert_one(document)
@@ -276,6 +262,7 @@ class MongoDBJobStore(BaseJobStore):
         with self._lock:
             self._deferred.flush()
             batches.remove_all(self._connection)
+            self._quarantine.forget_all()
 
     # Many jobs
 
@@ -325,20 +312,30 @@ class MongoDBJobStore(BaseJobStore):
         :raises JobsLookupError: naming the ids not found, after all others were removed.
         """
         refused = self._in_batches(
-            batches.of(job_ids, self._batch_size), lambda ids: batches.remove(self._connection, ids)
+            batches.of(job_ids, self._batch_size),
+            lambda ids: batches.remove(self._connection, ids),
+            lambda job_id: job_id,
         )
         if refused:
             raise JobsLookupError(refused)
 
+    def _about_to_write(self, *job_ids: Any) -> None:
+        """Flush, and note whose documents are written otherwise than by the cycle."""
+        self._deferred.flush()
+        for job_id in job_ids:
+            self._cycle.rewrite(job_id)
+            self._quarantine.forget(job_id)
+
     def _in_batches(
-        self, items: Iterator[list[Any]], act: Callable[[list[Any]], list[str]]
+        self,
+        items: Iterator[list[Any]],
+        act: Callable[[list[Any]], list[str]],
+        id_of: Callable[[Any], Any] = itemgetter("_id"),
     ) -> list[str]:
         refused: list[str] = []
         for batch in items:
             with self._lock:
-                self._deferred.flush()
-                for item in batch:
-                    self._cycle.rewrite(item["_id"] if isinstance(item, dict) else item)
+                self._about_to_write(*map(id_of, batch))
                 refused += act(batch)
         return refused
 
