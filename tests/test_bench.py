@@ -1,0 +1,79 @@
+"""What the benchmarks make of their figures: `bench/results.py`, and the exit code of a check."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parent.parent / "bench"
+
+
+@pytest.fixture
+def results(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCH))
+    import results
+
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "bench" / "results")
+    (tmp_path / "bench").mkdir()
+    return results
+
+
+def row(results, times, bar=None, **more):
+    return results.Row(
+        "table", "row", {"ours": 2.0, "stock": 2.0 * times}, "stock / ours", bar, **more
+    )
+
+
+def test_a_bar_is_missed_from_below_or_from_above(results):
+    assert not results.missed(row(results, 5))
+    assert not results.missed(row(results, 5, bar=5))
+    assert results.missed(row(results, 4.9, bar=5))
+    assert results.missed(row(results, 5.1, bar=5, at_most=True))
+    assert not results.missed(row(results, 4.9, bar=5, at_most=True))
+
+
+def test_a_ratio_may_be_a_value_alone(results):
+    one = results.Row("table", "row", {"ours": 72.0}, "ours", 80, at_most=True, unit="bytes")
+    assert one.times == 72
+    assert not results.missed(one)
+
+
+def test_results_are_kept_and_those_of_the_same_name_replaced(results):
+    results.save([row(results, 5)])
+    other = results.Row("table", "other", {"ours": 1.0}, "ours")
+    path = results.save([row(results, 6), other])
+    assert [each.times for each in results.load_last()] == [6, 1]
+    content = json.loads((results.FOLDER / path.name).read_text("utf-8"))
+    assert "CPython" in content["machine"]["python"]
+
+
+def test_a_comparison_names_what_moved_and_never_a_time(results):
+    before = [row(results, 10, bar=8)]
+    slower_machine = results.Row("table", "row", {"ours": 20.0, "stock": 220.0}, "stock / ours", 8)
+    lines = list(results.compare([slower_machine], before))
+    assert lines == ["1 ratios, 1 of them with a bar:", "  reached: table: row: 11.00 (bar 8)"]
+    lines = list(results.compare([row(results, 7, bar=8)], before))
+    assert lines[1:] == [
+        "  missed: table: row: 7.00 (bar 8)",
+        "  moved: table: row: 10.00 -> 7.00",
+    ]
+    assert list(results.compare([row(results, 7)], []))[1:] == ["  new: table: row: 7.00"]
+
+
+@pytest.mark.parametrize(("bar", "code"), [(0.001, 0), (1e9, 1)])
+def test_a_check_fails_where_a_bar_is_missed(tmp_path, bar, code):
+    for name in ("conftest.py", "results.py"):
+        (tmp_path / name).write_text((BENCH / name).read_text("utf-8"), "utf-8")
+    (tmp_path / "test_it.py").write_text(
+        "from conftest import Side\n"
+        "def test_it(measure, report):\n"
+        "    one, other = measure(Side(lambda: sum(range(99)), 1), Side(int, 1), rounds=3)\n"
+        f"    report('t', 'r', {{'a': one, 'b': other}}, 'a / b', bar={bar})\n",
+        "utf-8",
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "--check", "--benchmark-quiet", "test_it.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == code, done.stdout
+    assert ("missed: t: r" if code else "reached: t: r") in done.stdout
