@@ -28,6 +28,7 @@ def main() -> None:
     rows = load_last()
     CHARTS.mkdir(exist_ok=True)
     plt.rcParams["svg.hashsalt"] = "jobstore"  # the same results draw the same file
+    plt.rcParams["svg.fonttype"] = "none"
     growth(rows)
     ratios(rows)
     breakdown(rows)
