@@ -1,0 +1,41 @@
+"""What is to be in an sdist and in a wheel, and what isn't: python check_contents.py FILE..."""
+
+import re
+import sys
+import tarfile
+import zipfile
+
+NEEDED = ["setup.py", "pyproject.toml", "ext/_index_c.pyx", "ext/index.h", "tests/conftest.py"]
+NEEDED += [
+    "bench/conftest.py",
+    "docs/design.md",
+    "README.md",
+    "LICENSE",
+    "Makefile",
+    "ci/README.md",
+]
+WHEEL = re.compile(r"jobstore/(\w+/)?(\w+\.py|py\.typed|_index_c\.[\w-]+\.(so|pyd))$")
+METADATA = re.compile(r"jobstore-[\w.]+\.dist-info/")
+
+
+def main() -> None:
+    """Check each file, and exit with 1 at the first that is wrong."""
+    for name in sys.argv[1:]:
+        if name.endswith(".whl"):
+            with zipfile.ZipFile(name) as wheel:
+                files = [file for file in wheel.namelist() if not file.endswith("/")]
+            wrong = [file for file in files if not (WHEEL.match(file) or METADATA.match(file))]
+            if not any("/_index_c." in file for file in files):
+                wrong.append("no compiled core")
+        else:
+            with tarfile.open(name) as sdist:
+                files = [member.partition("/")[2] for member in sdist.getnames()]
+            wrong = [f"{file} is missing" for file in NEEDED if file not in files]
+            wrong += [file for file in files if re.search(r"\.(c|so|pyc|pyd)$", file)]
+        if wrong:
+            sys.exit(f"{name}: {', '.join(wrong)}")
+        print(f"{name}: contents as they should be")
+
+
+if __name__ == "__main__":
+    main()
