@@ -18,6 +18,7 @@ cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from cpython.pyport cimport PY_SSIZE_T_MAX
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_FromObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -60,7 +61,7 @@ cdef extern from "index.h":
         Index *index, uint32_t slot, object job, int64_t key, PyObject **old) except -1
     void index_remove(Index *index, uint64_t *cell, PyObject **id, PyObject **job)
     void index_clear(Index *index)
-    list index_jobs(const Index *index, int64_t key)
+    list index_jobs(const Index *index, int64_t key, Py_ssize_t limit)
     size_t index_bytes(const Index *index)
 
 cdef extern from "bulk.h":
@@ -224,10 +225,12 @@ cdef class JobIndex:
     def __len__(self):
         return self.index.entries.count
 
-    def due(self, now):
+    def due(self, now, Py_ssize_t limit=PY_SSIZE_T_MAX):
         if now is None:
             raise TypeError("now must be a datetime, not None")
-        return index_jobs(&self.index, checked_key(now, None))
+        if limit < 0:
+            raise ValueError(f"limit must be 0 or more, not {limit}")
+        return index_jobs(&self.index, checked_key(now, None), limit)
 
     def first_run_time(self):
         if self.index.first == NULL or keys_of(self.index.first)[0] == PAUSED:
@@ -236,7 +239,7 @@ cdef class JobIndex:
         return job.next_run_time
 
     def all(self):
-        return index_jobs(&self.index, PAUSED)
+        return index_jobs(&self.index, PAUSED, PY_SSIZE_T_MAX)
 
     def __iter__(self):
         return iter(self.all())

@@ -161,19 +161,22 @@ static void list_adopt(PyListObject *list, PyObject **items, Py_ssize_t count, P
     Py_SET_SIZE(list, count);
 }
 
-/* A list of the jobs whose keys are at most `key`. Making a list may start the garbage collector,
-   and so run anything: therefore the list is made first, empty, and its array is filled only
-   then, with nothing in between that could change the jobs. (PyList_New(count) would have to know
-   the count, and would set all of it to NULL first, a fifth of the whole cost.) */
-static PyObject *index_jobs(const Index *index, int64_t key)
+/* A list of the first jobs whose keys are at most `key`, at most `limit` of them. Making a list may
+   start the garbage collector, and so run anything: therefore the list is made first, empty, and
+   its array is filled only then, with nothing in between that could change the jobs.
+   (PyList_New(count) would have to know the count, and would set all of it to NULL first, a fifth
+   of the whole cost.) */
+static PyObject *index_jobs(const Index *index, int64_t key, Py_ssize_t limit)
 {
     Step path[MAX_HEIGHT];
     PyListObject *jobs = (PyListObject *)PyList_New(0);
-    if (jobs == NULL || index->root == NULL)
+    if (jobs == NULL || index->root == NULL || limit == 0)
         return (PyObject *)jobs;
     const Block *end_leaf, *leaf = leaves_first(index, path);
     int end;
     Py_ssize_t room = blocks_end(index, key, &end_leaf, &end), count = 0;
+    if (room > limit)
+        room = limit;
     PyObject **items = PyMem_New(PyObject *, room);
     if (items == NULL) {
         Py_DECREF(jobs);
@@ -182,6 +185,10 @@ static PyObject *index_jobs(const Index *index, int64_t key)
     for (;;) {
         PyObject **refs = (PyObject **)refs_of(leaf);
         int is_last = leaf == end_leaf, from_leaf = is_last ? end : leaf->count;
+        if (from_leaf >= limit - count) {
+            from_leaf = (int)(limit - count);
+            is_last = 1;
+        }
         if (!is_last) {
             leaf = leaves_next(index, path);
             if (index->height > 2)

@@ -4,6 +4,7 @@ It gives the same results and errors as `ext/_index_c.pyx`; what it does not sha
 compiled core's promise that hostile jobs and failing memory can't leave a change half done.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
@@ -135,18 +136,22 @@ class JobIndex:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def due(self, now: datetime) -> list[Job]:
+    def due(self, now: datetime, limit: int = sys.maxsize) -> list[Job]:
         """Return the k jobs whose run time is `now` or earlier, in order; O(log n + k).
 
         >>> for job in index.due(datetime.now(timezone.utc)): ...
 
         :param now: the time; a naive one is UTC.
-        :raises TypeError: if it is not a datetime.
+        :param limit: return only the first so many.
+        :raises TypeError: if they are not a datetime and a whole number.
+        :raises ValueError: if the limit is negative.
         """
         if now is None:
             raise TypeError("now must be a datetime, not None")
+        if limit < 0:
+            raise ValueError(f"limit must be 0 or more, not {limit}")
         count = self._order.bisect_left((key_of(now, "now") + 1,))  # type: ignore[arg-type]
-        return [self._entries[job_id][1] for _, job_id in islice(self._order, count)]
+        return [self._entries[job_id][1] for _, job_id in islice(self._order, min(count, limit))]
 
     def first_run_time(self) -> datetime | None:
         """Return the first job's own `next_run_time`, or None if no job waits for one; O(1).

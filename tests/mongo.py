@@ -1,6 +1,7 @@
 """What the tests of the MongoDB store share: jobs, schedulers whose cycles are run by hand, ..."""
 
 import threading
+import time
 from datetime import datetime, timedelta, timezone
 
 from apscheduler.executors.base import BaseExecutor
@@ -99,6 +100,15 @@ def by_hand(store, then=None):
     scheduler.add_jobstore(store, "default")
     scheduler.start()
     return scheduler
+
+
+def until(condition, seconds=30):
+    """Wait until it is so; return what it is then."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not so after {seconds} s"
+        time.sleep(0.005)
+    return result
 
 
 def names(store):

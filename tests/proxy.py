@@ -20,8 +20,10 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.faults: list[Callable[[bytes], str]] = []  # asked for each request; "" is no fault
         self.happened = 0
+        self.delay = 0.0  # seconds that each reply is kept back
         self._server_port = port
         self._released = threading.Event()
+        self._waiting = threading.Event()
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -59,6 +61,7 @@ class Proxy:
 
     def close(self) -> None:
         self.release()
+        self._waiting.set()
         self._listener.close()
         end(*self._open)
 
@@ -111,6 +114,8 @@ class Proxy:
                 fault = doomed.get(reply[8:12])
                 if fault == "hang":
                     self._released.wait()
+                if self.delay:
+                    self._waiting.wait(self.delay)
                 if fault:
                     break
                 client.sendall(reply)

@@ -60,14 +60,15 @@ def is_conflict(error: Mapping[str, Any]) -> bool:
 
 def add(connection: Connection, documents: list[Document], replace_existing: bool) -> list[str]:
     """Insert a batch; 1 command."""
-    with connection.limit():
+    with connection.session() as session:
         if replace_existing:
             connection.jobs.bulk_write(
-                [UpdateOne(*change(document), upsert=True) for document in documents]
+                [UpdateOne(*change(document), upsert=True) for document in documents],
+                session=session,
             )
             return []
         try:
-            connection.jobs.insert_many(documents, ordered=False)
+            connection.jobs.insert_many(documents, ordered=False, session=session)
         except BulkWriteError as error:
             failed = error.details["writeErrors"]
             if error.details["writeConcernErrors"] or not all(map(is_conflict, failed)):
@@ -86,9 +87,9 @@ def update(connection: Connection, documents: list[Document]) -> list[str]:
         found = set(stored(connection, [document["_id"] for document in documents]))
         present = [document for document in documents if document["_id"] in found]
         if present:
-            with connection.limit():
+            with connection.session() as session:
                 result = connection.jobs.bulk_write(
-                    [UpdateOne(*change(document)) for document in present]
+                    [UpdateOne(*change(document)) for document in present], session=session
                 )
         if not present or result.matched_count == len(present):
             return [document["_id"] for document in documents if document["_id"] not in found]
@@ -98,8 +99,8 @@ def remove(connection: Connection, job_ids: list[Any]) -> list[Any]:
     """Remove the stored ones of a batch; 2 commands."""
     found = set(stored(connection, job_ids))
     if found:
-        with connection.limit():
-            connection.jobs.delete_many({"_id": {"$in": list(found)}})
+        with connection.session() as session:
+            connection.jobs.delete_many({"_id": {"$in": list(found)}}, session=session)
     refused = []
     for job_id in job_ids:
         if job_id in found:
@@ -129,5 +130,5 @@ def remove_all(connection: Connection) -> None:
             ids = [document["_id"] for document in some]
         if not ids:
             return
-        with connection.limit():
-            connection.jobs.delete_many({"_id": {"$in": ids}})
+        with connection.session() as session:
+            connection.jobs.delete_many({"_id": {"$in": ids}}, session=session)

@@ -2,19 +2,21 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import Any
 
 import pymongo
 from apscheduler.util import maybe_ref
+from bson import Timestamp
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import MongoClient, ReadPreference
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 from pymongo.errors import OperationFailure
 
-__all__ = ["BATCH", "START_SECONDS", "Connection", "Document"]
+__all__ = ["BATCH", "START_SECONDS", "Connection", "Document", "moment"]
 
 Document = dict[str, Any]
 
@@ -44,6 +46,7 @@ class Connection:
         self._names = database, collection
         self._given = maybe_ref(client) if client is not None else None
         self._connect_args = connect_args
+        self.time = 0  # of the latest operation that a change stream has to be compared with
         self.closed = True
         self.open()
 
@@ -108,8 +111,22 @@ class Connection:
                 yield from batch
                 seconds = None
 
+    @contextmanager
+    def session(self, seconds: float | None = None) -> Iterator[ClientSession]:
+        """Bound the time of commands, and note when they happened, by the server's own clock."""
+        with self.limit(seconds), self.client.start_session(causal_consistency=False) as session:
+            try:
+                yield session
+            finally:
+                self.time = max(self.time, moment(session.operation_time))
+
     def describe(self) -> str:
         """Name the servers; no password, nor any other option."""
         hosts = self.client.topology_description.server_descriptions()
         names = [f"{host}:{port}" for host, port in hosts]
         return f"MongoClient(host={names}), collection={'.'.join(self._names)}"
+
+
+def moment(timestamp: Timestamp | None) -> int:
+    """Make a number of a server's operation time; 0 if it has none, as a standalone one."""
+    return (timestamp.time << 32) + timestamp.inc if timestamp else 0

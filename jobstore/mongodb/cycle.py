@@ -97,10 +97,12 @@ class Cycle:
         """Note that the document is written otherwise than by what was handed out."""
         self._rewritten.add(job_id)
 
-    def end(self) -> None:
+    def end(self) -> bool:
         """Forget the jobs, unless the call comes from within the loop or from another thread."""
-        if not self.nested and threading.get_ident() == self._thread:
+        ends = not self.nested and threading.get_ident() == self._thread
+        if ends:
             self._handed.clear()
+        return ends
 
     def _is_over_for(self, job_id: str) -> bool:
         return self.shut_down or job_id in self._removed

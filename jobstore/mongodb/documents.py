@@ -53,6 +53,14 @@ class Seen(NamedTuple):
     run_time: Any
     state: Any
 
+    @property
+    def next_run_time(self) -> datetime | None:
+        """Its run time; with that and its id, a `JobIndex` takes it for a job.
+
+        :raises UnreadableError: if it is none.
+        """
+        return to_datetime(self.run_time)
+
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Seen":
         """Take what counts out of a document that was read."""

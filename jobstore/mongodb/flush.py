@@ -18,7 +18,7 @@ from .documents import FIELDS, Seen, advanced, restore, timestamp
 from .quarantine import Quarantine
 from .statements import Write, send
 
-__all__ = ["flush"]
+__all__ = ["decide", "flush"]
 
 ROUNDS = 5  # each but the first only because somebody changed the same documents meanwhile
 
@@ -48,7 +48,8 @@ def flush(
                 logger.error(
                     'Job "%s" can\'t be written, quarantining it: %s', write.seen.id, reason
                 )
-                quarantine.put([(write.seen, f"it can't be written: {reason}", write.run_time)])
+                why = f"it can't be written: {reason}"
+                quarantine.put([quarantine.verdict(write.seen, why, write.run_time)])
                 del writes[write.seen.id]
             if changed == len(writes):
                 writes.clear()
@@ -62,32 +63,32 @@ def flush(
 
 def _settle(connection: Connection, writes: dict[Any, Write], logger: logging.Logger) -> None:
     """Read back what is not known to be written, and decide for each document."""
-    found = {
-        document["_id"]: Seen.of(document)
-        for document in connection.read(
-            connection.jobs.find({"_id": {"$in": list(writes)}}, FIELDS, batch_size=len(writes) + 1)
-        )
-    }
+    query = {"_id": {"$in": list(writes)}}
+    with connection.session() as session:
+        cursor = connection.jobs.find(query, FIELDS, batch_size=len(writes) + 1, session=session)
+        found = {document["_id"]: Seen.of(document) for document in connection.read(cursor)}
     for write in list(writes.values()):
-        theirs = found.get(write.seen.id)
-        if theirs == write.seen:
-            continue  # it did not get there: sent again
-        if theirs is None:
-            if write.state is not None:
-                logger.info('Job "%s" was removed by others meanwhile', write.seen.id)
-            del writes[write.seen.id]
-        elif (theirs.run_time, theirs.state) == (write.run_time, write.state):
-            del writes[write.seen.id]  # ours
-        elif theirs.run_time != write.seen.run_time:
-            logger.info('Job "%s" was rescheduled by others meanwhile', write.seen.id)
+        left = decide(write, found.get(write.seen.id), logger)
+        if left is None:
             del writes[write.seen.id]
         else:
-            logger.info('Job "%s" was changed by others meanwhile', write.seen.id)
-            merged = _merged(write, theirs)
-            if merged is None:
-                del writes[write.seen.id]
-            else:
-                writes[write.seen.id] = merged
+            writes[write.seen.id] = left
+
+
+def decide(write: Write, theirs: Seen | None, logger: logging.Logger) -> Write | None:
+    """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins."""
+    if theirs == write.seen:
+        return write  # it did not get there
+    if theirs == write.after:
+        return None  # ours
+    if theirs is None:
+        logger.info('Job "%s" was removed by others meanwhile', write.seen.id)
+        return None
+    if theirs.run_time != write.seen.run_time:
+        logger.info('Job "%s" was rescheduled by others meanwhile', write.seen.id)
+        return None
+    logger.info('Job "%s" was changed by others meanwhile', write.seen.id)
+    return None if write.quarantine else _merged(write, theirs)
 
 
 def _merged(write: Write, theirs: Seen) -> Write | None:

@@ -56,6 +56,7 @@ class QuarantinedJob(NamedTuple):
 class Quarantine:
     """Puts documents in, lists them, and puts back those that load again.
 
+    :ivar changes: how often documents were written here.
     :ivar passed_over: the ids of documents that can't be read here and are not in quarantine,
         each with its run time: nobody has to wake up for them.
     """
@@ -64,6 +65,7 @@ class Quarantine:
         self._connection = connection
         self._remove = remove
         self._tried = 0.0
+        self.changes = 0
         self.passed_over: dict[Any, Any] = {}
         self.unmarked: set[Any] = set()
         self.logger = logging.getLogger(__name__)
@@ -99,17 +101,25 @@ class Quarantine:
         self.passed_over.clear()
         self.unmarked.clear()
 
-    def put(self, found: list[tuple[Seen, str, Any]]) -> None:
-        """Mark documents that are still as they were seen: (what was seen, reason, run time).
+    def verdict(self, seen: Seen, reason: str, run_time: Any) -> Write:
+        """Make the write that quarantines a document, or removes it where the user wants that."""
+        mark = {"reason": reason, "next_run_time": run_time}
+        return Write(seen, None, None, None if self._remove else mark)
+
+    def verdicts(self, found: list[tuple[Seen, UnreadableError]]) -> list[Write]:
+        """Make the writes for what can't be made here, and log why."""
+        for seen, reason in found:
+            if key(seen.id) not in self.unmarked:
+                what = "removing" if self._remove else "quarantining"
+                self.logger.error('Unable to restore job "%s" -- %s it: %s', seen.id, what, reason)
+        return [self.verdict(seen, str(reason), seen.run_time) for seen, reason in found]
+
+    def put(self, writes: list[Write]) -> None:
+        """Carry out verdicts on documents that are still as they were seen.
 
         Whatever can't be marked is passed over in this process.
         """
-        writes = [
-            Write(
-                seen, None, None, None if self._remove else {"reason": reason, "next_run_time": t}
-            )
-            for seen, reason, t in found
-        ]
+        self.changes += 1
         try:
             _, refused = send(self._connection, writes)
         except Exception as error:  # the good jobs are to run, whatever happens to these
@@ -124,25 +134,13 @@ class Quarantine:
             self.unmarked.add(key(write.seen.id))
             self.passed_over[key(write.seen.id)] = write.seen.run_time
 
-    def take(self, found: list[tuple[Seen, UnreadableError]]) -> None:
-        """Quarantine what can't be made, or remove it where the user wants that."""
-        for seen, reason in found:
-            if key(seen.id) not in self.unmarked:
-                what = "removing" if self._remove else "quarantining"
-                self.logger.error('Unable to restore job "%s" -- %s it: %s', seen.id, what, reason)
-        self.put([(seen, str(reason), seen.run_time) for seen, reason in found])
-
     def sweep(self) -> None:
         """Quarantine the documents whose run time is none: they would never be due."""
         with self._connection.limit():
             found = [Seen.of(document) for document in self._connection.jobs.find(NO_TIME, FIELDS)]
         if found:
-            self.take(
-                [
-                    (seen, UnreadableError(f"its next_run_time is {seen.run_time!r}"))
-                    for seen in found
-                ]
-            )
+            reasons = (UnreadableError(f"its next_run_time is {seen.run_time!r}") for seen in found)
+            self.put(self.verdicts(list(zip(found, reasons, strict=True))))
 
     def listed(self) -> Iterator[QuarantinedJob]:
         """Read the records of all that is in quarantine."""
@@ -164,11 +162,14 @@ class Quarantine:
         found = self._connection.read(self._connection.jobs.find(query, FIELDS))
         back: list[Any] = []
         for batch in batches.of(filter(None, (_healed(each, restore) for each in found)), BATCH):
-            with self._connection.limit():
-                self._connection.jobs.bulk_write([healed for _, healed in batch], ordered=False)
+            with self._connection.session() as session:
+                self._connection.jobs.bulk_write(
+                    [healed for _, healed in batch], ordered=False, session=session
+                )
             ids = [job_id for job_id, _ in batch]
             back += batches.stored(self._connection, ids, {"quarantine": {"$exists": False}})
         if back:
+            self.changes += 1
             self.logger.info("%d jobs load again -- they are back from quarantine", len(back))
         return back
 

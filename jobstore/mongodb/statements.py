@@ -40,6 +40,15 @@ class Write(NamedTuple):
         """Whether the document is to go."""
         return self.state is None and self.quarantine is None
 
+    @property
+    def after(self) -> Seen | None:
+        """The document as it is when this is written; None if it is gone."""
+        if self.removes:
+            return None
+        return Seen(
+            self.seen.id, self.run_time, self.seen.state if self.state is None else self.state
+        )
+
 
 Refused = list[tuple[Write, str]]  # and why
 
@@ -56,7 +65,10 @@ def send(
         in its statement along; these are sent again, each by a statement of its own.
     :raises pymongo.errors.PyMongoError: if it is not known what was written.
     """
-    chunks = [*_chunks(writes, False, most), *_chunks(writes, True, most)]
+    kinds: dict[tuple[bool, bool], list[Write]] = {}
+    for write in writes:
+        kinds.setdefault((write.removes, write.quarantine is None), []).append(write)
+    chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, most)]
     changed, refused = _bulk_write(connection, chunks)
     if refused and most > 1:
         more, refused = send(connection, [write for write, _ in refused], 1)
@@ -64,12 +76,10 @@ def send(
     return changed, refused
 
 
-def _chunks(writes: Collection[Write], removals: bool, most: int) -> Iterator[list[Write]]:
+def _chunks(writes: list[Write], most: int) -> Iterator[list[Write]]:
     chunk: list[Write] = []
     size = 0
     for write in writes:
-        if write.removes is not removals:
-            continue
         bytes_more = _size(write.seen.state) + _size(write.state)
         if chunk and (len(chunk) == most or size + bytes_more > MAX_BYTES):
             yield chunk
@@ -86,8 +96,10 @@ def _size(state: Any) -> int:
 
 def _bulk_write(connection: Connection, chunks: list[list[Write]]) -> tuple[int, Refused]:
     try:
-        with connection.limit():
-            result = connection.jobs.bulk_write(list(map(_operation, chunks)), ordered=False)
+        with connection.session() as session:
+            result = connection.jobs.bulk_write(
+                list(map(_operation, chunks)), ordered=False, session=session
+            )
         return result.modified_count + result.deleted_count, []
     except BulkWriteError as error:
         errors = error.details["writeErrors"]

@@ -1,49 +1,39 @@
-"""The MongoDB store: a scheduler's cycle is two reads and one write."""
+"""The MongoDB store: a scheduler's cycle is two reads and one write, or with a mirror none."""
 
 import pickle
+import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
-from operator import itemgetter
 from typing import Any
 
+import pymongo
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 from pymongo import MongoClient
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError
 
-from ..base import (
-    BaseJobStore,
-    ConflictingIdError,
-    ConflictingIdsError,
-    JobLookupError,
-    JobsLookupError,
-)
-from . import batches
-from .connection import START_SECONDS, Connection, Document
+from .alarm import Alarm, can_be_woken
+from .connection import Connection, Document
 from .cycle import Cycle
 from .deferred import Deferred
-from .documents import (
-    FIELDS,
-    Seen,
-    UnreadableError,
-    order,
-    restore_runnable,
-    timestamp,
-    to_datetime,
-    to_document,
-)
+from .documents import Seen, UnreadableError, restore_runnable, timestamp, to_datetime
 from .flush import flush
+from .flusher import Flusher
+from .mirror import Mirror
 from .quarantine import Quarantine, QuarantinedJob
 from .sources import Queried, Source
 from .statements import Write
+from .status import Status
+from .through import WrittenThrough
+from .watch import Watcher, load
 
 __all__ = ["MongoDBJobStore"]
 
+CLOSE_SECONDS = 5.0  # the longest that `shutdown` waits for the last flush
 
-class MongoDBJobStore(BaseJobStore):
+
+class MongoDBJobStore(WrittenThrough):
     """Keeps jobs in a MongoDB collection, in the documents of APScheduler's own store.
 
     Takes the place of `apscheduler.jobstores.mongodb.MongoDBJobStore`; plugin alias
@@ -63,6 +53,11 @@ class MongoDBJobStore(BaseJobStore):
     :param batch_size: the most jobs that are handed out, or written, at a time.
     :param unreadable: what happens to a due job that can't be restored here: ``"quarantine"``,
         or ``"remove"``, as the stock store does.
+    :param mirror: keep all records in memory, current by a change stream, so that a cycle does no
+        I/O of its own; ``"exclusive"`` does so without one, if nobody else writes to them.
+    :param watch: wake the scheduler when others make a job due earlier than what it waits for:
+        True by a change stream, or every second where there is none; a number of seconds to ask
+        that often; False not at all.
     :param connect_args: for the `MongoClient` that is made if none is given.
     :raises ValueError: if one of these can't be used.
     """
@@ -76,6 +71,8 @@ class MongoDBJobStore(BaseJobStore):
         *,
         batch_size: int = 1000,
         unreadable: str = "quarantine",
+        mirror: bool | str = False,
+        watch: bool | float = True,
         **connect_args: Any,
     ) -> None:
         super().__init__()
@@ -86,17 +83,23 @@ class MongoDBJobStore(BaseJobStore):
             raise ValueError(f"batch_size is {batch_size!r}: it must be a whole number from 1 on")
         if unreadable not in ("quarantine", "remove"):
             raise ValueError(f'unreadable is {unreadable!r}: it must be "quarantine" or "remove"')
+        if mirror not in (False, True, "exclusive"):
+            raise ValueError(f'mirror is {mirror!r}: it must be True, False or "exclusive"')
+        if not isinstance(watch, int | float) or (not isinstance(watch, bool) and not watch > 0):
+            raise ValueError(f"watch is {watch!r}: it must be True, False or a number of seconds")
         self.pickle_protocol = pickle_protocol
         self._batch_size = batch_size
+        self._mirrored, self._watched = mirror, watch
         self._connection = Connection(database, collection, client, connect_args)
         self._source: Source = Queried(self._connection)
         self._quarantine = Quarantine(self._connection, unreadable == "remove")
         self._deferred = Deferred(self._write, batch_size)
+        self._mirror = Mirror(self._deferred, follows=mirror is True)
+        self._deferred.settled = self._note_settled
+        self._alarm = Alarm()
+        self._watcher: Watcher | None = None
+        self._flusher: Flusher | None = None
         self._cycle = Cycle(datetime.now(timezone.utc), ())
-
-    @property
-    def _lock(self) -> AbstractContextManager[object]:
-        return self._deferred.lock
 
     @property
     def client(self) -> MongoClient[Document]:
@@ -119,50 +122,123 @@ class MongoDBJobStore(BaseJobStore):
         return self.client
 
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
-        """Create the indexes that are missing, and try what is in quarantine again.
+        """Create the indexes that are missing, try what is in quarantine again, fill the mirror.
+
+        O(n) with a mirror. Of the threads that it starts, `shutdown` ends all.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached within 30 s.
+        :raises ValueError: if the server has no change streams to keep a mirror current by.
         """
         super().start(scheduler, alias)
-        self._quarantine.logger = self._deferred.logger = self._logger
+        for part in (self._quarantine, self._deferred, self._mirror):
+            part.logger = self._logger
+        self._end_threads()
         with self._lock:
             self._connection.open()
             self._connection.create_indexes(self._logger)
             self._quarantine.sweep()
             self._quarantine.put_back(self._runnable)
+        try:
+            self._start_threads()
+        except BaseException:
+            self._end_threads()
+            raise
+
+    def _start_threads(self) -> None:
+        woken = self._mirrored != "exclusive" and self._watched is not False
+        if woken and self._scheduler is not None and not can_be_woken(self._scheduler):
+            kind = type(self._scheduler).__name__
+            self._logger.info("No wake-ups: a %s can't be woken by other threads", kind)
+            woken = False
+        self._alarm.set(self._scheduler if woken else None)
+        if self._mirrored == "exclusive":
+            self._fill_mirror()
+        elif self._mirrored or (woken and self._scheduler):
+            asked_every = None if self._mirrored or self._watched is True else self._watched
+            self._watcher = Watcher(
+                self._connection,
+                self._alarm,
+                self._source,
+                self._quarantine.passed_over,
+                self._mirror if self._mirrored else None,
+                asked_every,
+                self._logger,
+            )
+            self._watcher.start()
+        if self._mirrored:
+            self._flusher = Flusher(self._deferred, self._chores, self._logger)
+            self._flusher.start()
+            with self._lock:
+                self._mirror.go_live(self._connection.time)
+
+    def _fill_mirror(self) -> None:
+        self._filled_after = self._quarantine.changes
+        load(self._connection, self._mirror, self._logger, threading.Event())
+
+    def _chores(self) -> None:
+        """Quarantine, and what follows from it; in the store's own thread."""
+        with self._lock:
+            odd, self._mirror.odd = self._mirror.odd, []
+            if odd:
+                reason = UnreadableError("its _id or its next_run_time is that of no job")
+                self._quarantine.put(self._quarantine.verdicts([(seen, reason) for seen in odd]))
+            self._quarantine.put_back_in_time(self._runnable)
+            if self._mirrored == "exclusive" and self._quarantine.changes != self._filled_after:
+                self._deferred.flush()
+                self._fill_mirror()
 
     # One cycle, in the order of its calls
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
         """Hand out the first k jobs that are due, at most `batch_size`; 1 command.
 
-        What an earlier flush left behind is written first.
+        What an earlier flush left behind is written first. A mirror answers without a command.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached; nothing is lost.
         """
-        with self._lock:
+        moment = timestamp(now)
+        assert moment is not None
+        with self._turn():
             if self._connection.closed:  # the scheduler's thread may come once more
                 return []
-            self._deferred.flush()
             nested = self._cycle.nested
             if not nested:
-                self._quarantine.put_back_in_time(self._runnable)
-            moment = timestamp(now)
-            assert moment is not None
+                self._alarm.cycle_begins()
+            try:
+                source = self._source_of_due_jobs(nested)
+                found = source.due(moment, self._batch_size + len(self._quarantine.unmarked))
+            except Exception:
+                self._alarm.cycle_ends(timestamp(self._next_try()))
+                raise
             good, bad = [], []
-            limit = self._batch_size + len(self._quarantine.unmarked)
-            for seen in self._source.due(moment, limit):
+            for seen in found:
                 try:
                     good.append((self._runnable(seen), seen))
                 except UnreadableError as reason:
                     bad.append((seen, reason))
             if bad:
-                self._quarantine.take(bad)
+                self._set_aside(bad)
             good.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
             cycle = Cycle(now, good[: self._batch_size])
             if not nested:
                 self._cycle = cycle
             return cycle.jobs
+
+    def _source_of_due_jobs(self, nested: bool) -> Source:
+        if self._mirror.live:
+            return self._mirror
+        self._deferred.flush()
+        if not nested:
+            self._quarantine.put_back_in_time(self._runnable)
+        return self._mirror if self._mirror.go_live(self._connection.time) else self._source
+
+    def _set_aside(self, bad: list[tuple[Seen, UnreadableError]]) -> None:
+        verdicts = self._quarantine.verdicts(bad)
+        if self._mirror.live:
+            for write in verdicts:
+                self._defer(write)
+        else:
+            self._quarantine.put(verdicts)
 
     def update_job(self, job: Job) -> None:
         """Replace a stored job; deferred in a cycle for a job handed out, else 1 command.
@@ -171,180 +247,69 @@ class MongoDBJobStore(BaseJobStore):
         :raises TransientJobError: if the job's function can't be imported by name.
         :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
         """
-        with self._lock:
+        with self._turn():
             if self._cycle.is_of(job):
-                self._deferred.add(self._cycle.advance(job, self.pickle_protocol, self._logger))
+                self._defer(self._cycle.advance(job, self.pickle_protocol, self._logger))
                 return
-            document = to_document(job, self.pickle_protocol)
-            self._about_to_write(job.id)
-            with self._connection.limit():
-                query, change = batches.change(document)
-                result = self._connection.jobs.update_one(query, change)
-            if not result.matched_count:
-                raise JobLookupError(job.id)
+        self._replace_job(job)
 
     def remove_job(self, job_id: str) -> None:
         """Remove a job; deferred in a cycle for a job handed out, else 1 command.
 
         :raises JobLookupError: if no job of that id is stored.
         """
-        with self._lock:
+        with self._turn():
             if self._cycle.takes_removal(job_id):
-                self._deferred.add(self._cycle.remove(job_id))
+                self._defer(self._cycle.remove(job_id))
                 return
-            self._about_to_write(job_id)
-            with self._connection.limit():
-                result = self._connection.jobs.delete_one(batches.named(job_id))
-            if not result.deleted_count:
-                raise JobLookupError(job_id)
+        self._delete_job(job_id)
+
+    def _defer(self, write: Write | None) -> None:
+        if write is None or not self._mirror.live:
+            self._deferred.add(write)
+            return
+        with self._deferred.short:
+            self._deferred.add(self._mirror.foresee(write))
 
     def get_next_run_time(self) -> datetime | None:
         """Write what the cycle deferred, and return the earliest run time; 1 to 3 commands.
 
-        If the server can't be reached, it is the time of the next try instead.
+        If the server can't be reached, it is the time of the next try instead. A mirror answers
+        at once, and its store's own thread writes.
         """
-        with self._lock:
+        answer: datetime | None = self._next_try()
+        with self._turn():
             try:
                 if self._connection.closed:
                     return None
-                if not self._deferred.failing:
-                    self._deferred.flush()
-                    earliest = self._source.next_run_time(self._quarantine.passed_over)
-                    return None if earliest is None else to_datetime(earliest)
+                if self._mirror.live or not self._deferred.failing:
+                    earliest = self._flushed().next_run_time(self._quarantine.passed_over)
+                    answer = None if earliest is None else to_datetime(earliest)
             except Exception as error:
                 self._logger.warning("Unable to reach the jobs, trying again later: %s", error)
             finally:
-                self._cycle.end()
-            seconds = getattr(self._scheduler, "jobstore_retry_interval", 10)
-            return datetime.now(timezone.utc) + timedelta(seconds=seconds)
+                if self._cycle.end():
+                    self._alarm.cycle_ends(timestamp(answer))
+        return answer
+
+    def _flushed(self) -> Source:
+        """Where to look, when what was deferred is written, or is about to be."""
+        if self._mirror.live:
+            if self._deferred.waits:
+                self._deferred.soon()
+            return self._mirror
+        self._deferred.flush()
+        return self._source
 
     def _write(self, writes: dict[Any, Write]) -> None:
         flush(self._connection, self._quarantine, writes, self._logger)
 
-    # Single jobs and reads, at any time: what is deferred is written first
+    def _note_settled(self, ids: list[Any]) -> None:
+        self._mirror.settled(ids, self._connection.time)
 
-    def lookup_job(self, job_id: str) -> Job | None:
-        """Return the job of that id; None if there is none, or it can't be restored; 1 command."""
-        with self._lock:
-            self._deferred.flush()
-            with self._connection.limit():
-                document = self._connection.jobs.find_one(batches.named(job_id), FIELDS)
-            return self._readable(document) if document else None
-
-    def get_all_jobs(self) -> list[Job]:
-        """Return all jobs that can be restored, in order, paused ones last; O(n log n)."""
-        with self._lock:
-            self._deferred.flush()
-            found = self._connection.read(self._connection.jobs.find({}, FIELDS), START_SECONDS)
-            jobs = [job for document in found if (job := self._readable(document))]
-        return sorted(jobs, key=order)
-
-    def add_job(self, job: Job) -> None:
-        """Add a job; 1 command.
-
-        :raises ConflictingIdError: if a job of that id is stored, in quarantine or not.
-        :raises TransientJobError: if the job's function can't be imported by name.
-        :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
-        """
-        with self._lock:
-            document = to_document(job, self.pickle_protocol)
-            self._about_to_write(job.id)
-            try:
-                with self._connection.limit():
-                    self._connection.jobs.insert_one(document)
-            except DuplicateKeyError as error:
-                if not batches.is_conflict(error.details or {}):
-                    raise
-                raise ConflictingIdError(job.id) from None
-
-    def remove_all_jobs(self) -> None:
-        """Remove all jobs, those in quarantine as well; O(n)."""
-        with self._lock:
-            self._deferred.flush()
-            batches.remove_all(self._connection)
-            self._quarantine.forget_all()
-
-    # Many jobs
-
-    def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
-        """Add k jobs; 1 command for each `batch_size` of them.
-
-        Of a list all jobs are pickled first, so a bad one changes nothing. An iterator is read
-        in batches, in bounded memory: if a job is bad, the batches before it are stored. A
-        database error leaves stored what was.
-
-        >>> store.add_jobs([first, second])
-
-        :param jobs: the jobs, each with its `next_run_time` set.
-        :param replace_existing: replace a job that has the same id.
-        :raises ConflictingIdsError: naming the ids refused, after all others were added.
-        """
-        refused = self._in_batches(
-            batches.of_documents(jobs, self.pickle_protocol, self._batch_size),
-            lambda documents: batches.add(self._connection, documents, replace_existing),
-        )
-        if refused:
-            raise ConflictingIdsError(refused)
-
-    def update_jobs(self, jobs: Iterable[Job]) -> None:
-        """Replace k stored jobs; 2 commands for each `batch_size` of them.
-
-        Bad jobs are dealt with as by `add_jobs`.
-
-        >>> store.update_jobs([first, second])
-
-        :param jobs: the newer versions of stored jobs.
-        :raises JobsLookupError: naming the ids not found, after all others were updated.
-        """
-        refused = self._in_batches(
-            batches.of_documents(jobs, self.pickle_protocol, self._batch_size),
-            lambda documents: batches.update(self._connection, documents),
-        )
-        if refused:
-            raise JobsLookupError(refused)
-
-    def remove_jobs(self, job_ids: Iterable[str]) -> None:
-        """Remove k jobs; 2 commands for each `batch_size` of them.
-
-        >>> store.remove_jobs(["first", "second"])
-
-        :param job_ids: ids of jobs.
-        :raises JobsLookupError: naming the ids not found, after all others were removed.
-        """
-        refused = self._in_batches(
-            batches.of(job_ids, self._batch_size),
-            lambda ids: batches.remove(self._connection, ids),
-            lambda job_id: job_id,
-        )
-        if refused:
-            raise JobsLookupError(refused)
-
-    def _about_to_write(self, *job_ids: Any) -> None:
-        """Flush, and note whose documents are written otherwise than by the cycle."""
-        self._deferred.flush()
-        for job_id in job_ids:
-            self._cycle.rewrite(job_id)
-            self._quarantine.forget(job_id)
-
-    def _in_batches(
-        self,
-        items: Iterator[list[Any]],
-        act: Callable[[list[Any]], list[str]],
-        id_of: Callable[[Any], Any] = itemgetter("_id"),
-    ) -> list[str]:
-        refused: list[str] = []
-        for batch in items:
-            with self._lock:
-                self._about_to_write(*map(id_of, batch))
-                refused += act(batch)
-        return refused
-
-    def __len__(self) -> int:
-        """Count the jobs, those in quarantine as well; O(n) in the server, 1 command."""
-        with self._lock:
-            self._deferred.flush()
-            with self._connection.limit(START_SECONDS):
-                return self._connection.jobs.count_documents({})
+    def _next_try(self) -> datetime:
+        seconds = getattr(self._scheduler, "jobstore_retry_interval", 10)
+        return datetime.now(timezone.utc) + timedelta(seconds=seconds)
 
     # Quarantine
 
@@ -373,24 +338,53 @@ class MongoDBJobStore(BaseJobStore):
 
     # The end
 
+    def status(self) -> Status:
+        """Tell whether the server is there, what waits to be written, and how old the mirror is.
+
+        >>> store.status().pending
+        0
+        """
+        pending, oldest = self._deferred.status()
+        watcher = self._watcher
+        connected = not self._connection.closed and not self._deferred.failing
+        return Status(
+            connected=connected and (watcher is None or watcher.connected),
+            pending=pending,
+            oldest=oldest,
+            lag=watcher.lag if watcher else None,
+        )
+
     def shutdown(self) -> None:
         """Write what is deferred, and close the client, if it is the store's own; never raises.
 
-        Jobs of the cycle that are not yet through stay due. `start` may follow.
+        Waits at most 5 s for the last writes. Jobs of the cycle that are not yet through stay
+        due. `start` may follow.
         """
-        with self._lock:
-            self._deferred.flush_if_possible()
-            if self._deferred.writes:
-                self._logger.error("%d jobs run again after this", len(self._deferred.writes))
-            self._deferred.forget()
-            self._cycle.shut_down = True
-            self._connection.close()
+        self._end_threads()
+        if self._lock.acquire(timeout=CLOSE_SECONDS):  # a thread may hang in a write
+            try:
+                with pymongo.timeout(CLOSE_SECONDS):
+                    self._deferred.flush_if_possible()
+            finally:
+                self._lock.release()
+        left = self._deferred.writes
+        if left:
+            some = ", ".join(sorted(map(str, left))[:10])
+            self._logger.error("%d jobs are not written and run again: %s ...", len(left), some)
+        self._deferred.forget()
+        self._cycle.shut_down = True
+        self._mirror.reset()
+        self._connection.close()
+
+    def _end_threads(self) -> None:
+        self._deferred.in_callers_thread()
+        for thread in (self._watcher, self._flusher):
+            if thread:
+                thread.stop()
+        self._watcher = self._flusher = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} (client={self._connection.describe()})>"
 
     def _runnable(self, seen: Seen) -> Job:
         return restore_runnable(seen, self._scheduler, self._alias)
-
-    def _readable(self, document: Document) -> Job | None:
-        return self._quarantine.read(document, self._scheduler, self._alias)

@@ -1,0 +1,58 @@
+"""The mirrored store's own thread: it flushes, so that a cycle doesn't wait for the server."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from .deferred import Deferred
+
+__all__ = ["Flusher"]
+
+PAUSE_SECONDS = 0.5  # before another try
+CHORES_SECONDS = 1.0
+JOIN_SECONDS = 1.0
+
+
+class Flusher:
+    """One daemon thread, from `start` to `stop`.
+
+    :param deferred: what is to be flushed.
+    :param chores: is called after a flush, and every second.
+    """
+
+    def __init__(
+        self, deferred: Deferred, chores: Callable[[], None], logger: logging.Logger
+    ) -> None:
+        self._logger = logger
+        self._deferred = deferred
+        self._chores = chores
+        self._wanted = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="jobstore-flusher", daemon=True)
+
+    def start(self) -> None:
+        """Take over what is to be flushed soon."""
+        self._deferred.soon = self._wanted.set
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; if it hangs in a command, it ends when that does."""
+        self._stopped.set()
+        self._wanted.set()
+        self._thread.join(JOIN_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._wanted.wait(CHORES_SECONDS)
+            self._wanted.clear()
+            if self._stopped.is_set():
+                return
+            self._deferred.flush_if_possible()
+            if self._deferred.failing:
+                self._wanted.set()
+                self._stopped.wait(PAUSE_SECONDS)
+            else:
+                try:
+                    self._chores()
+                except Exception as error:
+                    self._logger.warning("Unable to see to the quarantine now: %s", error)

@@ -1,0 +1,239 @@
+"""What is asked and written outside a scheduler's cycle: at once, with its errors raised."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from operator import itemgetter
+from typing import Any
+
+from apscheduler.job import Job
+from pymongo.errors import DuplicateKeyError
+
+from ..base import (
+    BaseJobStore,
+    ConflictingIdError,
+    ConflictingIdsError,
+    JobLookupError,
+    JobsLookupError,
+)
+from . import batches
+from .connection import START_SECONDS, Connection, Document
+from .cycle import Cycle
+from .deferred import Deferred
+from .documents import FIELDS, Seen, order, to_document
+from .mirror import Mirror
+from .quarantine import Quarantine
+
+__all__ = ["WrittenThrough"]
+
+
+class WrittenThrough(BaseJobStore):
+    """The part of a store that scheduler and user call at any time; what is deferred goes first."""
+
+    _connection: Connection
+    _quarantine: Quarantine
+    _deferred: Deferred
+    _mirror: Mirror
+    _cycle: Cycle
+    _batch_size: int
+    pickle_protocol: int
+
+    def _turn(self) -> AbstractContextManager[object]:
+        """Where the mirror answers there is nothing to wait for, nor to write before."""
+        return nullcontext() if self._mirror.live else self._lock
+
+    @property
+    def _lock(self) -> "threading.RLock":
+        return self._deferred.lock
+
+    # One job
+
+    def lookup_job(self, job_id: str) -> Job | None:
+        """Return the job of that id; None if there is none, or it can't be restored; 1 command."""
+        if self._mirror.live:
+            document = self._mirror.find(job_id)
+        else:
+            with self._lock:
+                self._deferred.flush()
+                with self._connection.limit():
+                    document = self._connection.jobs.find_one(batches.named(job_id), FIELDS)
+        return self._readable(document) if document else None
+
+    def add_job(self, job: Job) -> None:
+        """Add a job; 1 command.
+
+        :raises ConflictingIdError: if a job of that id is stored, in quarantine or not.
+        :raises TransientJobError: if the job's function can't be imported by name.
+        :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
+        """
+        with self._lock:
+            document = to_document(job, self.pickle_protocol)
+            self._about_to_write(job.id)
+            try:
+                with self._connection.session() as session:
+                    self._connection.jobs.insert_one(document, session=session)
+            except DuplicateKeyError as error:
+                if not batches.is_conflict(error.details or {}):
+                    raise
+                raise ConflictingIdError(job.id) from None
+            self._wrote({document["_id"]: Seen.of(document)})
+
+    def _replace_job(self, job: Job) -> None:
+        with self._lock:
+            document = to_document(job, self.pickle_protocol)
+            self._about_to_write(job.id)
+            with self._connection.session() as session:
+                query, change = batches.change(document)
+                result = self._connection.jobs.update_one(query, change, session=session)
+            if not result.matched_count:
+                raise JobLookupError(job.id)
+            self._wrote({document["_id"]: Seen.of(document)})
+
+    def _delete_job(self, job_id: str) -> None:
+        with self._lock:
+            self._about_to_write(job_id)
+            with self._connection.session() as session:
+                result = self._connection.jobs.delete_one(batches.named(job_id), session=session)
+            if not result.deleted_count:
+                raise JobLookupError(job_id)
+            self._wrote({job_id: None})
+
+    # All jobs
+
+    def get_all_jobs(self) -> list[Job]:
+        """Return all jobs that can be restored, in order, paused ones last; O(n log n)."""
+        with self._turn():
+            if self._mirror.live:
+                found: Iterable[Document] = self._mirror.all()
+            else:
+                self._deferred.flush()
+                found = self._connection.read(self._connection.jobs.find({}, FIELDS), START_SECONDS)
+            jobs = [job for document in found if (job := self._readable(document))]
+        return sorted(jobs, key=order)
+
+    def remove_all_jobs(self) -> None:
+        """Remove all jobs, those in quarantine as well; O(n)."""
+        with self._lock:
+            self._deferred.flush()
+            batches.remove_all(self._connection)
+            self._quarantine.forget_all()
+            self._wrote({document["_id"]: None for document in self._mirror.all()})
+
+    def __len__(self) -> int:
+        """Count the jobs, those in quarantine as well; O(n) in the server, 1 command."""
+        with self._turn():
+            if self._mirror.live:
+                return len(self._mirror)
+            self._deferred.flush()
+            with self._connection.limit(START_SECONDS):
+                return self._connection.jobs.count_documents({})
+
+    # Many jobs
+
+    def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
+        """Add k jobs; 1 command for each `batch_size` of them.
+
+        Of a list all jobs are pickled first, so a bad one changes nothing. An iterator is read
+        in batches, in bounded memory: if a job is bad, the batches before it are stored. A
+        database error leaves stored what was.
+
+        >>> store.add_jobs([first, second])
+
+        :param jobs: the jobs, each with its `next_run_time` set.
+        :param replace_existing: replace a job that has the same id.
+        :raises ConflictingIdsError: naming the ids refused, after all others were added.
+        """
+        refused = self._in_batches(
+            batches.of_documents(jobs, self.pickle_protocol, self._batch_size),
+            lambda documents: batches.add(self._connection, documents, replace_existing),
+            Seen.of,
+        )
+        if refused:
+            raise ConflictingIdsError(refused)
+
+    def update_jobs(self, jobs: Iterable[Job]) -> None:
+        """Replace k stored jobs; 2 commands for each `batch_size` of them.
+
+        Bad jobs are dealt with as by `add_jobs`.
+
+        >>> store.update_jobs([first, second])
+
+        :param jobs: the newer versions of stored jobs.
+        :raises JobsLookupError: naming the ids not found, after all others were updated.
+        """
+        refused = self._in_batches(
+            batches.of_documents(jobs, self.pickle_protocol, self._batch_size),
+            lambda documents: batches.update(self._connection, documents),
+            Seen.of,
+        )
+        if refused:
+            raise JobsLookupError(refused)
+
+    def remove_jobs(self, job_ids: Iterable[str]) -> None:
+        """Remove k jobs; 2 commands for each `batch_size` of them.
+
+        >>> store.remove_jobs(["first", "second"])
+
+        :param job_ids: ids of jobs.
+        :raises JobsLookupError: naming the ids not found, after all others were removed.
+        """
+        refused = self._in_batches(
+            batches.of(job_ids, self._batch_size),
+            lambda ids: batches.remove(self._connection, ids),
+            lambda job_id: None,
+            lambda job_id: job_id,
+        )
+        if refused:
+            raise JobsLookupError(refused)
+
+    def _about_to_write(self, *job_ids: Any) -> None:
+        """Flush, and note whose documents are written otherwise than by the cycle."""
+        self._deferred.flush()
+        for job_id in job_ids:
+            self._cycle.rewrite(job_id)
+            self._quarantine.forget(job_id)
+
+    def _in_batches(
+        self,
+        items: Iterator[list[Any]],
+        act: Callable[[list[Any]], list[str]],
+        after: Callable[[Any], Seen | None],
+        id_of: Callable[[Any], Any] = itemgetter("_id"),
+    ) -> list[str]:
+        refused: list[str] = []
+        for batch in items:
+            with self._lock:
+                self._about_to_write(*map(id_of, batch))
+                more = act(batch)
+                if self._mirror.live:
+                    self._wrote(_done(batch, more, after, id_of))
+            refused += more
+        return refused
+
+    def _wrote(self, records: Mapping[Any, Seen | None]) -> None:
+        self._mirror.wrote(records, self._connection.time)
+
+    def _readable(self, document: Document) -> Job | None:
+        return self._quarantine.read(document, self._scheduler, self._alias)
+
+
+def _done(
+    batch: list[Any],
+    refused: list[str],
+    after: Callable[[Any], Seen | None],
+    id_of: Callable[[Any], Any],
+) -> dict[Any, Seen | None]:
+    """Say what the documents are after a batch.
+
+    Of several items of an id the later ones are refused, of those not refused the last counts.
+    """
+    left = Counter(refused)
+    done: dict[Any, Seen | None] = {}
+    for item in reversed(batch):
+        job_id = id_of(item)
+        if left[job_id]:
+            left[job_id] -= 1
+        else:
+            done.setdefault(job_id, after(item))
+    return done

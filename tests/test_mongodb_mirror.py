@@ -1,0 +1,458 @@
+"""The mirrored store: memory in front of MongoDB, kept current by a change stream."""
+
+import logging
+import os
+import threading
+import warnings
+
+import pytest
+from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
+from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
+from mongo import YEARS, Commands, at, by_hand, in_thread, job, names, run_times, until
+from proxy import Proxy
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from jobstore import MongoDBJobStore
+from jobstore.mongodb import watch
+from jobstore.testing import mongod
+
+
+class Threads(Commands):
+    """Knows the thread of each command, but for those of the stream."""
+
+    def started(self, event):
+        if threading.current_thread().name != "jobstore-watcher":
+            before = len(self.names)
+            super().started(event)
+            if len(self.names) > before:
+                self.names[-1] = (event.command_name, threading.current_thread().name)
+
+
+@pytest.fixture
+def commands():
+    return Threads()
+
+
+@pytest.fixture
+def store(server, database, commands):
+    """A mirrored store, not yet started, on an empty collection."""
+    with MongoClient(server.uri, event_listeners=[commands]) as client:
+        store = MongoDBJobStore(database.name, client=client, mirror=True)
+        yield store
+        store.shutdown()
+
+
+@pytest.fixture
+def stock(database, session_client):
+    """The stock store on the same collection, in other hands."""
+    stock = StockMongoDBJobStore(database.name, client=session_client)
+    stock.start(None, "default")
+    return stock
+
+
+def documents(store):
+    return {each["_id"]: each for each in store.collection.find()}
+
+
+def mirrored(store):
+    return {each["_id"]: each for each in store._mirror.all()}
+
+
+def is_quiet(store):
+    """Whether all is written, and the stream has told it."""
+    return not store._deferred.waits and not store._mirror._ahead
+
+
+def agree(store):
+    """Wait until mirror and collection are equal."""
+    until(lambda: is_quiet(store) and mirrored(store) == documents(store))
+
+
+# ---- one cycle ----
+
+
+def test_an_idle_cycle_sends_no_command_and_a_busy_one_a_single_one(store, commands):
+    scheduler = by_hand(store)
+    store.add_jobs([job(f"{number:04}", number % 7) for number in range(1000)])
+    agree(store)
+    commands.names.clear()
+    wait = scheduler._process_jobs()
+    until(lambda: is_quiet(store))
+    assert commands.names == [("update", "jobstore-flusher")]
+    assert [job_id for job_id, _ in scheduler.executor.submitted[:2]] == ["0000", "0007"]
+    assert len(scheduler.executor.submitted) == 1000
+    assert wait > YEARS / 2 - 3e8
+
+    commands.names.clear()
+    for _ in range(3):
+        scheduler._process_jobs()
+    assert commands.names == []
+    agree(store)
+    assert min(run_times(store).values()) == at(YEARS).timestamp()
+
+
+def test_batches_are_bounded_and_come_without_waiting_for_the_server(server, database):
+    store = MongoDBJobStore(database.name, host=server.uri, mirror=True, batch_size=10)
+    scheduler = by_hand(store)
+    store.add_jobs([job(f"{number:02}") for number in range(35)])
+    with store._deferred.lock:  # nobody can write meanwhile
+        done = []
+        for _ in range(4):
+            in_thread(scheduler._process_jobs)
+            done.append(len(scheduler.executor.submitted))
+        assert done == [10, 20, 30, 35]
+        assert store.status().pending == 35
+    agree(store)
+    store.shutdown()
+
+
+def test_jobs_that_end_are_gone_at_once_in_memory_and_then_in_the_collection(store):
+    scheduler = by_hand(store)
+    store.add_jobs([job("ends", every=None), job("stays", 1)])
+    scheduler._process_jobs()
+    assert store.lookup_job("ends") is None
+    assert len(store) == 1
+    agree(store)
+    assert names(store) == ["stays"]
+
+
+def test_a_run_that_is_still_to_be_written_is_not_handed_out_again(store):
+    scheduler = by_hand(store)
+    store.add_job(job("a"))
+    with store._deferred.lock:
+        for _ in range(5):
+            in_thread(scheduler._process_jobs)
+    assert len(scheduler.executor.submitted) == 1
+
+
+# ---- calls outside the cycle ----
+
+
+def test_what_is_written_is_read_at_once_and_without_a_command(store, commands):
+    store.start(None, "default")
+    store.add_job(job("a", 5))
+    store.add_jobs([job("b", 3), job("c", None)])
+    commands.names.clear()
+    assert store.lookup_job("a").next_run_time == at(5)
+    assert [each.id for each in store.get_all_jobs()] == ["b", "a", "c"]
+    assert store.get_next_run_time() == at(3)
+    assert len(store) == 3
+    assert commands.names == []
+    store.update_job(job("b", 9))
+    assert store.get_next_run_time() == at(5)
+    store.update_jobs([job("a", 11), job("a", 12)])
+    assert store.lookup_job("a").next_run_time == at(12)
+    store.remove_job("b")
+    assert store.lookup_job("b") is None
+    store.remove_jobs(["a"])
+    assert [each.id for each in store.get_all_jobs()] == ["c"]
+    store.remove_all_jobs()
+    assert store.get_all_jobs() == []
+    agree(store)
+
+
+def test_errors_are_those_of_the_collection_and_change_nothing(store, stock):
+    store.start(None, "default")
+    store.add_job(job("a", 5))
+    with pytest.raises(ConflictingIdError):
+        store.add_job(job("a", 1))
+    with pytest.raises(JobLookupError):
+        store.update_job(job("none", 1))
+    with pytest.raises(JobLookupError):
+        store.remove_job("none")
+    with pytest.raises(ConflictingIdError) as refused:
+        store.add_jobs([job("a", 1), job("b", 2), job("b", 3)])
+    assert refused.value.job_ids == ["a", "b"]
+    assert [(each.id, each.next_run_time) for each in store.get_all_jobs()] == [
+        ("b", at(2)),
+        ("a", at(5)),
+    ]
+    agree(store)
+
+
+def test_a_change_from_outside_goes_after_what_is_pending_for_the_job(store):
+    scheduler = by_hand(store)
+    store.add_job(job("a"))
+    with store._deferred.lock:
+        in_thread(scheduler._process_jobs)
+        assert store.status().pending == 1
+        store.update_job(job("a", 77))
+    agree(store)
+    assert run_times(store) == {"a": at(77).timestamp()}
+
+
+# ---- others ----
+
+
+def test_changes_by_a_stock_store_are_followed(store, stock):
+    store.start(None, "default")
+    stock.add_job(job("a", 5))
+    stock.add_job(job("b", 6))
+    until(lambda: len(store) == 2)
+    stock.update_job(job("b", 1))
+    until(lambda: store.get_next_run_time() == at(1))
+    stock.remove_job("b")
+    until(lambda: store.get_next_run_time() == at(5))
+    stock.remove_all_jobs()
+    until(lambda: len(store) == 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (lambda stock: stock.update_job(job("a", 50)), {"a": at(50).timestamp()}),
+        (lambda stock: stock.remove_job("a"), {}),
+        (lambda stock: stock.update_job(job("a", None)), {"a": None}),
+        (lambda stock: stock.update_job(job("a", 0, args=(1,))), {"a": at(YEARS).timestamp()}),
+    ],
+)
+def test_a_change_made_before_our_flush_wins_and_the_mirror_follows(store, stock, change, left):
+    scheduler = by_hand(store)
+    store.add_job(job("a"))
+    with store._deferred.lock:
+        in_thread(scheduler._process_jobs)
+        change(stock)
+    agree(store)
+    assert run_times(store) == left
+
+
+def test_a_change_known_before_the_update_wins_without_a_command(store, stock, commands):
+    def then(job):
+        stock.remove_job("a")
+        until(lambda: store.lookup_job("a") is None)
+
+    scheduler = by_hand(store, then)
+    store.add_job(job("a"))
+    commands.names.clear()
+    scheduler._process_jobs()
+    until(lambda: is_quiet(store))
+    assert commands.names == []
+    assert names(store) == []
+
+
+def test_what_cannot_run_here_is_quarantined_by_the_stores_own_thread(store, commands, caplog):
+    caplog.set_level(logging.ERROR)
+    scheduler = by_hand(store)
+    store.add_jobs([job("bad", executor="gone"), job("good", 1)])
+    commands.names.clear()
+    scheduler._process_jobs()
+    until(lambda: is_quiet(store))
+    assert {name for _, name in commands.names} == {"jobstore-flusher"}
+    assert [job_id for job_id, _ in scheduler.executor.submitted] == ["good"]
+    assert [each.id for each in store.quarantined()] == ["bad"]
+    assert store.lookup_job("bad").next_run_time == at(0)
+    scheduler._process_jobs()
+    assert caplog.text.count("quarantining it") == 1
+    scheduler.add_executor(scheduler.executor, "gone")
+    assert store.restore_quarantined() == ["bad"]
+    until(lambda: store.get_next_run_time() == at(0))
+
+
+def test_documents_that_are_no_jobs_anywhere_are_quarantined(store, database):
+    jobs = database["jobs"]
+    jobs.insert_one({"_id": 1, "next_run_time": 1.0, "job_state": b""})
+    store.start(None, "default")
+    jobs.insert_one({"_id": "a", "next_run_time": "soon", "job_state": b""})
+    jobs.insert_one({"_id": {"a": 1}, "next_run_time": 1.0, "job_state": b""})
+    until(lambda: len(store.quarantined()) == 3)
+    assert [each.id for each in store.get_all_jobs()] == []
+
+
+# ---- the stream is lost ----
+
+
+def restarted(store):
+    """Wait until the mirror is back, and live."""
+    until(lambda: store._mirror.caught_up(store._connection.time))
+    store.get_due_jobs(at(-1))
+    assert store._mirror.live
+
+
+def test_a_cursor_that_is_killed_is_resumed_and_nothing_missed(store, stock, session_client):
+    store.start(None, "default")
+    for number in range(20):
+        session_client.admin.command("killAllSessions", [])
+        stock.add_job(job(f"{number}", number))
+    until(lambda: len(store) == 20)
+    agree(store)
+
+
+@pytest.mark.parametrize("what", ["drop", "rename", "drop_database"])
+def test_where_the_collection_goes_the_mirror_is_filled_anew(store, stock, database, what):
+    scheduler = by_hand(store)
+    store.add_jobs([job("a", 5), job("b", 6)])
+    until(lambda: len(store) == 2)
+    if what == "drop":
+        database["jobs"].drop()
+    elif what == "rename":
+        database["jobs"].rename("old")
+    else:
+        database.client.drop_database(database.name)
+    until(lambda: not store._mirror.live)
+    stock.add_job(job("c"))
+    assert [each.id for each in store.get_all_jobs()] == ["c"], "answers come from the server"
+    scheduler._process_jobs()
+    restarted(store)
+    agree(store)
+    assert names(store) == ["c"]
+    assert [job_id for job_id, _ in scheduler.executor.submitted] == ["c"]
+    stock.add_job(job("d", 3))
+    until(lambda: store.lookup_job("d"))
+
+
+def test_a_resume_token_that_is_too_old_costs_a_new_start(database):
+    """The oplog of 64 MB is written over while the stream can't be resumed."""
+    with mongod() as server, MongoClient(server.uri) as client, Proxy(server.nodes[0].port) as way:
+        store = MongoDBJobStore(database.name, host=way.uri, mirror=True)
+        scheduler = by_hand(store)
+        store.add_job(job("a", 5))
+        way.fail("aggregate", "close", 10**9)
+        way.fail("getMore", "close", 10**9)
+        until(lambda: not store.status().connected)
+        client[database.name]["jobs"].delete_one({"_id": "a"})
+        oplog = client["local"]["oplog.rs"]
+        oldest = oplog.find_one(sort=[("$natural", 1)])["ts"]
+        other = client["other"]["other"]
+        while oplog.find_one(sort=[("$natural", 1)])["ts"] == oldest:
+            other.insert_many([{"data": b"x" * 8_000_000} for _ in range(4)])
+            other.delete_many({})
+        assert store.lookup_job("a"), "meanwhile the mirror answers"
+        way.release()
+        until(lambda: not store._mirror.live or store.lookup_job("a") is None)
+        restarted(store)
+        assert store.get_all_jobs() == []
+        assert scheduler._process_jobs() is None
+        store.shutdown()
+
+
+# ---- without a stream ----
+
+
+@pytest.fixture(scope="module")
+def standalone():
+    with mongod(standalone=True) as server:
+        yield server
+
+
+def test_a_standalone_server_is_refused(standalone, database):
+    store = MongoDBJobStore(database.name, host=standalone.uri, mirror=True)
+    before = threading.active_count()
+    with pytest.raises(ValueError, match='replica set .* mirror="exclusive"'):
+        store.start(None, "default")
+    assert threading.active_count() <= before
+    store.shutdown()
+
+
+def test_exclusive_needs_no_stream(standalone, database, session_client):
+    store = MongoDBJobStore(database.name, host=standalone.uri, mirror="exclusive")
+    store.add_jobs([job("early"), job("bad", executor="gone"), job("ends", every=None)])
+    scheduler = by_hand(store)
+    store.add_job(job("late", 5))
+    assert store._mirror.live
+    scheduler._process_jobs()
+    assert [name for name, _ in scheduler.executor.submitted] == ["early", "ends", "late"]
+    store.remove_job("late")
+    until(lambda: is_quiet(store))
+    expected = {"bad": None, "early": at(YEARS).timestamp()}
+    assert run_times(store) == expected
+    assert {each.id for each in store.get_all_jobs()} == {"bad", "early"}
+    assert store.restore_quarantined() == []
+    scheduler.add_executor(scheduler.executor, "gone")
+    assert store.restore_quarantined() == ["bad"]
+    until(lambda: store._mirror.caught_up(0) and scheduler._process_jobs() is not None)
+    until(lambda: len(scheduler.executor.submitted) == 4 or not scheduler._process_jobs())
+    store.shutdown()
+
+
+@pytest.mark.parametrize("arguments", [{"mirror": "yes"}, {"watch": 0.0}, {"watch": "often"}])
+def test_arguments_that_make_no_sense_are_refused(arguments):
+    with pytest.raises(ValueError, match=repr(next(iter(arguments.values())))):
+        MongoDBJobStore(**arguments)
+
+
+# ---- start, status, the end ----
+
+
+def test_what_was_there_is_read_at_start_with_a_line_of_progress(store, caplog, monkeypatch):
+    monkeypatch.setattr(watch, "BATCH", 10)
+    monkeypatch.setattr(watch, "PROGRESS_SECONDS", 0.0)
+    caplog.set_level(logging.INFO)
+    store.add_jobs([job(f"{number}", number) for number in range(25)])
+    store.start(None, "default")
+    assert store._mirror.live
+    said = [each for each in caplog.messages if "in the mirror" in each]
+    assert said == [
+        *(f"{count} jobs are in the mirror" for count in (10, 20, 25)),
+        "All 25 jobs are in the mirror",
+    ]
+    agree(store)
+
+
+def test_status_tells_what_waits_and_for_how_long(store):
+    assert store.status() == (True, 0, None, None)
+    scheduler = by_hand(store)
+    until(lambda: store.status().lag is not None)
+    store.add_jobs([job("a"), job("b")])
+    with store._deferred.lock:
+        in_thread(scheduler._process_jobs)
+        status = store.status()
+        assert status.pending == 2
+        assert 0 <= status.oldest < 60
+        assert status.connected
+    until(lambda: store.status().pending == 0)
+    assert store.status().oldest is None
+
+
+def test_shutdown_ends_the_threads_and_writes_what_waits(store, session_client, database):
+    scheduler = by_hand(store)
+    store.add_job(job("a"))
+    in_thread(scheduler._process_jobs)
+    store.shutdown()
+    kept = session_client[database.name]["jobs"].find_one()
+    assert kept["next_run_time"] == at(YEARS).timestamp()
+    assert not [each for each in threading.enumerate() if each.name.startswith("jobstore-")]
+    store.start(None, "default")
+    assert store.get_next_run_time() == at(YEARS)
+
+
+def test_shutdown_says_what_it_could_not_write(server, database, caplog, monkeypatch):
+    monkeypatch.setattr("jobstore.mongodb.store.CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr("jobstore.mongodb.connection.COMMAND_SECONDS", 0.5)
+    with Proxy(server.nodes[0].port) as proxy:
+        store = MongoDBJobStore(database.name, host=proxy.uri, mirror=True)
+        scheduler = by_hand(store)
+        store.add_jobs([job("a"), job("b")])
+        for command in ("update", "find"):
+            proxy.fail(command, "hang", 10**9)
+        in_thread(scheduler._process_jobs)
+        until(lambda: proxy.happened)
+        store.shutdown()
+    assert "2 jobs are not written and run again: a, b" in caplog.text
+    assert not store._mirror.live
+
+
+def test_a_forked_process_asks_the_server_and_not_its_parents_mirror(server, store, session_client):
+    store.start(None, "default")
+    store.add_job(job("a", 5))
+    answer, question = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        warnings.simplefilter("ignore")  # PyMongo's, about clients and forks
+        os.read(question[0], 1)
+        try:
+            found = store.get_next_run_time()
+            live = store._mirror.live
+        except PyMongoError:
+            found = live = "an error"
+        os.write(answer[1], f"{live} {found and found.timestamp()}".encode())
+        os._exit(0)
+    store.update_job(job("a", 8))
+    os.write(question[1], b"1")
+    assert os.read(answer[0], 100).decode() == f"False {at(8).timestamp()}"
+    os.waitpid(child, 0)
+    for end in (*answer, *question):
+        os.close(end)
+    assert store._mirror.live
+    store.update_job(job("a", 9))
+    agree(store)
