@@ -1,5 +1,6 @@
 """A TCP proxy that adds a constant round-trip time, whatever is sent and in how many pieces."""
 
+import contextlib
 import queue
 import socket
 import threading
@@ -65,13 +66,10 @@ def receive(
 
 
 def send_in_time(replies: "queue.SimpleQueue[tuple[float, bytes]]", sink: socket.socket) -> None:
-    while True:
-        moment, piece = replies.get()
-        time.sleep(max(moment - time.monotonic(), 0))
-        if not piece:
-            sink.close()
-            return
-        try:
+    with sink, contextlib.suppress(OSError):
+        while True:
+            moment, piece = replies.get()
+            time.sleep(max(moment - time.monotonic(), 0))
+            if not piece:
+                return
             sink.sendall(piece)
-        except OSError:
-            return

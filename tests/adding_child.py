@@ -1,4 +1,4 @@
-"""Adds 20 jobs by a stock store, each due a second later: ``python adding_child.py URI DATABASE``."""
+"""Adds 20 jobs by a stock store, each due in a second: ``python adding_child.py URI DATABASE``."""
 
 import sys
 import time

@@ -62,7 +62,7 @@ class Followed(RuleBasedStateMachine):
         self.server = Server()
         self.deferred = Deferred(self.send, 1000)
         self.mirror = Mirror(self.deferred, follows=True)
-        self.deferred.settled = lambda ids: self.mirror.settled(ids, self.known)
+        self.deferred.settled = lambda *those: self.mirror.settled(*those, self.known)
         self.known = 0  # the latest operation time that our client has been told
         self.ours = {}  # id -> our latest write, if others have written none since
         self.states = 0
@@ -124,6 +124,7 @@ class Followed(RuleBasedStateMachine):
 
     def send(self, writes):
         """What `flush` does, with a plan of failures, of others' writes, and of the stream."""
+        found = {}
         for job_id, write in list(writes.items()):
             step = self.plan.pop() if self.plan else None
             if step == "others":
@@ -144,8 +145,11 @@ class Followed(RuleBasedStateMachine):
                 self.tell(9)
             if step == "lose":
                 raise ConnectionError
+            if left is None:
+                found[job_id] = theirs
             del writes[job_id]
             self.known = self.server.time
+        return found
 
     STEPS = st.lists(st.sampled_from(["others", "fail", "stream", "lose", None]), max_size=4)
 

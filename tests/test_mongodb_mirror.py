@@ -338,7 +338,7 @@ def standalone():
 def test_a_standalone_server_is_refused(standalone, database):
     store = MongoDBJobStore(database.name, host=standalone.uri, mirror=True)
     before = threading.active_count()
-    with pytest.raises(ValueError, match='replica set .* mirror="exclusive"'):
+    with pytest.raises(ValueError, match=r'replica set .* mirror="exclusive"'):
         store.start(None, "default")
     assert threading.active_count() <= before
     store.shutdown()

@@ -1,4 +1,4 @@
-"""Whatever we, a second client and a stock store do: at each quiet point mirror and collection agree."""
+"""Whatever we, a second client and a stock store do, mirror and collection agree in the end."""
 
 import itertools
 

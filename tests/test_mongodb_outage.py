@@ -1,6 +1,7 @@
 """The mirrored store while the server is away, slow, or another one."""
 
 import asyncio
+import itertools
 import logging
 import threading
 import time
@@ -75,7 +76,7 @@ def check_all_submitted(scheduler, every):
 
 
 def pairs(items):
-    return list(zip(items, items[1:], strict=False))
+    return list(itertools.pairwise(items))
 
 
 def test_jobs_fire_on_time_while_the_server_is_away(database):
@@ -228,5 +229,3 @@ def test_the_event_loop_never_waits_for_a_slow_server(server, database):
         asyncio.run(main(proxy))
     assert len(held) > 100
     assert max(held)[0] < 0.05, max(held)
-
-

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from .documents import Seen
 from .statements import Write
 
 __all__ = ["Deferred"]
@@ -18,6 +19,7 @@ FLUSH_SECONDS = 1.0  # the longest that a write waits
 FLUSH_BYTES = 12_000_000  # of states that wait
 
 Writes = dict[Any, Write]
+Found = dict[Any, Seen | None]
 
 
 class Deferred:
@@ -27,24 +29,25 @@ class Deferred:
     old, when the process ends, and whenever the store wants it. Those of a flush that failed may
     be written or not: they are kept apart, and are settled before what was deferred since.
 
-    :param flush: writes what is in the dict that it is given, and takes out what it has written.
+    :param flush: writes what is in the dict that it is given, and takes out what it has written;
+        returns what it has found stored instead.
     :param most: how many are written at a time.
     :ivar lock: the store's lock, which is held while anything is written by the store.
     :ivar short: the lock of what is in memory; nothing that waits is done under it.
     :ivar soon: lets what is full be flushed; the caller's thread does it, or one of the store's.
-    :ivar settled: is told, under `short`, the ids of what is written, or lost to others' changes,
-        and not deferred anew.
+    :ivar settled: is told, under `short`, the ids of what is written or lost to others' changes,
+        and not deferred anew, and what was found stored instead.
     :ivar failing: whether the last flush failed.
     """
 
-    def __init__(self, flush: Callable[[Writes], None], most: int) -> None:
+    def __init__(self, flush: Callable[[Writes], Found], most: int) -> None:
         self._flush = flush
         self._most = most
         self.logger = logging.getLogger(__name__)
         self.lock = threading.RLock()
         self.short = threading.RLock()
         self.in_callers_thread()
-        self.settled: Callable[[list[Any]], object] = len  # nobody wants to know
+        self.settled: Callable[[list[Any], Found], None] | None = None
         self.failing = False
         self._sending: Writes = {}
         self._waiting: Writes = {}
@@ -113,11 +116,11 @@ class Deferred:
                 self.failing = True
                 if not self._sending:
                     self._take()
-                ids = list(self._sending)
+                ids, theirs = list(self._sending), {}
                 try:
-                    self._flush(self._sending)
+                    theirs = self._flush(self._sending)
                 finally:
-                    self._note(ids)
+                    self._note(ids, theirs)
             self.failing = False
 
     def flush_if_possible(self) -> None:
@@ -139,10 +142,12 @@ class Deferred:
                     break
                 self._sending[job_id] = self._waiting.pop(job_id)
 
-    def _note(self, ids: list[Any]) -> None:
+    def _note(self, ids: list[Any], theirs: Found) -> None:
         with self.short:
-            ours = (self._sending, self._waiting)
-            self.settled([each for each in ids if not any(each in some for some in ours)])
+            if self.settled:
+                ours = (self._sending, self._waiting)
+                through = [each for each in ids if not any(each in some for some in ours)]
+                self.settled(through, theirs)
             left = [*self._sending.values(), *self._waiting.values()]
             self._bytes = sum(len(write.state or b"") for write in left)
 

@@ -28,13 +28,16 @@ def flush(
     quarantine: Quarantine,
     writes: dict[Any, Write],
     logger: logging.Logger,
-) -> None:
+) -> dict[Any, Seen | None]:
     """Write all of `writes`, and take out of it what is settled; 1 command, 2 if jobs ended.
+
+    Returns what was found stored in the place of what was not written.
 
     :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row; what is
         still in `writes` is to be flushed again.
     """
     error: PyMongoError | None = None
+    theirs: dict[Any, Seen | None] = {}
     for _ in range(ROUNDS):
         failed_before, error = error, None
         try:
@@ -53,16 +56,18 @@ def flush(
                 del writes[write.seen.id]
             if changed == len(writes):
                 writes.clear()
+        if writes:
+            theirs |= _settle(connection, writes, logger)
         if not writes:
-            return
-        _settle(connection, writes, logger)
-        if not writes:
-            return
+            return theirs
     raise error or PyMongoError(f"{len(writes)} jobs are changed by others all the time")
 
 
-def _settle(connection: Connection, writes: dict[Any, Write], logger: logging.Logger) -> None:
+def _settle(
+    connection: Connection, writes: dict[Any, Write], logger: logging.Logger
+) -> dict[Any, Seen | None]:
     """Read back what is not known to be written, and decide for each document."""
+    theirs = {}
     query = {"_id": {"$in": list(writes)}}
     with connection.session() as session:
         cursor = connection.jobs.find(query, FIELDS, batch_size=len(writes) + 1, session=session)
@@ -71,8 +76,10 @@ def _settle(connection: Connection, writes: dict[Any, Write], logger: logging.Lo
         left = decide(write, found.get(write.seen.id), logger)
         if left is None:
             del writes[write.seen.id]
+            theirs[write.seen.id] = found.get(write.seen.id)
         else:
             writes[write.seen.id] = left
+    return theirs
 
 
 def decide(write: Write, theirs: Seen | None, logger: logging.Logger) -> Write | None:

@@ -177,12 +177,18 @@ class Mirror:
             self._marks[write.seen.id] = write.quarantine
         return write
 
-    def settled(self, ids: list[str], time: int) -> None:
-        """Note that the foreseen writes of some records are through, by a command of that time."""
+    def settled(self, ids: list[str], theirs: Mapping[Any, Found], time: int) -> None:
+        """Note that the foreseen writes of some records are through, by a command of that time.
+
+        :param theirs: what was found stored where they were not written. It is not left to the
+            stream to tell: a job that is due all the time would be ahead of it all the time.
+        """
         with self._deferred.short:
             for job_id in ids:
                 if ahead := self._ahead.get(job_id):
                     ahead.until = time
+                    if job_id in theirs:
+                        self._put(job_id, theirs[job_id])
             if self._ahead:
                 self._settled.append((time, ids))
 

@@ -11,8 +11,8 @@ class Status(NamedTuple):
     :ivar connected: whether the last command that the store's threads sent was answered.
     :ivar pending: how many jobs wait to be written.
     :ivar oldest: for how many seconds the oldest of them has; None if there are none.
-    :ivar lag: how many seconds ago the change stream last had nothing more to tell, so that all
-        changes until then are known; None if nothing is watched, or it has not yet been so.
+    :ivar lag: how many seconds the mirror, or what wakes the scheduler, may be behind the server:
+        so old is the change stream's last answer; None if nothing is watched.
     """
 
     connected: bool

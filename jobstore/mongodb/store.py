@@ -301,11 +301,11 @@ class MongoDBJobStore(WrittenThrough):
         self._deferred.flush()
         return self._source
 
-    def _write(self, writes: dict[Any, Write]) -> None:
-        flush(self._connection, self._quarantine, writes, self._logger)
+    def _write(self, writes: dict[Any, Write]) -> dict[Any, Seen | None]:
+        return flush(self._connection, self._quarantine, writes, self._logger)
 
-    def _note_settled(self, ids: list[Any]) -> None:
-        self._mirror.settled(ids, self._connection.time)
+    def _note_settled(self, ids: list[Any], theirs: dict[Any, Seen | None]) -> None:
+        self._mirror.settled(ids, theirs, self._connection.time)
 
     def _next_try(self) -> datetime:
         seconds = getattr(self._scheduler, "jobstore_retry_interval", 10)

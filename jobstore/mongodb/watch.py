@@ -81,14 +81,21 @@ class Watcher:
         self._error: Exception | None = None
         self._token: Mapping[str, Any] | None = None
         self._asked = 0  # the latest time of an operation of ours when there last was no change
-        self._current_at: float | None = None  # by the monotonic clock
+        self._answered_at: float | None = None  # by the monotonic clock
+        self._time = 0  # how far the stream has come, by the server's
         self.connected = False
         self._thread = threading.Thread(target=self._run, name="jobstore-watcher", daemon=True)
 
     @property
     def lag(self) -> float | None:
-        """How many seconds ago nothing more was to be told; None if that was never so."""
-        return None if self._current_at is None else time.monotonic() - self._current_at
+        """How many seconds what is known may be old; None if nothing is known yet.
+
+        The stream's last answer is so old; and its last change may be older than our last write.
+        """
+        if self._answered_at is None:
+            return None
+        behind = (self._connection.time >> 32) - (self._time >> 32) if self._time else 0
+        return time.monotonic() - self._answered_at + max(0, behind)
 
     def start(self) -> None:
         """Start watching; returns when the mirror has caught up, if there is one.
@@ -174,8 +181,9 @@ class Watcher:
         asked = self._connection.time
         with self._connection.limit():
             event = stream.try_next()
+        self._answered_at = time.monotonic()
         if event is None:
-            self._current_at = time.monotonic()
+            pass
         elif event["operationType"] in ENDS:
             raise LostError(f"the collection's {event['operationType']}")
         elif self._mirror is None:
@@ -185,13 +193,13 @@ class Watcher:
             self._alarm.told(seen.run_time)
         self._token = token = stream.resume_token
         assert token is not None
+        if event is not None:
+            self._time = time_of(event["_id"])
+        else:
+            self._time = max(time_of(token) - 1, self._asked)
+            self._asked = asked
         if self._mirror is not None:
-            if event is not None:
-                passed = time_of(event["_id"])
-            else:
-                passed = max(time_of(token) - 1, self._asked)
-                self._asked = asked
-            self._passed(self._mirror, passed)
+            self._passed(self._mirror, self._time)
 
     def _passed(self, mirror: Mirror, time: int) -> None:
         for seen in mirror.passed(time):
@@ -203,7 +211,7 @@ class Watcher:
         with self._connection.limit():
             self._alarm.told(self._source.next_run_time(self._passed_over))
         self.connected = True
-        self._current_at = time.monotonic()
+        self._answered_at = time.monotonic()
         self._stopped.wait(every)
 
 
