@@ -10,10 +10,12 @@ $(VENV)/%.stamp: $(wildcard ext/*) setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
 	touch $@
 
+OLDEST = $(shell awk '$$1 == "apscheduler" { print $$2 }' ci/versions.txt)
+
 # The oldest APScheduler that is supported, beside the newest one that pip has chosen.
-$(VENV)/apscheduler-oldest.stamp: pyproject.toml
+$(VENV)/apscheduler-oldest.stamp: ci/versions.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/apscheduler-oldest apscheduler==3.10.2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/apscheduler-oldest apscheduler==$(OLDEST)
 	touch $@
 
 demo: $(VENV)/demo.stamp
@@ -21,7 +23,7 @@ demo: $(VENV)/demo.stamp
 
 test: $(VENV)/test.stamp $(VENV)/apscheduler-oldest.stamp
 	$(BIN)/python -m pytest
-	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -c 'from importlib.metadata import version; assert version("apscheduler") == "3.10.2"'
+	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -c 'from importlib.metadata import version; assert version("apscheduler") == "$(OLDEST)"'
 	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -m pytest tests/test_bulk.py tests/test_bulk_errors.py tests/test_scheduler.py
 
 lint: $(VENV)/lint.stamp

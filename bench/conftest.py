@@ -5,14 +5,17 @@ drifts decides; here one benchmark holds all sides, and each round turns their o
 """
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter_ns
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from results import Row, compare, load_last, missed, save, table_lines
+
+from jobstore.testing import Server, mongod
 
 Action = Callable[[], Any]
 
@@ -36,6 +39,21 @@ class Side:
             self.times.append((perf_counter_ns() - start) / 1000 / self.operations)
             del result
             self.after()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with mongod() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[MongoClient[dict[str, Any]]]:
+    with MongoClient[dict[str, Any]](server.uri) as client:
+        yield client
+        for name in client.list_database_names():
+            if name.startswith("bench"):
+                client.drop_database(name)
 
 
 @pytest.fixture

@@ -2,124 +2,22 @@
 
 import pickle
 import time
-from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
-from itertools import islice
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from apscheduler.job import Job
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
-from apscheduler.triggers.interval import IntervalTrigger
-from apscheduler.util import datetime_to_utc_timestamp
 from conftest import Side
 from delay import Delay
-from pymongo import MongoClient, UpdateOne, monitoring
-from schedulers import ManualScheduler, started
+from mongodb_sides import Counter, CycleSide, make_document, make_job, median, now, sides_of
+from pymongo import MongoClient, UpdateOne
 
 import jobstore
 from jobstore.mongodb import cycle, documents, flush
-from jobstore.testing import Server, mongod
+from jobstore.testing import Server
 
 TABLE = "MongoDB, a one-node replica set on the loopback interface, majority"
-CYCLE = "get_due_jobs", "update_job", "get_next_run_time"
-MAKER = ManualScheduler(timezone=timezone.utc)
-HOUR = IntervalTrigger(hours=1, start_date=datetime(2020, 1, 1), timezone=timezone.utc)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with mongod() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[MongoClient[dict[str, Any]]]:
-    with MongoClient[dict[str, Any]](server.uri) as client:
-        yield client
-        for name in client.list_database_names():
-            if name.startswith("bench"):
-                client.drop_database(name)
-
-
-def make_job(number: int, run_time: datetime) -> Job:
-    """A job whose document's state has about 400 bytes."""
-    return Job(
-        MAKER,
-        id=f"job-{number:08d}",
-        func=int,
-        trigger=HOUR,
-        executor="default",
-        args=("x" * 60,),
-        kwargs={},
-        name=f"job-{number:08d}",
-        misfire_grace_time=None,
-        coalesce=True,
-        max_instances=1,
-        next_run_time=run_time,
-    )
-
-
-def make_document(job: Job) -> dict[str, Any]:
-    return {
-        "_id": job.id,
-        "next_run_time": datetime_to_utc_timestamp(job.next_run_time),
-        "job_state": pickle.dumps(job.__getstate__(), pickle.HIGHEST_PROTOCOL),
-    }
-
-
-def now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
-class CycleSide:
-    """A scheduler on a store, in whose collection `due` jobs are made due before each round."""
-
-    def __init__(self, store: Any, due: int, others: int = 0) -> None:
-        self.store = store
-        self.due = due
-        self.scheduler = started(store)
-        self.in_store: list[float] = []  # seconds, of each round
-        self.seconds = 0.0
-        for name in CYCLE:
-            self._time(name)
-        later = now() + timedelta(days=1)
-        numbers = iter(range(due, due + others))
-        while batch := list(islice(numbers, 10_000)):
-            documents = [make_document(make_job(i, later + timedelta(seconds=i))) for i in batch]
-            store.collection.insert_many(documents, ordered=False)
-
-    def _time(self, name: str) -> None:
-        method = getattr(self.store, name)
-
-        def timed(*arguments: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return method(*arguments)
-            finally:
-                self.seconds += time.perf_counter() - start
-
-        setattr(self.store, name, timed)
-
-    def make_due(self) -> None:
-        past = now() - timedelta(minutes=1)
-        jobs = [make_job(i, past + timedelta(microseconds=i)) for i in range(self.due)]
-        documents = [make_document(job) for job in jobs]
-        self.store.collection.delete_many({"_id": {"$in": [job.id for job in jobs]}})
-        self.store.collection.insert_many(documents, ordered=False)
-        self.seconds = 0.0
-
-    def cycle(self) -> None:
-        while self.scheduler._process_jobs() == 0:
-            pass
-
-    def check(self) -> None:
-        """Every job was run, and none is due any more."""
-        assert self.store.collection.count_documents({"next_run_time": {"$lte": time.time()}}) == 0
-        self.in_store.append(self.seconds)
-
-    def side(self) -> Side:
-        return Side(self.cycle, self.due, before=self.make_due, after=self.check)
 
 
 class PlainWay:
@@ -165,20 +63,12 @@ class PlainWay:
         return Side(self.cycle, self.due, before=self.make_due)
 
 
-def median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
-
-
 def ours(client: MongoClient[dict[str, Any]], collection: str = "ours") -> Any:
     return jobstore.MongoDBJobStore("bench", collection, client=client)
 
 
 def stock(client: MongoClient[dict[str, Any]]) -> Any:
     return StockMongoDBJobStore("bench", "stock", client=client)
-
-
-def sides_of(times: list[float], *names: str) -> dict[str, float]:
-    return dict(zip(names, times, strict=True))
 
 
 @pytest.mark.check
@@ -343,7 +233,7 @@ def test_round_trips(benchmark: Any, report: Any, server: Server, client: Any, w
     report("MongoDB: commands", work, counts, "stock / ours", unit="commands")
 
 
-def do_work(work: str, side: CycleSide, counter: "Counter") -> None:
+def do_work(work: str, side: CycleSide, counter: Counter) -> None:
     jobs = [make_job(i, now() + timedelta(days=1)) for i in range(1_000)]
     in_bulk = isinstance(side.store, jobstore.MongoDBJobStore)
     if "cycle" in work:
@@ -363,19 +253,3 @@ def do_work(work: str, side: CycleSide, counter: "Counter") -> None:
     else:
         for item in items:
             call(item)
-
-
-class Counter(monitoring.CommandListener):
-    """Counts commands on jobs."""
-
-    count = 0
-
-    def started(self, event: Any) -> None:
-        names = "find", "getMore", "insert", "update", "delete"
-        self.count += event.command_name in names
-
-    def succeeded(self, event: Any) -> None:
-        pass
-
-    def failed(self, event: Any) -> None:
-        pass

@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import warnings
+from contextlib import ExitStack
 
 import pytest
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
@@ -303,7 +304,11 @@ def test_where_the_collection_goes_the_mirror_is_filled_anew(store, stock, datab
 
 def test_a_resume_token_that_is_too_old_costs_a_new_start(database):
     """The oplog of 64 MB is written over while the stream can't be resumed."""
-    with mongod() as server, MongoClient(server.uri) as client, Proxy(server.nodes[0].port) as way:
+    often = ("--syncdelay", "1")  # seconds: the oplog is cut off at checkpoints
+    with ExitStack() as stack:
+        server = stack.enter_context(mongod(options=often))
+        client = stack.enter_context(MongoClient(server.uri))
+        way = stack.enter_context(Proxy(server.nodes[0].port))
         store = MongoDBJobStore(database.name, host=way.uri, mirror=True)
         scheduler = by_hand(store)
         store.add_job(job("a", 5))

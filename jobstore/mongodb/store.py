@@ -369,8 +369,8 @@ class MongoDBJobStore(WrittenThrough):
                 self._lock.release()
         left = self._deferred.writes
         if left:
-            some = ", ".join(sorted(map(str, left))[:10])
-            self._logger.error("%d jobs are not written and run again: %s ...", len(left), some)
+            some = ", ".join([*sorted(map(str, left))[:10], *["..."] * (len(left) > 10)])
+            self._logger.error("%d jobs are not written and run again: %s", len(left), some)
         self._deferred.forget()
         self._cycle.shut_down = True
         self._mirror.reset()

@@ -1,0 +1,125 @@
+"""What the benchmarks of the MongoDB stores share: jobs, documents, a scheduler on a store."""
+
+import pickle
+import time
+from datetime import datetime, timedelta, timezone
+from itertools import islice
+from typing import Any
+
+from apscheduler.job import Job
+from apscheduler.triggers.interval import IntervalTrigger
+from apscheduler.util import datetime_to_utc_timestamp
+from conftest import Side
+from pymongo import monitoring
+from schedulers import ManualScheduler, started
+
+__all__ = ["Counter", "CycleSide", "make_document", "make_job", "median", "now", "sides_of"]
+
+CYCLE = "get_due_jobs", "update_job", "get_next_run_time"
+MAKER = ManualScheduler(timezone=timezone.utc)
+HOUR = IntervalTrigger(hours=1, start_date=datetime(2020, 1, 1), timezone=timezone.utc)
+
+
+def make_job(number: int, run_time: datetime) -> Job:
+    """A job whose document's state has about 400 bytes."""
+    return Job(
+        MAKER,
+        id=f"job-{number:08d}",
+        func=int,
+        trigger=HOUR,
+        executor="default",
+        args=("x" * 60,),
+        kwargs={},
+        name=f"job-{number:08d}",
+        misfire_grace_time=None,
+        coalesce=True,
+        max_instances=1,
+        next_run_time=run_time,
+    )
+
+
+def make_document(job: Job) -> dict[str, Any]:
+    return {
+        "_id": job.id,
+        "next_run_time": datetime_to_utc_timestamp(job.next_run_time),
+        "job_state": pickle.dumps(job.__getstate__(), pickle.HIGHEST_PROTOCOL),
+    }
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class CycleSide:
+    """A scheduler on a store, in whose collection `due` jobs are made due before each round."""
+
+    def __init__(self, store: Any, due: int, others: int = 0) -> None:
+        self.store = store
+        self.due = due
+        self.scheduler = started(store)
+        self.in_store: list[float] = []  # seconds, of each round
+        self.seconds = 0.0
+        for name in CYCLE:
+            self._time(name)
+        later = now() + timedelta(days=1)
+        numbers = iter(range(due, due + others))
+        while batch := list(islice(numbers, 10_000)):
+            documents = [make_document(make_job(i, later + timedelta(seconds=i))) for i in batch]
+            store.collection.insert_many(documents, ordered=False)
+
+    def _time(self, name: str) -> None:
+        method = getattr(self.store, name)
+
+        def timed(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return method(*arguments)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        setattr(self.store, name, timed)
+
+    def make_due(self) -> None:
+        past = now() - timedelta(minutes=1)
+        jobs = [make_job(i, past + timedelta(microseconds=i)) for i in range(self.due)]
+        documents = [make_document(job) for job in jobs]
+        self.store.collection.delete_many({"_id": {"$in": [job.id for job in jobs]}})
+        self.store.collection.insert_many(documents, ordered=False)
+        self.seconds = 0.0
+
+    def cycle(self) -> None:
+        while self.scheduler._process_jobs() == 0:
+            pass
+
+    def check(self) -> None:
+        """Every job was run, and none is due any more."""
+        assert self.store.collection.count_documents({"next_run_time": {"$lte": time.time()}}) == 0
+        self.in_store.append(self.seconds)
+
+    def side(self) -> Side:
+        return Side(self.cycle, self.due, before=self.make_due, after=self.check)
+
+
+def median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def sides_of(times: list[float], *names: str) -> dict[str, float]:
+    return dict(zip(names, times, strict=True))
+
+
+class Counter(monitoring.CommandListener):
+    """Counts commands on jobs, but for those of a name that is not to count."""
+
+    def __init__(self, but: str = "") -> None:
+        self.count = 0
+        self._names = {"find", "getMore", "insert", "update", "delete"} - {but}
+
+    def started(self, event: Any) -> None:
+        self.count += event.command_name in self._names
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass

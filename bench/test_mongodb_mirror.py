@@ -1,0 +1,198 @@
+"""The mirrored MongoDB store: against the memory store, a raw read, and no watching."""
+
+import gc
+import pickle
+import time
+import tracemalloc
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from apscheduler.job import Job
+from apscheduler.schedulers.background import BackgroundScheduler
+from conftest import Side
+from delay import Delay
+from mongodb_sides import Counter, CycleSide, make_document, make_job, median, now, sides_of
+from pymongo import MongoClient
+
+import jobstore
+from jobstore.mongodb.deferred import Deferred
+from jobstore.mongodb.mirror import Mirror
+from jobstore.testing import Server
+
+TABLE = "MongoDB, mirrored"
+DUE = 1_000
+
+
+def mirrored(client: Any, collection: str = "mirrored") -> Any:
+    return jobstore.MongoDBJobStore("bench", collection, client=client, mirror=True)
+
+
+def wait_for(condition: Any) -> None:
+    while not condition():
+        time.sleep(0.001)
+
+
+class MirrorSide(CycleSide):
+    """A round begins when the stream has told what is due, and ends when all is written."""
+
+    def make_due(self) -> None:
+        super().make_due()
+        wait_for(lambda: len(self.store._mirror.due(time.time(), DUE)) == self.due)
+        self.seconds = 0.0
+
+    def check(self) -> None:
+        wait_for(lambda: not self.store.status().pending)
+        super().check()
+
+
+class MemorySide(CycleSide):
+    """The same jobs in the memory store."""
+
+    def make_due(self) -> None:
+        past = now() - timedelta(minutes=1)
+        jobs = [make_job(i, past + timedelta(microseconds=i)) for i in range(self.due)]
+        for job in jobs:
+            job._jobstore_alias = "default"
+            job._scheduler = self.scheduler
+        self.store.add_jobs(jobs, replace_existing=True)
+        self.seconds = 0.0
+
+    def check(self) -> None:
+        self.in_store.append(self.seconds)
+
+
+class Pickles:
+    """States of jobs, made jobs and states again."""
+
+    def __init__(self) -> None:
+        jobs = [make_job(i, now()) for i in range(DUE)]
+        self.states = [pickle.dumps(job.__getstate__(), pickle.HIGHEST_PROTOCOL) for job in jobs]
+
+    def go(self) -> None:
+        for state in self.states:
+            job = Job.__new__(Job)
+            job.__setstate__(pickle.loads(state))
+            pickle.dumps(job.__getstate__(), pickle.HIGHEST_PROTOCOL)
+
+
+@pytest.mark.parametrize("distance", [0, 5])
+def test_the_cycles_own_cost(
+    measure: Any, report: Any, server: Server, client: Any, distance: int
+) -> None:
+    """`distance`: milliseconds of round-trip time."""
+    delay = Delay(server.nodes[0].port, distance / 1000)
+    with MongoClient[dict[str, Any]](delay.uri if distance else server.uri) as near:
+        ours, memory = MirrorSide(mirrored(near), DUE), MemorySide(jobstore.MemoryJobStore(), DUE)
+        pickles = Pickles()
+        *_, pickled = measure(ours.side(), memory.side(), Side(pickles.go, DUE), rounds=21)
+        ours.store.shutdown()
+    delay.close()
+    in_memory = median(memory.in_store[1:]) / DUE * 1e6
+    values = {
+        "ours": median(ours.in_store[1:]) / DUE * 1e6,
+        "memory": in_memory,
+        "pickles": pickled,
+        "allowed": 2 * in_memory + pickled,
+    }
+    row = f"the store's part of a cycle of 1,000 due, {distance} ms away"
+    report(TABLE, row, values, "ours / allowed", bar=1.0, at_most=True)
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("work", ["a cycle, 1,000 due", "an idle cycle"])
+def test_commands(benchmark: Any, report: Any, server: Server, client: Any, work: str) -> None:
+    counter = Counter("getMore")  # but for those of the stream
+    with MongoClient[dict[str, Any]](server.uri, event_listeners=[counter]) as counted:
+        side = MirrorSide(mirrored(counted), DUE)
+        side.make_due()
+        if work == "an idle cycle":
+            side.cycle()
+            wait_for(lambda: not side.store.status().pending)
+        counter.count = 0
+        side.cycle()
+        wait_for(lambda: not side.store.status().pending)
+        count = counter.count
+        side.store.shutdown()
+    benchmark.pedantic(lambda: None)
+    bar = 1 if work != "an idle cycle" else 0
+    report(
+        f"{TABLE}: commands", work, {"ours": count}, "ours", bar=bar, at_most=True, unit="commands"
+    )
+
+
+@pytest.mark.parametrize("size", [100_000, pytest.param(1_000_000, marks=pytest.mark.full)])
+def test_start(measure: Any, report: Any, client: Any, size: int) -> None:
+    """Filling the mirror, against reading the same documents raw."""
+    store = mirrored(client, "start")
+    later = now() + timedelta(days=1)
+    for first in range(0, size, 10_000):
+        jobs = [make_job(i, later + timedelta(seconds=i)) for i in range(first, first + 10_000)]
+        store.collection.insert_many([make_document(job) for job in jobs], ordered=False)
+
+    def start() -> None:
+        store.start(None, "default")
+        assert len(store) == size
+
+    def read() -> None:
+        for _ in store.collection.find({}, ["next_run_time", "job_state"]):
+            pass
+
+    ours = Side(start, size, after=store.shutdown)
+    times = measure(ours, Side(read, size), rounds=3)
+    row = f"start with {size:,} records"
+    report(TABLE, row, sides_of(times, "ours", "read"), "ours / read", bar=2.5, at_most=True)
+
+
+@pytest.mark.check
+def test_bytes_per_job(benchmark: Any, report: Any) -> None:
+    """What a record takes in memory, beside its state, ids and run times included."""
+    size = 100_000
+    jobs = [make_job(i, now() + timedelta(seconds=i)) for i in range(size)]
+    states = [make_document(job)["job_state"] for job in jobs]
+    mirror = Mirror(Deferred(lambda writes: {}, DUE), follows=True)
+
+    def documents() -> Any:
+        for number, state in enumerate(states):
+            yield {"_id": f"job-{number:08d}", "next_run_time": number / 7, "job_state": state}
+
+    gc.collect()
+    tracemalloc.start()
+    mirror.load(documents())
+    gc.collect()
+    used = tracemalloc.get_traced_memory()[0] / size
+    tracemalloc.stop()
+    benchmark.pedantic(lambda: None)
+    row = "memory a job, beside its state"
+    report(f"{TABLE}: bytes", row, {"ours": used}, "ours", bar=350, at_most=True, unit="bytes")
+
+
+def test_what_watching_costs(measure: Any, report: Any, client: Any) -> None:
+    """The process's time for adding 10,000 jobs, with and without a watcher that hears of them."""
+    count = 10_000
+    jobs = [make_job(i, now() + timedelta(days=1)) for i in range(count)]
+    seconds: dict[str, list[float]] = {"watched": [], "not watched": []}
+    sides, schedulers = [], []
+    for name, watch in (("watched", True), ("not watched", False)):
+        store = jobstore.MongoDBJobStore("bench", f"watch {watch}", client=client, watch=watch)
+        scheduler = BackgroundScheduler(timezone="UTC")
+        scheduler.add_jobstore(store, "default")
+        scheduler.start()
+
+        def add(store: Any = store, name: str = name) -> None:
+            started = time.process_time()
+            store.add_jobs(jobs)
+            watcher = store._watcher
+            if watcher:
+                wait_for(lambda: watcher._time >= store._connection.time)
+            seconds[name].append(time.process_time() - started)
+
+        sides.append(Side(add, count, before=store.remove_all_jobs))
+        schedulers.append(scheduler)
+    measure(*sides, rounds=11)
+    for scheduler in schedulers:
+        scheduler.shutdown()
+    values = {name: median(each[1:]) / count * 1e6 for name, each in seconds.items()}
+    values["watching"] = values["watched"] - values["not watched"]
+    row = "watch=True, of the process's time a job added"
+    report(TABLE, row, values, "watching", bar=15, at_most=True)
