@@ -253,13 +253,13 @@ def test_many_that_cannot_be_marked_do_not_fill_the_batch(server, database):
 def test_what_was_changed_since_it_was_read_is_not_quarantined(store):
     store.collection.insert_one({**good("a"), "job_state": b"garbage"})
     scheduler = by_hand(store)
-    take = store._quarantine.take
+    put = store._quarantine.put
 
-    def mended_meanwhile(found):
+    def mended_meanwhile(verdicts):
         store.collection.replace_one({"_id": "a"}, good("a"))
-        take(found)
+        put(verdicts)
 
-    store._quarantine.take = mended_meanwhile
+    store._quarantine.put = mended_meanwhile
     scheduler._process_jobs()
     assert store.quarantined() == []
     scheduler._process_jobs()

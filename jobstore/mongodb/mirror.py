@@ -81,16 +81,22 @@ class Mirror:
 
     def load(self, documents: Iterable[Document]) -> None:
         """Take n records that were read; O(n log n)."""
-        records = []
+        records, marks = [], {}
         for document in documents:
-            seen = Seen.of(document)
-            if self._is_odd(seen, document.get("quarantine")):
-                self.odd.append(seen)
-            elif type(seen.id) is str:
-                records.append(seen)
-                if "quarantine" in document:
-                    self._marks[seen.id] = document["quarantine"]
-        self._index.put_many(records)
+            records.append(Seen.of(document))
+            if "quarantine" in document:
+                marks[key(document["_id"])] = document["quarantine"]
+        try:
+            self._index.put_many(records)
+        except (TypeError, UnreadableError):  # it has taken none of them
+            good = []
+            for seen in records:
+                if self._is_odd(seen, marks.get(key(seen.id))):
+                    self.odd.append(seen)
+                elif type(seen.id) is str:
+                    good.append(seen)
+            self._index.put_many(good)
+        self._marks |= marks
 
     def loaded(self, time: int) -> None:
         """Note that all records were read, and when."""
@@ -251,9 +257,10 @@ class Mirror:
         return found
 
     def _put(self, job_id: Any, seen: Found) -> None:
+        there = self._get(job_id) is not None
         if seen is not None:
-            self._index.put_many([seen])
-        elif self._get(job_id) is not None:
+            (self._index.replace if there else self._index.add)(seen)
+        elif there:
             self._index.remove(job_id)
 
     @staticmethod
