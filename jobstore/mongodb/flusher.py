@@ -47,12 +47,13 @@ class Flusher:
             self._wanted.clear()
             if self._stopped.is_set():
                 return
-            self._deferred.flush_if_possible()
-            if self._deferred.failing:
+            failed_before = self._deferred.failing
+            try:
+                self._deferred.flush()
+                self._chores()
+            except Exception as error:
+                level = logging.DEBUG if failed_before else logging.WARNING
+                count = self._deferred.status()[0]
+                self._logger.log(level, "%d jobs wait to be written, after: %s", count, error)
                 self._wanted.set()
                 self._stopped.wait(PAUSE_SECONDS)
-            else:
-                try:
-                    self._chores()
-                except Exception as error:
-                    self._logger.warning("Unable to see to the quarantine now: %s", error)

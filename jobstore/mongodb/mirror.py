@@ -79,6 +79,11 @@ class Mirror:
         """Whether it may be asked."""
         return self._live_in is not None and self._live_in == os.getpid()
 
+    @property
+    def notes_writes(self) -> bool:
+        """Whether it is to know what we write; before it is live the stream will tell it."""
+        return self.live or (not self._follows and self._loaded_at is not None)
+
     def load(self, documents: Iterable[Document]) -> None:
         """Take n records that were read; O(n log n)."""
         records, marks = [], {}
@@ -201,7 +206,7 @@ class Mirror:
     def wrote(self, records: Mapping[Any, Found], time: int) -> None:
         """Take what was written by a command of that time; None is a document removed."""
         with self._deferred.short:
-            if self.live and not (self._follows and self._time >= time):
+            if self.notes_writes and not (self._follows and self._time >= time):
                 for job_id, seen in records.items():
                     self._write(job_id, seen, time)
                     self._marks.pop(job_id, None)

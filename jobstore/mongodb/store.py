@@ -152,7 +152,8 @@ class MongoDBJobStore(WrittenThrough):
             woken = False
         self._alarm.set(self._scheduler if woken else None)
         if self._mirrored == "exclusive":
-            self._fill_mirror()
+            with self._lock:
+                self._fill_mirror()
         elif self._mirrored or (woken and self._scheduler):
             asked_every = None if self._mirrored or self._watched is True else self._watched
             self._watcher = Watcher(
@@ -172,6 +173,9 @@ class MongoDBJobStore(WrittenThrough):
                 self._mirror.go_live(self._connection.time)
 
     def _fill_mirror(self) -> None:
+        """Without a stream, and with the lock held: from here on it notes what we write."""
+        self._mirror.reset()
+        self._deferred.flush()
         self._filled_after = self._quarantine.changes
         load(self._connection, self._mirror, self._logger, threading.Event())
 
@@ -184,7 +188,6 @@ class MongoDBJobStore(WrittenThrough):
                 self._quarantine.put(self._quarantine.verdicts([(seen, reason) for seen in odd]))
             self._quarantine.put_back_in_time(self._runnable)
             if self._mirrored == "exclusive" and self._quarantine.changes != self._filled_after:
-                self._deferred.flush()
                 self._fill_mirror()
 
     # One cycle, in the order of its calls
@@ -265,7 +268,7 @@ class MongoDBJobStore(WrittenThrough):
         self._delete_job(job_id)
 
     def _defer(self, write: Write | None) -> None:
-        if write is None or not self._mirror.live:
+        if write is None or not self._mirror.notes_writes:
             self._deferred.add(write)
             return
         with self._deferred.short:

@@ -206,7 +206,7 @@ class WrittenThrough(BaseJobStore):
             with self._lock:
                 self._about_to_write(*map(id_of, batch))
                 more = act(batch)
-                if self._mirror.live:
+                if self._mirror.notes_writes:
                     self._wrote(_done(batch, more, after, id_of))
             refused += more
         return refused

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pymongo.change_stream import CollectionChangeStream
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from . import batches
@@ -129,13 +129,13 @@ class Watcher:
                 else:
                     self._poll(self._every)
             except Exception as error:
-                self.connected = False
                 if self._mirror is not None and not self._ready.is_set():
                     self._error = error
                     self._ready.set()
                     return
                 if not self._stopped.is_set():
                     self._failed(error)
+                    self.connected = False
 
     def _failed(self, error: Exception) -> None:
         code = error.code if isinstance(error, OperationFailure) else None
@@ -146,12 +146,13 @@ class Watcher:
                 level, "No change stream, asking every %.0f s instead: %s", POLL_SECONDS, error
             )
             return
-        if isinstance(error, LostError) or _is_final(error):
+        if _is_final(error):
             self._token = None
             if self._mirror is not None:
                 self._mirror.reset()
                 self._alarm.ring()
-        self._logger.warning("Watching the jobs again, after: %s", error)
+        level = logging.WARNING if self.connected else logging.DEBUG  # an outage is news once
+        self._logger.log(level, "Watching the jobs again, after: %s", error)
         self._stopped.wait(PAUSE_SECONDS)
 
     def _follow(self) -> None:
@@ -187,8 +188,8 @@ class Watcher:
         elif event["operationType"] in ENDS:
             raise LostError(f"the collection's {event['operationType']}")
         elif self._mirror is None:
-            changed = event.get("fullDocument") or event["updateDescription"]["updatedFields"]
-            self._alarm.told(changed.get("next_run_time"))
+            changes = event.get("updateDescription", {}).get("updatedFields", {})
+            self._alarm.told((event.get("fullDocument") or changes).get("next_run_time"))
         elif seen := self._mirror.apply(event):
             self._alarm.told(seen.run_time)
         self._token = token = stream.resume_token
@@ -242,8 +243,8 @@ def load(
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether a stream can't be resumed after it."""
-    return (
+    """Whether a stream can't be resumed after it: but for those of networks and elections."""
+    return not isinstance(error, PyMongoError) or (
         isinstance(error, OperationFailure)
         and not error.timeout
         and not error.has_error_label("ResumableChangeStreamError")
