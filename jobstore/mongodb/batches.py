@@ -12,8 +12,10 @@ from .connection import Connection, Document
 from .documents import to_document
 
 __all__ = [
+    "NO_LEASE",
     "add",
     "change",
+    "first_ids",
     "is_conflict",
     "named",
     "of",
@@ -25,7 +27,8 @@ __all__ = [
 ]
 
 DUPLICATE_KEY = 11000
-REMOVED_AT_ONCE = 10_000  # documents: a statement stays within its time limit
+NO_LEASE = {"acquired_by": "", "acquired_until": ""}
+AT_ONCE = 10_000  # documents: a statement stays within its time limit
 Item = TypeVar("Item")
 
 
@@ -48,9 +51,9 @@ def named(job_id: Any) -> Document:
 
 
 def change(document: Document) -> tuple[Document, Document]:
-    """Build filter and update that make a stored document this one; quarantine ends."""
+    """Build filter and update that make a stored document this one; quarantine and lease end."""
     fields = {name: value for name, value in document.items() if name != "_id"}
-    return named(document["_id"]), {"$set": fields, "$unset": {"quarantine": ""}}
+    return named(document["_id"]), {"$set": fields, "$unset": {"quarantine": "", **NO_LEASE}}
 
 
 def is_conflict(error: Mapping[str, Any]) -> bool:
@@ -122,13 +125,13 @@ def stored(
 
 def remove_all(connection: Connection) -> None:
     """Remove all documents, so many at once that each statement is done in time."""
-    while True:
-        with connection.limit():
-            some = connection.jobs.find(
-                {}, ["_id"], limit=REMOVED_AT_ONCE, batch_size=REMOVED_AT_ONCE
-            )
-            ids = [document["_id"] for document in some]
-        if not ids:
-            return
+    while ids := first_ids(connection, {}):
         with connection.session() as session:
             connection.jobs.delete_many({"_id": {"$in": ids}}, session=session)
+
+
+def first_ids(connection: Connection, query: Document) -> list[Any]:
+    """Return the ids of some documents, so many that a statement on them is done in time."""
+    with connection.limit():
+        found = connection.jobs.find(query, ["_id"], limit=AT_ONCE, batch_size=AT_ONCE)
+        return [document["_id"] for document in found]

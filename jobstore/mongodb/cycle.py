@@ -8,20 +8,28 @@ from datetime import datetime
 from apscheduler.job import Job
 
 from .documents import UNTOUCHABLE, Seen, advanced, dump, timestamp
+from .lease import Lease
 from .statements import Write
 
 __all__ = ["Cycle", "DueJobs"]
 
 
 class DueJobs(list[Job]):
-    """The jobs of a cycle; knows whether the scheduler is going through them."""
+    """The jobs of a cycle; knows whether the scheduler is going through them.
+
+    :ivar lease: if others may claim them, none is yielded that is not held at that moment.
+    """
 
     in_loop = False
+    lease: Lease | None = None
 
     def __iter__(self) -> Iterator[Job]:
         self.in_loop = True
         try:
-            yield from super().__iter__()
+            if self.lease is None:
+                yield from super().__iter__()
+            else:
+                yield from (job for job in super().__iter__() if self.lease.holds(job.id))
         finally:
             self.in_loop = False
 
@@ -31,15 +39,19 @@ class Cycle:
 
     :param now: what is due, by the scheduler.
     :param handed: the jobs handed out, each with its document as it was read.
+    :param lease: of these and others; what the cycle does not write is given back at its end.
     """
 
-    def __init__(self, now: datetime, handed: Iterable[tuple[Job, Seen]]) -> None:
+    def __init__(
+        self, now: datetime, handed: Iterable[tuple[Job, Seen]], lease: Lease | None = None
+    ) -> None:
         self._now = now
         self._thread = threading.get_ident()
         self._handed = {job.id: (job, seen) for job, seen in handed}
         self._rewritten: set[str] = set()  # ids that were written otherwise since
         self._removed: set[str] = set()
         self.jobs = DueJobs(job for job, _ in self._handed.values())
+        self.jobs.lease = self.lease = lease
         self.shut_down = False  # in mid-cycle: what comes after is not written
 
     @property
@@ -71,6 +83,7 @@ class Cycle:
         """
         if self._is_over_for(job.id):
             return None
+        self._is_done(job.id)
         _, seen = self._handed[job.id]
         try:
             run_time = timestamp(job.next_run_time)
@@ -83,7 +96,7 @@ class Cycle:
         except BaseException as error:
             logger.error('Job "%s" keeps its old state, not its new one: %s', job.id, error)
             state = advanced(seen.state, run_time)
-        self._handed[job.id] = job, Seen(seen.id, run_time, state)
+        self._handed[job.id] = job, seen._replace(run_time=run_time, state=state)
         return Write(seen, run_time, state)
 
     def remove(self, job_id: str) -> Write | None:
@@ -91,18 +104,31 @@ class Cycle:
         if self._is_over_for(job_id):
             return None
         self._removed.add(job_id)
+        self._is_done(job_id)
         return Write(self._handed[job_id][1], None, None)
 
     def rewrite(self, job_id: str) -> None:
         """Note that the document is written otherwise than by what was handed out."""
         self._rewritten.add(job_id)
+        self._is_done(job_id)
 
-    def end(self) -> bool:
-        """Forget the jobs, unless the call comes from within the loop or from another thread."""
-        ends = not self.nested and threading.get_ident() == self._thread
-        if ends:
-            self._handed.clear()
-        return ends
+    @property
+    def ends(self) -> bool:
+        """Whether who calls now ends it: not from within its loop, nor in another thread."""
+        return not self.nested and threading.get_ident() == self._thread
+
+    def release(self) -> None:
+        """Give back what is leased and was not touched."""
+        if self.lease:
+            self.lease.release()
+
+    def end(self) -> None:
+        """Forget the jobs."""
+        self._handed.clear()
+
+    def _is_done(self, job_id: str) -> None:
+        if self.lease:
+            self.lease.done(job_id)
 
     def _is_over_for(self, job_id: str) -> bool:
         return self.shut_down or job_id in self._removed

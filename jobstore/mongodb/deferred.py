@@ -30,7 +30,7 @@ class Deferred:
     be written or not: they are kept apart, and are settled before what was deferred since.
 
     :param flush: writes what is in the dict that it is given, and takes out what it has written;
-        returns what it has found stored instead.
+        returns what it has found stored instead. It is told whether any of it was sent before.
     :param most: how many are written at a time.
     :ivar lock: the store's lock, which is held while anything is written by the store.
     :ivar short: the lock of what is in memory; nothing that waits is done under it.
@@ -40,7 +40,7 @@ class Deferred:
     :ivar failing: whether the last flush failed.
     """
 
-    def __init__(self, flush: Callable[[Writes], Found], most: int) -> None:
+    def __init__(self, flush: Callable[[Writes, bool], Found], most: int) -> None:
         self._flush = flush
         self._most = most
         self.logger = logging.getLogger(__name__)
@@ -114,11 +114,12 @@ class Deferred:
                 self._timer = None
             while self.waits:
                 self.failing = True
-                if not self._sending:
+                sent_before = bool(self._sending)
+                if not sent_before:
                     self._take()
                 ids, theirs = list(self._sending), {}
                 try:
-                    theirs = self._flush(self._sending)
+                    theirs = self._flush(self._sending, sent_before)
                 finally:
                     self._note(ids, theirs)
             self.failing = False

@@ -2,7 +2,8 @@
 
 A document is what the stock store writes: ``_id``, the job's id; ``next_run_time``, seconds since
 the epoch, or null if the job is paused; ``job_state``, the pickle of ``job.__getstate__()``. Ours
-may carry one field more, ``quarantine`` (see `jobstore.mongodb.quarantine`).
+may carry more fields: ``quarantine`` (see `jobstore.mongodb.quarantine`), and ``acquired_by`` and
+``acquired_until`` (see `jobstore.mongodb.lease`).
 """
 
 import pickle
@@ -35,7 +36,7 @@ __all__ = [
     "to_document",
 ]
 
-FIELDS = ["next_run_time", "job_state", "quarantine"]  # and _id: all that is ever read
+FIELDS = ["next_run_time", "job_state", "quarantine", "acquired_by"]  # and _id: all that is read
 MIN_TIME = datetime_to_utc_timestamp(datetime.min)  # seconds: what a datetime can say
 MAX_TIME = datetime_to_utc_timestamp(datetime.max.replace(microsecond=0))
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes: https://www.mongodb.com/docs/manual/reference/limits/
@@ -47,11 +48,15 @@ class UnreadableError(Exception):
 
 
 class Seen(NamedTuple):
-    """A job's document as it was read: what a guarded write demands to find unchanged."""
+    """A job's document as it was read: what a guarded write demands to find unchanged.
+
+    The claim is the token of who has acquired it last, if many schedulers share the collection.
+    """
 
     id: Any
     run_time: Any
     state: Any
+    claim: Any = None
 
     @property
     def next_run_time(self) -> datetime | None:
@@ -64,7 +69,8 @@ class Seen(NamedTuple):
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Seen":
         """Take what counts out of a document that was read."""
-        return cls(document["_id"], document.get("next_run_time"), document.get("job_state"))
+        get = document.get
+        return cls(document["_id"], get("next_run_time"), get("job_state"), get("acquired_by"))
 
 
 def dump(job: Job, protocol: int) -> bytes:

@@ -15,6 +15,7 @@ from pymongo.errors import PyMongoError
 
 from .connection import Connection
 from .documents import FIELDS, Seen, advanced, restore, timestamp
+from .lease import release
 from .quarantine import Quarantine
 from .statements import Write, send
 
@@ -28,16 +29,23 @@ def flush(
     quarantine: Quarantine,
     writes: dict[Any, Write],
     logger: logging.Logger,
+    late: bool = False,
 ) -> dict[Any, Seen | None]:
     """Write all of `writes`, and take out of it what is settled; 1 command, 2 if jobs ended.
 
     Returns what was found stored in the place of what was not written.
 
+    :param late: nothing was sent yet, and the lease is over: what others have done since is read
+        first, so that it can't be taken for ours.
     :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row; what is
         still in `writes` is to be flushed again.
     """
     error: PyMongoError | None = None
     theirs: dict[Any, Seen | None] = {}
+    if late:
+        theirs |= _settle(connection, writes, logger, late)
+        if not writes:
+            return theirs
     for _ in range(ROUNDS):
         failed_before, error = error, None
         try:
@@ -64,30 +72,48 @@ def flush(
 
 
 def _settle(
-    connection: Connection, writes: dict[Any, Write], logger: logging.Logger
+    connection: Connection, writes: dict[Any, Write], logger: logging.Logger, late: bool = False
 ) -> dict[Any, Seen | None]:
-    """Read back what is not known to be written, and decide for each document."""
+    """Read back what is not known to be written, and decide for each document.
+
+    What others have changed, and left our claim on, is released.
+    """
     theirs = {}
+    claims = {}
     query = {"_id": {"$in": list(writes)}}
     with connection.session() as session:
         cursor = connection.jobs.find(query, FIELDS, batch_size=len(writes) + 1, session=session)
         found = {document["_id"]: Seen.of(document) for document in connection.read(cursor)}
     for write in list(writes.values()):
-        left = decide(write, found.get(write.seen.id), logger)
+        left = decide(write, found.get(write.seen.id), logger, late)
         if left is None:
             del writes[write.seen.id]
-            theirs[write.seen.id] = found.get(write.seen.id)
+            theirs[write.seen.id] = seen = found.get(write.seen.id)
+            if seen and seen.claim is not None and seen.claim == write.seen.claim:
+                claims[seen.id] = seen.claim
         else:
             writes[write.seen.id] = left
+    if claims:
+        release(connection, claims, list(claims.values()), logger)
     return theirs
 
 
-def decide(write: Write, theirs: Seen | None, logger: logging.Logger) -> Write | None:
-    """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins."""
+def decide(
+    write: Write, theirs: Seen | None, logger: logging.Logger, late: bool = False
+) -> Write | None:
+    """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins.
+
+    :param late: it was not sent, and its lease is over.
+    """
     if theirs == write.seen:
         return write  # it did not get there
     if theirs == write.after:
         return None  # ours
+    claim = write.seen.claim
+    if claim is not None and (late if theirs is None else theirs.claim not in (None, claim)):
+        if not write.quarantine:
+            logger.warning('Job "%s" runs twice: its lease ended, others took it', write.seen.id)
+        return None
     if theirs is None:
         logger.info('Job "%s" was removed by others meanwhile', write.seen.id)
         return None

@@ -253,6 +253,8 @@ class Mirror:
 
     def _document(self, seen: Seen) -> Document:
         document = {"_id": seen.id, "next_run_time": seen.run_time, "job_state": seen.state}
+        if seen.claim is not None:  # left by schedulers that shared the collection
+            document["acquired_by"] = seen.claim
         if seen.id in self._marks:
             document["quarantine"] = self._marks[seen.id]
         return document

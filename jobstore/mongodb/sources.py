@@ -1,17 +1,17 @@
 """Where due jobs come from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from bson import encode
 from pymongo import ASCENDING
 
-from .connection import Connection
+from .connection import Connection, Document
 from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen
 
-__all__ = ["Queried", "Source", "key"]
+__all__ = ["IN_TIME", "Queried", "Source", "first_of", "key"]
 
-
+IN_TIME = {"$gte": MIN_TIME, "$lte": MAX_TIME}
 MOST = 2**31 - 1  # what the driver and the server take for a limit
 
 
@@ -19,7 +19,7 @@ class Source(Protocol):
     """What a store asks; times are seconds since the epoch."""
 
     def due(self, now: float, limit: int) -> list[Seen]:
-        """Return the first jobs that are due, in order of run time."""
+        """Return the first jobs that are due, in any order."""
 
     def next_run_time(self, but: Mapping[Any, Any]) -> float | None:
         """Return the earliest run time, but for the jobs in `but` at the run times given there."""
@@ -48,26 +48,42 @@ class Queried:
 
     def next_run_time(self, but: Mapping[Any, Any]) -> float | None:
         """Return the earliest run time; O(log n) and one command."""
-        limit = len(but) + 1
-        while True:
-            with self._connection.limit():
-                found = list(
-                    self._connection.jobs.find(
-                        {"next_run_time": {"$gte": MIN_TIME, "$lte": MAX_TIME}},
-                        ["next_run_time"],
-                        sort=[("next_run_time", ASCENDING)],
-                        limit=limit,
-                        batch_size=limit,
-                    )
+        for document in first_of(self._in_order, but):
+            earliest: float = document["next_run_time"]
+            return earliest
+        return None
+
+    def _in_order(self, limit: int) -> list[Document]:
+        with self._connection.limit():
+            return list(
+                self._connection.jobs.find(
+                    {"next_run_time": IN_TIME},
+                    ["next_run_time"],
+                    sort=[("next_run_time", ASCENDING)],
+                    limit=limit,
+                    batch_size=limit,
                 )
-            for document in found:
-                run_time = document["next_run_time"]
-                passed_over = but and but.get(key(document["_id"])) == run_time
-                if isinstance(run_time, int | float) and not passed_over:
-                    return run_time
-            if len(found) < limit:
-                return None
-            limit *= 10  # decimals or arrays, which no scheduler writes, are in front
+            )
+
+
+def first_of(read: Callable[[int], list[Document]], but: Mapping[Any, Any]) -> list[Document]:
+    """Return documents from the first on whose run time counts, at least one if there is one.
+
+    :param read: returns so many of the first documents; fewer only if there are no more.
+    :param but: the jobs, with their run times, that don't count.
+    """
+    limit = len(but) + 1
+    while True:
+        found = read(limit)
+        counting = [
+            document
+            for document in found
+            if isinstance(document["next_run_time"], int | float)
+            and not (but and but.get(key(document["_id"])) == document["next_run_time"])
+        ]
+        if counting or len(found) < limit:
+            return counting
+        limit *= 10  # decimals or arrays, which no scheduler writes, are in front
 
 
 def key(job_id: Any) -> Any:

@@ -1,8 +1,8 @@
 """The guarded writes: many documents changed by one command, each only if it is as it was read.
 
-The guard is the `next_run_time` and the `job_state` that were read. In the filters of single
-writes it would cost the server its fast path; here a multi-update finds each document's place in
-constant arrays, which costs less than unguarded single writes.
+The guard is the `next_run_time` and the `job_state` that were read, and the claim, if there was
+one. In the filters of single writes it would cost the server its fast path; here a multi-update
+finds each document's place in constant arrays, which costs less than unguarded single writes.
 """
 
 from collections.abc import Collection, Iterator
@@ -45,9 +45,8 @@ class Write(NamedTuple):
         """The document as it is when this is written; None if it is gone."""
         if self.removes:
             return None
-        return Seen(
-            self.seen.id, self.run_time, self.seen.state if self.state is None else self.state
-        )
+        state = self.seen.state if self.state is None else self.state
+        return self.seen._replace(run_time=self.run_time, state=state)
 
 
 Refused = list[tuple[Write, str]]  # and why
@@ -65,9 +64,10 @@ def send(
         in its statement along; these are sent again, each by a statement of its own.
     :raises pymongo.errors.PyMongoError: if it is not known what was written.
     """
-    kinds: dict[tuple[bool, bool], list[Write]] = {}
+    kinds: dict[tuple[bool, ...], list[Write]] = {}
     for write in writes:
-        kinds.setdefault((write.removes, write.quarantine is None), []).append(write)
+        kind = write.removes, write.quarantine is None, write.seen.claim is None
+        kinds.setdefault(kind, []).append(write)
     chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, most)]
     changed, refused = _bulk_write(connection, chunks)
     if refused and most > 1:
@@ -119,7 +119,7 @@ def _bulk_write(connection: Connection, chunks: list[list[Write]]) -> tuple[int,
 def _operation(chunk: list[Write]) -> UpdateMany | DeleteMany:
     if chunk[0].removes:
         return DeleteMany(_named(chunk) | {"$expr": _with_place(chunk, _unchanged(chunk))})
-    new = {
+    new: Document = {
         "next_run_time": _own([write.run_time for write in chunk]),
         "job_state": _own([write.state for write in chunk]),
     }
@@ -128,6 +128,8 @@ def _operation(chunk: list[Write]) -> UpdateMany | DeleteMany:
             "$mergeObjects": [{"since": "$$NOW"}, _own([write.quarantine for write in chunk])]
         }
         del new["job_state"]
+    if chunk[0].seen.claim is not None:
+        new["acquired_until"] = None  # released; whose it was stays, to tell by whom it was written
     changed = {"$mergeObjects": ["$$ROOT", new]}
     guarded = {"$cond": [_unchanged(chunk), changed, "$$ROOT"]}
     return UpdateMany(_named(chunk), [{"$replaceWith": _with_place(chunk, guarded)}])
@@ -154,9 +156,11 @@ def _unchanged(chunk: list[Write]) -> Document:
     if len(chunk) == 1 and _size(states[0]) + _size(chunk[0].state) > MAX_BYTES:
         # Both states would not fit into one statement: here the guard is the state's size.
         state, states = {"$binarySize": "$job_state"}, [len(states[0])]
-    return {
-        "$and": [
-            {"$eq": [{"$ifNull": ["$next_run_time", None]}, _own(run_times)]},
-            {"$eq": [state, _own(states)]},
-        ]
-    }
+    guard = [
+        {"$eq": [{"$ifNull": ["$next_run_time", None]}, _own(run_times)]},
+        {"$eq": [state, _own(states)]},
+    ]
+    claims = [write.seen.claim for write in chunk]
+    if claims[0] is not None:
+        guard.append({"$eq": ["$acquired_by", _own(claims)]})
+    return {"$and": guard}

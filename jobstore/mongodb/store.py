@@ -3,7 +3,6 @@
 import pickle
 import threading
 import warnings
-from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -13,15 +12,18 @@ from apscheduler.schedulers.base import BaseScheduler
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
+from . import sharing
 from .alarm import Alarm, can_be_woken
+from .arguments import check
+from .claimed import Claimed
 from .connection import Connection, Document
 from .cycle import Cycle
 from .deferred import Deferred
-from .documents import Seen, UnreadableError, restore_runnable, timestamp, to_datetime
+from .documents import Seen, UnreadableError, timestamp, to_datetime
 from .flush import flush
 from .flusher import Flusher
 from .mirror import Mirror
-from .quarantine import Quarantine, QuarantinedJob
+from .quarantine import Quarantine
 from .sources import Queried, Source
 from .statements import Write
 from .status import Status
@@ -58,6 +60,9 @@ class MongoDBJobStore(WrittenThrough):
     :param watch: wake the scheduler when others make a job due earlier than what it waits for:
         True by a change stream, or every second where there is none; a number of seconds to ask
         that often; False not at all.
+    :param shared: share the collection with other schedulers, each told so: a due job fires from
+        exactly one of them.
+    :param lease: seconds for which a job that is about to fire here is kept from the others.
     :param connect_args: for the `MongoClient` that is made if none is given.
     :raises ValueError: if one of these can't be used.
     """
@@ -73,25 +78,18 @@ class MongoDBJobStore(WrittenThrough):
         unreadable: str = "quarantine",
         mirror: bool | str = False,
         watch: bool | float = True,
+        shared: bool = False,
+        lease: float = 10,
         **connect_args: Any,
     ) -> None:
         super().__init__()
-        for name, value in (("database", database), ("collection", collection)):
-            if not value:
-                raise ValueError(f'The "{name}" parameter must not be empty')
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size!r}: it must be a whole number from 1 on")
-        if unreadable not in ("quarantine", "remove"):
-            raise ValueError(f'unreadable is {unreadable!r}: it must be "quarantine" or "remove"')
-        if mirror not in (False, True, "exclusive"):
-            raise ValueError(f'mirror is {mirror!r}: it must be True, False or "exclusive"')
-        if not isinstance(watch, int | float) or (not isinstance(watch, bool) and not watch > 0):
-            raise ValueError(f"watch is {watch!r}: it must be True, False or a number of seconds")
+        check(database, collection, batch_size, unreadable, mirror, watch, shared, lease)
         self.pickle_protocol = pickle_protocol
         self._batch_size = batch_size
         self._mirrored, self._watched = mirror, watch
         self._connection = Connection(database, collection, client, connect_args)
-        self._source: Source = Queried(self._connection)
+        self._claimed = Claimed(self._connection, lease) if shared else None
+        self._source: Source = self._claimed or Queried(self._connection)
         self._quarantine = Quarantine(self._connection, unreadable == "remove")
         self._deferred = Deferred(self._write, batch_size)
         self._mirror = Mirror(self._deferred, follows=mirror is True)
@@ -127,14 +125,20 @@ class MongoDBJobStore(WrittenThrough):
         O(n) with a mirror. Of the threads that it starts, `shutdown` ends all.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached within 30 s.
-        :raises ValueError: if the server has no change streams to keep a mirror current by.
+        :raises ValueError: if the server has no change streams to keep a mirror current by; if
+            schedulers share the collection, and this one was not told to.
         """
         super().start(scheduler, alias)
-        for part in (self._quarantine, self._deferred, self._mirror):
-            part.logger = self._logger
+        for part in (self._quarantine, self._deferred, self._mirror, self._claimed):
+            if part:
+                part.logger = self._logger
         self._end_threads()
         with self._lock:
             self._connection.open()
+            if self._claimed:
+                sharing.begin(self._connection)
+            else:
+                sharing.check(self._connection, self._logger)
             self._connection.create_indexes(self._logger)
             self._quarantine.sweep()
             self._quarantine.put_back(self._runnable)
@@ -193,7 +197,7 @@ class MongoDBJobStore(WrittenThrough):
     # One cycle, in the order of its calls
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
-        """Hand out the first k jobs that are due, at most `batch_size`; 1 command.
+        """Hand out the first k jobs that are due, at most `batch_size`; 1 command, 3 if shared.
 
         What an earlier flush left behind is written first. A mirror answers without a command.
 
@@ -210,6 +214,7 @@ class MongoDBJobStore(WrittenThrough):
             try:
                 source = self._source_of_due_jobs(nested)
                 found = source.due(moment, self._batch_size + len(self._quarantine.unmarked))
+                lease = self._claimed.lease(found) if self._claimed else None
             except Exception:
                 self._alarm.cycle_ends(timestamp(self._next_try()))
                 raise
@@ -219,10 +224,12 @@ class MongoDBJobStore(WrittenThrough):
                     good.append((self._runnable(seen), seen))
                 except UnreadableError as reason:
                     bad.append((seen, reason))
+            if self._claimed and lease:
+                bad = self._claimed.leave_to_others(bad, lease)
             if bad:
                 self._set_aside(bad)
             good.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
-            cycle = Cycle(now, good[: self._batch_size])
+            cycle = Cycle(now, good[: self._batch_size], lease)
             if not nested:
                 self._cycle = cycle
             return cycle.jobs
@@ -232,6 +239,7 @@ class MongoDBJobStore(WrittenThrough):
             return self._mirror
         self._deferred.flush()
         if not nested:
+            self._cycle.release()
             self._quarantine.put_back_in_time(self._runnable)
         return self._mirror if self._mirror.go_live(self._connection.time) else self._source
 
@@ -277,6 +285,8 @@ class MongoDBJobStore(WrittenThrough):
     def get_next_run_time(self) -> datetime | None:
         """Write what the cycle deferred, and return the earliest run time; 1 to 3 commands.
 
+        A job that other schedulers have leased counts a second from now.
+
         If the server can't be reached, it is the time of the next try instead. A mirror answers
         at once, and its store's own thread writes.
         """
@@ -286,12 +296,16 @@ class MongoDBJobStore(WrittenThrough):
                 if self._connection.closed:
                     return None
                 if self._mirror.live or not self._deferred.failing:
-                    earliest = self._flushed().next_run_time(self._quarantine.passed_over)
+                    source = self._flushed()
+                    if self._cycle.ends:
+                        self._cycle.release()
+                    earliest = source.next_run_time(self._quarantine.passed_over)
                     answer = None if earliest is None else to_datetime(earliest)
             except Exception as error:
                 self._logger.warning("Unable to reach the jobs, trying again later: %s", error)
             finally:
-                if self._cycle.end():
+                if self._cycle.ends:
+                    self._cycle.end()
                     self._alarm.cycle_ends(timestamp(answer))
         return answer
 
@@ -304,8 +318,10 @@ class MongoDBJobStore(WrittenThrough):
         self._deferred.flush()
         return self._source
 
-    def _write(self, writes: dict[Any, Write]) -> dict[Any, Seen | None]:
-        return flush(self._connection, self._quarantine, writes, self._logger)
+    def _write(self, writes: dict[Any, Write], sent_before: bool) -> dict[Any, Seen | None]:
+        lease = self._cycle.lease
+        late = lease is not None and lease.is_over and not sent_before
+        return flush(self._connection, self._quarantine, writes, self._logger, late)
 
     def _note_settled(self, ids: list[Any], theirs: dict[Any, Seen | None]) -> None:
         self._mirror.settled(ids, theirs, self._connection.time)
@@ -313,31 +329,6 @@ class MongoDBJobStore(WrittenThrough):
     def _next_try(self) -> datetime:
         seconds = getattr(self._scheduler, "jobstore_retry_interval", 10)
         return datetime.now(timezone.utc) + timedelta(seconds=seconds)
-
-    # Quarantine
-
-    def quarantined(self) -> list[QuarantinedJob]:
-        """List what is kept and not run, as it can't be run by the process that it was due in.
-
-        >>> store.quarantined()
-        []
-        """
-        with self._lock:
-            return list(self._quarantine.listed())
-
-    def restore_quarantined(self, job_ids: Iterable[str] | None = None) -> list[str]:
-        """Try jobs in quarantine again, and return the ids of those that are back.
-
-        `start` does so too, and the cycle every ten minutes.
-
-        >>> store.restore_quarantined()
-        []
-
-        :param job_ids: which ones; all if None.
-        """
-        with self._lock:
-            self._deferred.flush()
-            return self._quarantine.put_back(self._runnable, job_ids)
 
     # The end
 
@@ -368,6 +359,7 @@ class MongoDBJobStore(WrittenThrough):
             try:
                 with pymongo.timeout(CLOSE_SECONDS):
                     self._deferred.flush_if_possible()
+                    self._cycle.release()
             finally:
                 self._lock.release()
         left = self._deferred.writes
@@ -388,6 +380,3 @@ class MongoDBJobStore(WrittenThrough):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} (client={self._connection.describe()})>"
-
-    def _runnable(self, seen: Seen) -> Job:
-        return restore_runnable(seen, self._scheduler, self._alias)

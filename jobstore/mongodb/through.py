@@ -17,13 +17,13 @@ from ..base import (
     JobLookupError,
     JobsLookupError,
 )
-from . import batches
+from . import batches, sharing
 from .connection import START_SECONDS, Connection, Document
 from .cycle import Cycle
 from .deferred import Deferred
-from .documents import FIELDS, Seen, order, to_document
+from .documents import FIELDS, Seen, order, restore_runnable, to_document
 from .mirror import Mirror
-from .quarantine import Quarantine
+from .quarantine import Quarantine, QuarantinedJob
 
 __all__ = ["WrittenThrough"]
 
@@ -187,6 +187,45 @@ class WrittenThrough(BaseJobStore):
         if refused:
             raise JobsLookupError(refused)
 
+    # Quarantine, and sharing
+
+    def quarantined(self) -> list[QuarantinedJob]:
+        """List what is kept and not run, as it can't be run by the process that it was due in.
+
+        >>> store.quarantined()
+        []
+        """
+        with self._lock:
+            return list(self._quarantine.listed())
+
+    def restore_quarantined(self, job_ids: Iterable[str] | None = None) -> list[str]:
+        """Try jobs in quarantine again, and return the ids of those that are back.
+
+        `start` does so too, and the cycle every ten minutes.
+
+        >>> store.restore_quarantined()
+        []
+
+        :param job_ids: which ones; all if None.
+        """
+        with self._lock:
+            self._deferred.flush()
+            return self._quarantine.put_back(self._runnable, job_ids)
+
+    def end_sharing(self) -> None:
+        """Let schedulers run the jobs again that are not told to share them; O(n).
+
+        Only when all that share them have stopped, for good: else jobs run twice. Works on a
+        store that isn't started.
+
+        >>> store.end_sharing()
+        """
+        with self._lock:
+            self._deferred.flush()
+            sharing.end(self._connection)
+
+    # How it is done
+
     def _about_to_write(self, *job_ids: Any) -> None:
         """Flush, and note whose documents are written otherwise than by the cycle."""
         self._deferred.flush()
@@ -213,6 +252,9 @@ class WrittenThrough(BaseJobStore):
 
     def _wrote(self, records: Mapping[Any, Seen | None]) -> None:
         self._mirror.wrote(records, self._connection.time)
+
+    def _runnable(self, seen: Seen) -> Job:
+        return restore_runnable(seen, self._scheduler, self._alias)
 
     def _readable(self, document: Document) -> Job | None:
         return self._quarantine.read(document, self._scheduler, self._alias)

@@ -29,7 +29,14 @@ BATCH = 10_000
 NO_REPLICA_SET = 40573
 ENDS = {"drop", "dropDatabase", "rename", "invalidate"}
 RUN_TIMES: list[Document] = [  # all that a wake-up needs; no states
-    {"$match": {"operationType": {"$ne": "delete"}}},
+    {
+        "$match": {
+            "operationType": {"$ne": "delete"},
+            # Claims, and what claimants write: nobody waits for a job later than it was.
+            "fullDocument.acquired_until": {"$exists": False},
+            "updateDescription.updatedFields.acquired_until": {"$exists": False},
+        }
+    },
     {
         "$project": {
             "operationType": 1,

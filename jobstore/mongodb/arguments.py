@@ -1,0 +1,42 @@
+"""What the store's arguments may be."""
+
+from typing import Any
+
+__all__ = ["check"]
+
+
+def check(
+    database: str,
+    collection: str,
+    batch_size: int,
+    unreadable: str,
+    mirror: bool | str,
+    watch: bool | float,
+    shared: bool,
+    lease: float,
+) -> None:
+    """Refuse what can't be used.
+
+    :raises ValueError: naming the argument, and what it may be.
+    """
+    for name, value in (("database", database), ("collection", collection)):
+        if not value:
+            raise ValueError(f'The "{name}" parameter must not be empty')
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size!r}: it must be a whole number from 1 on")
+    if unreadable not in ("quarantine", "remove"):
+        raise ValueError(f'unreadable is {unreadable!r}: it must be "quarantine" or "remove"')
+    if mirror not in (False, True, "exclusive"):
+        raise ValueError(f'mirror is {mirror!r}: it must be True, False or "exclusive"')
+    if not isinstance(watch, bool) and not _is_number(watch, 0):
+        raise ValueError(f"watch is {watch!r}: it must be True, False or a number of seconds")
+    if shared not in (False, True):
+        raise ValueError(f"shared is {shared!r}: it must be True or False")
+    if shared and mirror:
+        raise ValueError(f"shared is True and mirror is {mirror!r}: a store is one or the other")
+    if isinstance(lease, bool) or not _is_number(lease, 0):
+        raise ValueError(f"lease is {lease!r}: it must be a number of seconds")
+
+
+def _is_number(value: Any, least: float) -> bool:
+    return isinstance(value, int | float) and least < value < float("inf")

@@ -1,0 +1,139 @@
+"""Leases: which of many schedulers may fire a job, and until when.
+
+Who claims a due job writes two fields into its document: ``acquired_by``, a token of its own for
+each claim, and ``acquired_until``, a time by the server's clock. Until then it is leased: nobody
+else claims it. The flush gives it back in the same guarded write that reschedules it; the token
+stays, so that a write that has arrived can be told from one of a successor.
+
+What a process thinks of its own leases it measures from before it asked for them, by a clock that
+nobody sets: so it always ends them earlier than the server does.
+"""
+
+import logging
+import time
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from .connection import Connection, Document
+
+__all__ = ["FREE", "Lease", "acquired", "change_twice", "release"]
+
+# By the server; a field that is null or missing is less than any date.
+FREE: Document = {"$lte": ["$acquired_until", "$$NOW"]}
+
+
+def acquired(seconds: float) -> Document:
+    """Build the expression of a lease's end."""
+    return {"$add": ["$$NOW", round(seconds * 1000)]}
+
+
+def change_twice(connection: Connection, query: Document, fields: Document) -> int | None:
+    """Set fields, trying twice; a repetition has to be harmless.
+
+    Returns how many documents were matched; None if it took a second try, as then the first may
+    have changed some.
+
+    :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row.
+    """
+    for last in (False, True):
+        try:
+            with connection.session() as session:
+                result = connection.jobs.update_many(query, [{"$set": fields}], session=session)
+            return None if last else result.matched_count
+        except PyMongoError:
+            if last:
+                raise
+    return None
+
+
+class Lease:
+    """The claims of one cycle: what it may fire, as long as it holds it.
+
+    :param token: of the claims.
+    :param job_ids: the jobs that were claimed.
+    :param started: when they were, by the monotonic clock, or earlier.
+    :param seconds: how long they are leased.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        token: Any,
+        job_ids: Iterable[Any],
+        started: float,
+        seconds: float,
+        logger: logging.Logger,
+    ) -> None:
+        self._connection = connection
+        self._token = token
+        self._claimed = list(job_ids)
+        self._untouched = set(self._claimed)
+        self._seconds = seconds
+        self._logger = logger
+        self._extend(started)
+
+    def _extend(self, started: float) -> None:
+        self._renewed_at = started + self._seconds / 2
+        self._ends_at = started + self._seconds
+
+    @property
+    def is_over(self) -> bool:
+        """Whether others may have claimed by now what was not yet given back."""
+        return time.monotonic() >= self._ends_at
+
+    def holds(self, job_id: str) -> bool:
+        """Whether a job may be fired now; 2 commands when half of the time is over.
+
+        Then all is renewed that was not given back. What is lost, or can't be renewed, is not
+        held again.
+        """
+        if job_id in self._untouched and time.monotonic() >= self._renewed_at:
+            self._renew()
+        return job_id in self._untouched
+
+    def _renew(self) -> None:
+        started = time.monotonic()
+        query = {"_id": {"$in": self._claimed}, "acquired_by": self._token}
+        try:
+            change_twice(
+                self._connection,
+                query | {"acquired_until": {"$type": "date"}},
+                {"acquired_until": acquired(self._seconds)},
+            )
+            with self._connection.limit():
+                held = set(self._connection.jobs.distinct("_id", query))
+        except PyMongoError as error:
+            self._logger.warning("Unable to renew the lease of the jobs that are due: %s", error)
+            held = set()
+        self._extend(started)
+        if self.is_over:
+            held = set()
+        lost = len(self._untouched) - len(held)
+        if lost:
+            self._logger.warning("%d due jobs are left to others: their lease is over", lost)
+        self._untouched &= held
+
+    def done(self, job_id: Any) -> None:
+        """Note that a job was fired, or written: what follows gives it back."""
+        self._untouched.discard(job_id)
+
+    def release(self, job_ids: Collection[Any] | None = None) -> None:
+        """Give back what was not touched, or those of it; 1 command, if there is any."""
+        ids = self._untouched & set(self._untouched if job_ids is None else job_ids)
+        self._untouched -= ids
+        if ids and not self.is_over:
+            release(self._connection, ids, [self._token], self._logger)
+
+
+def release(
+    connection: Connection, job_ids: Iterable[Any], tokens: list[Any], logger: logging.Logger
+) -> None:
+    """Give back the jobs that are claimed by these tokens; if that fails, their leases end."""
+    query = {"_id": {"$in": list(job_ids)}, "acquired_by": {"$in": tokens}}
+    try:
+        with connection.session() as session:
+            connection.jobs.update_many(query, {"$set": {"acquired_until": None}}, session=session)
+    except PyMongoError as error:
+        logger.warning("Unable to release %d jobs before their lease ends: %s", len(tokens), error)

@@ -1,0 +1,54 @@
+"""Due jobs that this process can't run, left to the other schedulers for a minute."""
+
+import time
+from typing import Any, NamedTuple
+
+from .documents import Seen
+from .sources import key
+
+__all__ = ["Skipped"]
+
+LEFT_SECONDS = 60.0
+
+
+class Left(NamedTuple):
+    """A document that was left: due since when, and since when, by the monotonic clock, so seen."""
+
+    id: Any
+    run_time: Any
+    since: float
+
+    @property
+    def is_recent(self) -> bool:
+        return time.monotonic() < self.since + LEFT_SECONDS
+
+
+class Skipped:
+    """Remembers what was left to others, for a minute; then it is looked at once more.
+
+    If it still is due at the same time, nobody can run it.
+    """
+
+    def __init__(self) -> None:
+        self._left: dict[Any, Left] = {}
+
+    def add(self, seen: Seen) -> bool:
+        """Leave a document to others; tells whether it was not left before."""
+        old = self._left.get(key(seen.id))
+        if not (old and old.is_recent and old.run_time == seen.run_time):
+            self._left[key(seen.id)] = Left(seen.id, seen.run_time, time.monotonic())
+        return old is None
+
+    def has_waited(self, seen: Seen) -> bool:
+        """Whether nobody has taken it for a minute; then it is forgotten."""
+        left = self._left.get(key(seen.id))
+        if left is None or left.is_recent or left.run_time != seen.run_time:
+            return False
+        del self._left[key(seen.id)]
+        return True
+
+    def recent(self) -> list[Left]:
+        """Return those that are left to others now; those that others have taken are forgotten."""
+        oldest = time.monotonic() - 2 * LEFT_SECONDS
+        self._left = {name: left for name, left in self._left.items() if left.since > oldest}
+        return [left for left in self._left.values() if left.is_recent]
