@@ -151,7 +151,7 @@ def test_bytes_per_job(benchmark: Any, report: Any) -> None:
     size = 100_000
     jobs = [make_job(i, now() + timedelta(seconds=i)) for i in range(size)]
     states = [make_document(job)["job_state"] for job in jobs]
-    mirror = Mirror(Deferred(lambda writes: {}, DUE), follows=True)
+    mirror = Mirror(Deferred(lambda *_: {}, DUE), follows=True)
 
     def documents() -> Any:
         for number, state in enumerate(states):

@@ -164,7 +164,7 @@ def test_a_failure_in_the_middle_of_a_batch_is_not_tried_again_in_the_cycle(
         store.add_jobs([job(f"{i:02}", i) for i in range(30)])
         flushes = []
 
-        def flush(writes):
+        def flush(writes, sent_before):
             flushes.append(len(writes))
             raise PyMongoError("away")
 

@@ -107,13 +107,13 @@ def decide(
     """
     if theirs == write.seen:
         return write  # it did not get there
-    if theirs == write.after:
-        return None  # ours
     claim = write.seen.claim
     if claim is not None and (late if theirs is None else theirs.claim not in (None, claim)):
         if not write.quarantine:
             logger.warning('Job "%s" runs twice: its lease ended, others took it', write.seen.id)
         return None
+    if theirs == write.after:
+        return None  # ours
     if theirs is None:
         logger.info('Job "%s" was removed by others meanwhile', write.seen.id)
         return None

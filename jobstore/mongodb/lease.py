@@ -16,6 +16,7 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
+from . import batches
 from .connection import Connection, Document
 
 __all__ = ["FREE", "Lease", "acquired", "change_twice", "release"]
@@ -71,17 +72,19 @@ class Lease:
         self._claimed = list(job_ids)
         self._untouched = set(self._claimed)
         self._seconds = seconds
+        self._was_over = False
         self._logger = logger
-        self._extend(started)
+        self._begins(started)
 
-    def _extend(self, started: float) -> None:
+    def _begins(self, started: float) -> None:
         self._renewed_at = started + self._seconds / 2
         self._ends_at = started + self._seconds
 
     @property
-    def is_over(self) -> bool:
-        """Whether others may have claimed by now what was not yet given back."""
-        return time.monotonic() >= self._ends_at
+    def was_over(self) -> bool:
+        """Whether others may have claimed what was not yet given back, now or at any time."""
+        self._was_over |= time.monotonic() >= self._ends_at
+        return self._was_over
 
     def holds(self, job_id: str) -> bool:
         """Whether a job may be fired now; 2 commands when half of the time is over.
@@ -94,26 +97,23 @@ class Lease:
         return job_id in self._untouched
 
     def _renew(self) -> None:
+        held: set[Any] = set()
         started = time.monotonic()
-        query = {"_id": {"$in": self._claimed}, "acquired_by": self._token}
+        self._was_over = self.was_over
+        ours = {"acquired_by": self._token, "acquired_until": {"$type": "date"}}
         try:
-            change_twice(
-                self._connection,
-                query | {"acquired_until": {"$type": "date"}},
-                {"acquired_until": acquired(self._seconds)},
-            )
-            with self._connection.limit():
-                held = set(self._connection.jobs.distinct("_id", query))
+            query = {"_id": {"$in": self._claimed}, **ours}
+            change_twice(self._connection, query, {"acquired_until": acquired(self._seconds)})
+            held.update(batches.stored(self._connection, self._claimed, ours))
         except PyMongoError as error:
             self._logger.warning("Unable to renew the lease of the jobs that are due: %s", error)
-            held = set()
-        self._extend(started)
-        if self.is_over:
-            held = set()
-        lost = len(self._untouched) - len(held)
+        self._begins(started)
+        if time.monotonic() >= self._ends_at:
+            held.clear()
+        lost = self._untouched - held
         if lost:
-            self._logger.warning("%d due jobs are left to others: their lease is over", lost)
-        self._untouched &= held
+            self._logger.warning("%d due jobs are left to others: their lease ended", len(lost))
+        self._untouched -= lost
 
     def done(self, job_id: Any) -> None:
         """Note that a job was fired, or written: what follows gives it back."""
@@ -123,7 +123,7 @@ class Lease:
         """Give back what was not touched, or those of it; 1 command, if there is any."""
         ids = self._untouched & set(self._untouched if job_ids is None else job_ids)
         self._untouched -= ids
-        if ids and not self.is_over:
+        if ids:
             release(self._connection, ids, [self._token], self._logger)
 
 

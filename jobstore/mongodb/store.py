@@ -320,7 +320,7 @@ class MongoDBJobStore(WrittenThrough):
 
     def _write(self, writes: dict[Any, Write], sent_before: bool) -> dict[Any, Seen | None]:
         lease = self._cycle.lease
-        late = lease is not None and lease.is_over and not sent_before
+        late = lease is not None and lease.was_over and not sent_before
         return flush(self._connection, self._quarantine, writes, self._logger, late)
 
     def _note_settled(self, ids: list[Any], theirs: dict[Any, Seen | None]) -> None:
