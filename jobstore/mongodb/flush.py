@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 
 from .connection import Connection
 from .documents import FIELDS, Seen, advanced, restore, timestamp
-from .lease import release
+from .lease import Lease, release
 from .quarantine import Quarantine
 from .statements import Write, send
 
@@ -29,21 +29,22 @@ def flush(
     quarantine: Quarantine,
     writes: dict[Any, Write],
     logger: logging.Logger,
-    late: bool = False,
+    lease: Lease | None = None,
+    sent_before: bool = False,
 ) -> dict[Any, Seen | None]:
     """Write all of `writes`, and take out of it what is settled; 1 command, 2 if jobs ended.
 
     Returns what was found stored in the place of what was not written.
 
-    :param late: nothing was sent yet, and the lease is over: what others have done since is read
+    :param lease: if it is over, and nothing was sent before, what others have done since is read
         first, so that it can't be taken for ours.
     :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row; what is
         still in `writes` is to be flushed again.
     """
     error: PyMongoError | None = None
     theirs: dict[Any, Seen | None] = {}
-    if late:
-        theirs |= _settle(connection, writes, logger, late)
+    if lease and lease.was_over and not sent_before:
+        theirs |= _settle(connection, writes, logger, lease)
         if not writes:
             return theirs
     for _ in range(ROUNDS):
@@ -65,14 +66,14 @@ def flush(
             if changed == len(writes):
                 writes.clear()
         if writes:
-            theirs |= _settle(connection, writes, logger)
+            theirs |= _settle(connection, writes, logger, lease)
         if not writes:
             return theirs
     raise error or PyMongoError(f"{len(writes)} jobs are changed by others all the time")
 
 
 def _settle(
-    connection: Connection, writes: dict[Any, Write], logger: logging.Logger, late: bool = False
+    connection: Connection, writes: dict[Any, Write], logger: logging.Logger, lease: Lease | None
 ) -> dict[Any, Seen | None]:
     """Read back what is not known to be written, and decide for each document.
 
@@ -84,6 +85,7 @@ def _settle(
     with connection.session() as session:
         cursor = connection.jobs.find(query, FIELDS, batch_size=len(writes) + 1, session=session)
         found = {document["_id"]: Seen.of(document) for document in connection.read(cursor)}
+    late = lease is not None and lease.was_over
     for write in list(writes.values()):
         left = decide(write, found.get(write.seen.id), logger, late)
         if left is None:
@@ -103,7 +105,7 @@ def decide(
 ) -> Write | None:
     """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins.
 
-    :param late: it was not sent, and its lease is over.
+    :param late: its lease is over; so what is gone may have been run, and removed, by others.
     """
     if theirs == write.seen:
         return write  # it did not get there

@@ -320,8 +320,7 @@ class MongoDBJobStore(WrittenThrough):
 
     def _write(self, writes: dict[Any, Write], sent_before: bool) -> dict[Any, Seen | None]:
         lease = self._cycle.lease
-        late = lease is not None and lease.was_over and not sent_before
-        return flush(self._connection, self._quarantine, writes, self._logger, late)
+        return flush(self._connection, self._quarantine, writes, self._logger, lease, sent_before)
 
     def _note_settled(self, ids: list[Any], theirs: dict[Any, Seen | None]) -> None:
         self._mirror.settled(ids, theirs, self._connection.time)
