@@ -13,8 +13,18 @@ from conftest import Side
 from pymongo import monitoring
 from schedulers import ManualScheduler, started
 
-__all__ = ["Counter", "CycleSide", "make_document", "make_job", "median", "now", "sides_of"]
+__all__ = [
+    "CYCLE_COMMANDS",
+    "Counter",
+    "CycleSide",
+    "make_document",
+    "make_job",
+    "median",
+    "now",
+    "sides_of",
+]
 
+CYCLE_COMMANDS = {"find", "getMore", "insert", "update", "delete", "aggregate"}
 CYCLE = "get_due_jobs", "update_job", "get_next_run_time"
 MAKER = ManualScheduler(timezone=timezone.utc)
 HOUR = IntervalTrigger(hours=1, start_date=datetime(2020, 1, 1), timezone=timezone.utc)
@@ -113,7 +123,7 @@ class Counter(monitoring.CommandListener):
 
     def __init__(self, but: str = "") -> None:
         self.count = 0
-        self._names = {"find", "getMore", "insert", "update", "delete"} - {but}
+        self._names = CYCLE_COMMANDS - {but}
 
     def started(self, event: Any) -> None:
         self.count += event.command_name in self._names

@@ -4,6 +4,7 @@ What is due, a scheduler says by its own clock; what is leased, the server by it
 """
 
 import logging
+import random
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,19 +14,24 @@ from pymongo import ASCENDING
 
 from .connection import Connection, Document
 from .documents import FIELDS, Seen, UnreadableError
-from .lease import FREE, Lease, acquired, change_twice
+from .lease import FREE, IS_OVER, Lease, acquired, change_twice
 from .skipped import LEFT_SECONDS, Skipped
 from .sources import IN_TIME, first_of, key
 
 __all__ = ["Claimed"]
 
 MOST = 10_000  # ids in one command
+MOST_AT_ONCE = 8  # schedulers, between which claims are spread
 TRIES = 3  # at a claim, if others win all of it
 WAIT_SECONDS = 1.0  # before another look at what others have leased
 
 
 class Claimed:
     """Claims due jobs for one scheduler.
+
+    Schedulers that claim at the same moment find the same jobs, and each wins a part of them, or
+    none. So one that has lost some finds more jobs than it may claim the next times, and claims
+    them from somewhere among these on.
 
     :param seconds: how long a claim lasts.
     """
@@ -35,6 +41,7 @@ class Claimed:
         self._seconds = seconds
         self._asked = time.time(), time.monotonic()  # the scheduler's clock, and ours
         self._skipped = Skipped()
+        self._crowd = 1.0  # about how many claim at the same moment, as our claims tell
         self.logger = logging.getLogger(__name__)
 
     def due(self, now: float, limit: int) -> list[Seen]:
@@ -48,24 +55,30 @@ class Claimed:
         if len(skipped) >= MOST:
             self.logger.warning("%d due jobs can't be run here: claiming no more", len(skipped))
             return []
-        free = {"next_run_time": {"$lte": now}, "$expr": FREE}
+        free = {"next_run_time": {"$lte": now}, **FREE}
         for _ in range(TRIES):
             ids = self._first_ids(free | {"_id": {"$nin": skipped}}, min(limit, MOST))
             if not ids:
                 break
             token = ObjectId()
             claim = {"acquired_by": token, "acquired_until": acquired(self._seconds)}
-            if change_twice(self._connection, free | {"_id": {"$in": ids}}, claim) != 0:
+            won = change_twice(self._connection, free | {"_id": {"$in": ids}}, claim)
+            lost_some = won is not None and won < len(ids)
+            self._crowd = max(1, min(MOST_AT_ONCE, self._crowd * (2 if lost_some else 0.9)))
+            if won != 0:
                 return self._won(ids, token)
         return []
 
     def _first_ids(self, query: Document, limit: int) -> list[Any]:
         by_time = [("next_run_time", ASCENDING)]
+        most = min(limit * int(self._crowd), MOST)
         with self._connection.limit():
             found = self._connection.jobs.find(
-                query, ["_id"], sort=by_time, limit=limit, batch_size=limit
+                query, ["_id"], sort=by_time, limit=most, batch_size=most
             )
-            return [document["_id"] for document in found]
+            ids = [document["_id"] for document in found]
+        start = random.randint(0, max(0, len(ids) - limit))
+        return ids[start : start + limit]
 
     def _won(self, ids: list[Any], token: ObjectId) -> list[Seen]:
         query = {"_id": {"$in": ids}, "acquired_by": token}
@@ -119,10 +132,10 @@ class Claimed:
                 {"$match": {"next_run_time": IN_TIME, **query}},
                 {"$sort": {"next_run_time": ASCENDING}},
                 {"$limit": limit},
-                {"$project": {"next_run_time": 1, "free": FREE}},
+                {"$project": {"next_run_time": 1, "free": IS_OVER}},
             ]
 
         jobs = self._connection.jobs
-        free = {"$unionWith": {"coll": jobs.name, "pipeline": those(**{"$expr": FREE})}}
+        free = {"$unionWith": {"coll": jobs.name, "pipeline": those(**FREE)}}
         with self._connection.limit():
             return list(jobs.aggregate([*those(), free], batchSize=2 * limit + 1))

@@ -19,10 +19,10 @@ from pymongo.errors import PyMongoError
 from . import batches
 from .connection import Connection, Document
 
-__all__ = ["FREE", "Lease", "acquired", "change_twice", "release"]
+__all__ = ["FREE", "IS_OVER", "Lease", "acquired", "change_twice", "release"]
 
-# By the server; a field that is null or missing is less than any date.
-FREE: Document = {"$lte": ["$acquired_until", "$$NOW"]}
+IS_OVER: Document = {"$lte": ["$acquired_until", "$$NOW"]}  # by the server; null is before all
+FREE: Document = {"$or": [{"acquired_until": None}, {"$expr": IS_OVER}]}  # the first is cheap
 
 
 def acquired(seconds: float) -> Document:
