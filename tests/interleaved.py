@@ -1,13 +1,14 @@
 """Runs a few actors, each in a thread of its own, in every order of their steps.
 
 An actor is a function that calls `step()` before each of its steps. Only one actor goes on at a
-time; it does so until it comes to its next step, or to its end. So with the same choices all
-happens in the same order, and every order can be tried, one after the other.
+time; it does so until it comes to its next step, or to its end. What it would leave to chance it
+asks of `choose()`. So with the same choices all happens in the same order, and every order can be
+tried, one after the other.
 """
 
 import threading
 
-__all__ = ["Killed", "every_order", "step"]
+__all__ = ["Killed", "choose", "every_order", "step"]
 
 local = threading.local()
 
@@ -17,9 +18,10 @@ class Killed(BaseException):
 
 
 class Actor(threading.Thread):
-    def __init__(self, act):
+    def __init__(self, act, choices):
         super().__init__(daemon=True)
         self.act = act
+        self.choices = choices
         self.error = None
         self.is_done = False
         self.is_killed = False
@@ -52,11 +54,41 @@ class Actor(threading.Thread):
         assert self._arrived.acquire(timeout=60), "an actor is stuck"
 
 
+class Choices:
+    """What is chosen in one play: first as in `order`, then the first option each time."""
+
+    def __init__(self, order):
+        self.order = order
+        self.taken = []
+
+    def among(self, options):
+        place = len(self.taken)
+        choice = self.order[place] if place < len(self.order) else options[0]
+        assert choice in options, f"{choice} of {options}: chance has a part in it"
+        self.taken.append((choice, options))
+        return choice
+
+    def following(self):
+        """The next order, by depth first; None after the last."""
+        while self.taken:
+            choice, options = self.taken.pop()
+            if choice != options[-1]:
+                after = options[options.index(choice) + 1]
+                return [choice for choice, _ in self.taken] + [after]
+        return None
+
+
 def step():
     """Come to the next step; in a thread of none of the actors it is none."""
     actor = getattr(local, "actor", None)
     if actor is not None:
         actor.wait_for_turn()
+
+
+def choose(first, last):
+    """Return each whole number from the first to the last, in different orders."""
+    actor = getattr(local, "actor", None)
+    return first if actor is None else actor.choices.among(range(first, last + 1))
 
 
 def every_order(prepare, check):
@@ -67,36 +99,23 @@ def every_order(prepare, check):
     """
     played, order = 0, []
     while order is not None:
-        taken = play(prepare(), order)
-        check([choice for choice, _ in taken])
+        choices = Choices(order)
+        play(prepare(), choices)
+        check([choice for choice, _ in choices.taken])
         played += 1
-        order = following(taken)
+        order = choices.following()
     return played
 
 
-def play(functions, order):
+def play(functions, choices):
     actors = []
-    actors += [Actor(lambda act=act: act(actors)) for act in functions]
+    actors += [Actor(lambda act=act: act(actors), choices) for act in functions]
     for actor in actors:
         actor.start()
         actor.has_arrived()
-    taken = []
     while waiting := [number for number, actor in enumerate(actors) if not actor.is_done]:
-        choice = order[len(taken)] if len(taken) < len(order) else waiting[0]
-        taken.append((choice, waiting))
-        actors[choice].proceed()
+        actors[choices.among(waiting)].proceed()
     for actor in actors:
         actor.join()
         if actor.error:
             raise actor.error
-    return taken
-
-
-def following(taken):
-    """The next order, by depth first; None after the last."""
-    while taken:
-        choice, waiting = taken.pop()
-        later = [number for number in waiting if number > choice]
-        if later:
-            return [number for number, _ in taken] + later[:1]
-    return None

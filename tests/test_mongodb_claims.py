@@ -7,11 +7,12 @@ the cycle is over.) At the end all leases are let end, and a scheduler runs what
 """
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
-from interleaved import every_order, step
+from interleaved import choose, every_order, step
 from mongo import YEARS, Commands, at, by_hand, job
 from pymongo import MongoClient
 from test_mongodb_shared import Clock
@@ -62,10 +63,12 @@ class World:
         self.stepped = MongoClient(server.uri, event_listeners=[Steps()], **fast)
         self.jobs = self.plain[name]["jobs"]
         self.fired, self.documents = [], []
+        self.crowd = 1
         self.log = Twice()
         self.clock = Clock(self.jobs)
         for module in (lease, claimed, skipped):
             monkeypatch.setattr(module, "time", self.clock)
+        monkeypatch.setattr(claimed, "random", SimpleNamespace(randint=choose))
         monkeypatch.setattr(deferred, "FLUSH_SECONDS", 3600)  # a cycle may stand still
         self.schedulers = [self.scheduler(name, self.stepped) for _ in range(2)]
         self.last = self.scheduler(name, self.plain)
@@ -85,6 +88,7 @@ class World:
         self.ours.add_jobs(jobs)
         for store in self.stores:
             store._deferred.forget()  # of one that was killed
+            store._claimed._crowd = self.crowd
         self.fired.clear()
         self.log.ids.clear()
 
@@ -136,8 +140,10 @@ def is_run(world, name, ends):
 
 
 @pytest.mark.parametrize("ends", [False, True])
-@pytest.mark.parametrize(("at_a_time", "least"), [(1, 50), (2, 25)])
-def test_every_job_runs_exactly_once(world, ends, at_a_time, least):
+@pytest.mark.parametrize(("at_a_time", "crowd", "least"), [(1, 1, 50), (1, 2, 50), (2, 1, 25)])
+def test_every_job_runs_exactly_once(world, ends, at_a_time, crowd, least):
+    """Also where claims are spread, whatever chance says."""
+    world.crowd = crowd
     for store in world.stores:
         store._batch_size = at_a_time
     jobs = [job("a", every=None if ends else YEARS), job("b", 0)]
