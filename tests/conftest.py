@@ -3,11 +3,15 @@
 import itertools
 
 import pytest
+from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
 from mongo import Commands
 from pymongo import MongoClient
+from shared import clock, make  # fixtures
 
 from jobstore import MongoDBJobStore
 from jobstore.testing import mongod
+
+__all__ = ["clock", "make"]
 
 NUMBERS = itertools.count()
 
@@ -46,3 +50,11 @@ def store(server, database, commands):
         store = MongoDBJobStore(database.name, client=client)
         yield store
         store.shutdown()
+
+
+@pytest.fixture
+def stock(database, session_client):
+    """The stock store on the same collection as `store`, in other hands."""
+    stock = StockMongoDBJobStore(database.name, client=session_client)
+    stock.start(None, "default")
+    return stock

@@ -7,10 +7,16 @@ from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from mongo import at, by_hand, job, names
 
 from jobstore import MongoDBJobStore
+from jobstore.mongodb.batches import NO_LEASE
 
 TWO_YEARS = 2 * 365 * 86400  # seconds: from 2020 on some runs are past, the next one is to come
 NUMBERS = st.integers(0, 20)
@@ -55,13 +61,14 @@ def in_order(state):
 
 class Agreement(RuleBasedStateMachine):
     place = None  # the database's name and the client; the machine's class is not to see these
+    shared = None
 
     def __init__(self):
         super().__init__()
         number = next(COLLECTIONS)
         database, client = self.place()
         stock = StockMongoDBJobStore(database, f"stock{number}", client=client)
-        ours = MongoDBJobStore(database, f"ours{number}", client=client)
+        ours = MongoDBJobStore(database, f"ours{number}", client=client, shared=self.shared)
         self.schedulers = [by_hand(stock), by_hand(ours)]
         self.stores = [stock, ours]
 
@@ -71,7 +78,8 @@ class Agreement(RuleBasedStateMachine):
         self.check()
 
     def check(self):
-        theirs, ours = (list(store.collection.find().sort("_id")) for store in self.stores)
+        but = dict.fromkeys(NO_LEASE, 0)
+        theirs, ours = (list(store.collection.find({}, but).sort("_id")) for store in self.stores)
         assert theirs == ours
 
     @rule(job=jobs())
@@ -90,6 +98,7 @@ class Agreement(RuleBasedStateMachine):
     def look_up(self, number):
         self.both("lookup_job", f"{number:02}")
 
+    @precondition(lambda self: not self.shared)  # whoever asks, claims
     @rule(seconds=st.sampled_from([-1, 0, 5, 110, 450, 3e9, 4e9]))
     def due(self, seconds):
         self.both("get_due_jobs", at(seconds))
@@ -126,11 +135,15 @@ class Agreement(RuleBasedStateMachine):
                 store.add_job(job)
 
 
-def test_agreement(database, session_client):
+@pytest.mark.parametrize("shared", [False, True])
+def test_agreement(database, session_client, shared):
+    """What a shared store adds to the documents, a stock one takes no notice of."""
+
     class OnServer(Agreement):
         def place(self):
             return database.name, session_client
 
+    OnServer.shared = shared
     run_state_machine_as_test(
         OnServer,
         settings=settings(

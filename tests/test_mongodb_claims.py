@@ -15,7 +15,7 @@ from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStor
 from interleaved import choose, every_order, step
 from mongo import YEARS, Commands, at, by_hand, job
 from pymongo import MongoClient
-from test_mongodb_shared import Clock
+from shared import Clock
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import claimed, deferred, lease, skipped

@@ -3,6 +3,7 @@
 import time
 from datetime import datetime, timedelta, timezone
 from enum import Enum
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,15 +15,21 @@ from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
 
-CLASSES = {"stock": StockMongoDBJobStore, "ours": MongoDBJobStore}
+KINDS = {
+    "stock": StockMongoDBJobStore,
+    "ours": MongoDBJobStore,
+    "ours, mirrored": partial(MongoDBJobStore, mirror=True),
+    "ours, shared": partial(MongoDBJobStore, shared=True),
+}
 
 
-@pytest.fixture(params=CLASSES)
+@pytest.fixture(params=KINDS)
 def store(request, server, database):
     with MongoClient(server.uri) as client:
-        store = CLASSES[request.param](database.name, client=client)
+        store = KINDS[request.param](database.name, client=client)
         store.start(None, "alias")
         yield store
+        store.shutdown()
 
 
 def ids(jobs):

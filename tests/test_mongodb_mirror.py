@@ -4,11 +4,10 @@ import logging
 import os
 import threading
 import warnings
-from contextlib import ExitStack
 
 import pytest
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
-from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
+from mirrored import agree, is_quiet, own_threads
 from mongo import YEARS, Commands, at, by_hand, in_thread, job, names, run_times, until
 from proxy import Proxy
 from pymongo import MongoClient
@@ -16,7 +15,6 @@ from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import watch
-from jobstore.testing import mongod
 
 
 class Threads(Commands):
@@ -42,36 +40,6 @@ def store(server, database, commands):
         store = MongoDBJobStore(database.name, client=client, mirror=True)
         yield store
         store.shutdown()
-
-
-@pytest.fixture
-def stock(database, session_client):
-    """The stock store on the same collection, in other hands."""
-    stock = StockMongoDBJobStore(database.name, client=session_client)
-    stock.start(None, "default")
-    return stock
-
-
-def documents(store):
-    return {each["_id"]: each for each in store.collection.find()}
-
-
-def mirrored(store):
-    return {each["_id"]: each for each in store._mirror.all()}
-
-
-def own_threads():
-    return [each for each in threading.enumerate() if each.name.startswith("jobstore-")]
-
-
-def is_quiet(store):
-    """Whether all is written, and the stream has told it."""
-    return not store._deferred.waits and not store._mirror._ahead
-
-
-def agree(store):
-    """Wait until mirror and collection are equal."""
-    until(lambda: is_quiet(store) and mirrored(store) == documents(store))
 
 
 # ---- one cycle ----
@@ -264,121 +232,6 @@ def test_documents_that_are_no_jobs_anywhere_are_quarantined(store, database):
     assert [each.id for each in store.get_all_jobs()] == []
 
 
-# ---- the stream is lost ----
-
-
-def restarted(store):
-    """Wait until the mirror is back, and live."""
-    until(lambda: store._mirror.caught_up(store._connection.time))
-    store.get_due_jobs(at(-1))
-    assert store._mirror.live
-
-
-def test_a_cursor_that_is_killed_is_resumed_and_nothing_missed(store, stock, session_client):
-    store.start(None, "default")
-    for number in range(20):
-        session_client.admin.command("killAllSessions", [])
-        stock.add_job(job(f"{number}", number))
-    until(lambda: len(store) == 20)
-    agree(store)
-
-
-@pytest.mark.parametrize("what", ["drop", "rename", "drop_database"])
-def test_where_the_collection_goes_the_mirror_is_filled_anew(store, stock, database, what):
-    scheduler = by_hand(store)
-    store.add_jobs([job("a", 5), job("b", 6)])
-    until(lambda: len(store) == 2)
-    if what == "drop":
-        database["jobs"].drop()
-    elif what == "rename":
-        database["jobs"].rename("old")
-    else:
-        database.client.drop_database(database.name)
-    until(lambda: not store._mirror.live)
-    stock.add_job(job("c"))
-    assert [each.id for each in store.get_all_jobs()] == ["c"], "answers come from the server"
-    scheduler._process_jobs()
-    restarted(store)
-    agree(store)
-    assert names(store) == ["c"]
-    assert [job_id for job_id, _ in scheduler.executor.submitted] == ["c"]
-    stock.add_job(job("d", 3))
-    until(lambda: store.lookup_job("d"))
-
-
-def test_a_resume_token_that_is_too_old_costs_a_new_start(database):
-    """The oplog of 64 MB is written over while the stream can't be resumed."""
-    often = ("--syncdelay", "1")  # seconds: the oplog is cut off at checkpoints
-    with ExitStack() as stack:
-        server = stack.enter_context(mongod(options=often))
-        client = stack.enter_context(MongoClient(server.uri))
-        way = stack.enter_context(Proxy(server.nodes[0].port))
-        store = MongoDBJobStore(database.name, host=way.uri, mirror=True)
-        scheduler = by_hand(store)
-        store.add_job(job("a", 5))
-        way.fail("aggregate", "close", 10**9)
-        way.fail("getMore", "close", 10**9)
-        until(lambda: not store.status().connected)
-        client[database.name]["jobs"].delete_one({"_id": "a"})
-        oplog = client["local"]["oplog.rs"]
-        oldest = oplog.find_one(sort=[("$natural", 1)])["ts"]
-        other = client["other"]["other"]
-        while oplog.find_one(sort=[("$natural", 1)])["ts"] == oldest:
-            other.insert_many([{"data": b"x" * 8_000_000} for _ in range(4)])
-            other.delete_many({})
-        assert store.lookup_job("a"), "meanwhile the mirror answers"
-        way.release()
-        until(lambda: not store._mirror.live or store.lookup_job("a") is None)
-        restarted(store)
-        assert store.get_all_jobs() == []
-        assert scheduler._process_jobs() is None
-        store.shutdown()
-
-
-# ---- without a stream ----
-
-
-@pytest.fixture(scope="module")
-def standalone():
-    with mongod(standalone=True) as server:
-        yield server
-
-
-def test_a_standalone_server_is_refused(standalone, database):
-    store = MongoDBJobStore(database.name, host=standalone.uri, mirror=True)
-    with pytest.raises(ValueError, match=r'replica set .* mirror="exclusive"'):
-        store.start(None, "default")
-    assert not own_threads()
-    store.shutdown()
-
-
-def test_exclusive_needs_no_stream(standalone, database, session_client):
-    store = MongoDBJobStore(database.name, host=standalone.uri, mirror="exclusive")
-    store.add_jobs([job("early"), job("bad", executor="gone"), job("ends", every=None)])
-    scheduler = by_hand(store)
-    store.add_job(job("late", 5))
-    assert store._mirror.live
-    scheduler._process_jobs()
-    assert [name for name, _ in scheduler.executor.submitted] == ["early", "ends", "late"]
-    store.remove_job("late")
-    until(lambda: is_quiet(store))
-    expected = {"bad": None, "early": at(YEARS).timestamp()}
-    assert run_times(store) == expected
-    assert {each.id for each in store.get_all_jobs()} == {"bad", "early"}
-    assert store.restore_quarantined() == []
-    scheduler.add_executor(scheduler.executor, "gone")
-    assert store.restore_quarantined() == ["bad"]
-    until(lambda: store._mirror.caught_up(0) and scheduler._process_jobs() is not None)
-    until(lambda: len(scheduler.executor.submitted) == 4 or not scheduler._process_jobs())
-    store.shutdown()
-
-
-@pytest.mark.parametrize("arguments", [{"mirror": "yes"}, {"watch": 0.0}, {"watch": "often"}])
-def test_arguments_that_make_no_sense_are_refused(arguments):
-    with pytest.raises(ValueError, match=repr(next(iter(arguments.values())))):
-        MongoDBJobStore(**arguments)
-
-
 # ---- start, status, the end ----
 
 
@@ -463,4 +316,29 @@ def test_a_forked_process_asks_the_server_and_not_its_parents_mirror(server, sto
         os.close(end)
     assert store._mirror.live
     store.update_job(job("a", 9))
+    agree(store)
+
+
+def test_a_forked_process_that_starts_the_store_has_a_mirror_of_its_own(store, stock):
+    store.start(None, "default")
+    answer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        warnings.simplefilter("ignore")  # PyMongo's, about clients and forks
+        said = "an error"
+        try:
+            store.start(None, "default")
+            store.add_job(job("child's"))
+            until(lambda: store.lookup_job("parent's"))
+            said = f"{store._mirror.live} {names(store)}"
+            store.shutdown()
+        finally:
+            os.write(answer[1], said.encode())
+            os._exit(0)
+    until(lambda: store.lookup_job("child's"))
+    stock.add_job(job("parent's"))
+    assert os.read(answer[0], 100).decode() == """True ["child's", "parent's"]"""
+    os.waitpid(child, 0)
+    for end in answer:
+        os.close(end)
     agree(store)

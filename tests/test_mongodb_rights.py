@@ -16,27 +16,44 @@ PASSWORD = "keep-it-secret"
 
 @pytest.fixture(scope="module")
 def locked():
-    """A server with users: `worker` may work on the jobs, `starter` may create indexes as well."""
+    """A server with users.
+
+    `worker` may work on the jobs, `starter` may create indexes as well, `blind` may not read the
+    mark of a collection that is shared, `sharer` may set it.
+    """
     with mongod(standalone=True, options=("--auth",)) as server:
         with MongoClient(server.uri) as client:  # the first user is made by whoever is there
             client.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
         with MongoClient(server.uri, username="root", password=PASSWORD) as client:
-            where = {"db": "apscheduler", "collection": "jobs"}
-            for user, actions in [("worker", RIGHTS), ("starter", [*RIGHTS, "createIndex"])]:
-                privileges = [{"resource": where, "actions": actions}]
+            users = {
+                "worker": (RIGHTS, ["find"]),
+                "starter": ([*RIGHTS, "createIndex"], ["find"]),
+                "blind": (RIGHTS, []),
+                "sharer": ([*RIGHTS, "createIndex"], ["find", "insert", "update"]),
+            }
+            for user, (on_jobs, on_mark) in users.items():
+                privileges = [
+                    {"resource": {"db": "apscheduler", "collection": name}, "actions": actions}
+                    for name, actions in [("jobs", on_jobs), ("jobs_meta", on_mark)]
+                    if actions
+                ]
                 client.admin.command("createRole", user, privileges=privileges, roles=[])
                 client.admin.command("createUser", user, pwd=PASSWORD, roles=[user])
             yield server
             client.drop_database("apscheduler")
 
 
-def connect(server, user, password=PASSWORD):
+def connect(server, user, password=PASSWORD, **options):
     return MongoDBJobStore(
-        host=server.uri, username=user, password=password, authMechanism="SCRAM-SHA-256"
+        host=server.uri,
+        username=user,
+        password=password,
+        authMechanism="SCRAM-SHA-256",
+        **options,
     )
 
 
-def test_the_least_rights_are_enough_for_everything(locked):
+def test_the_least_rights_are_enough_for_everything(locked, caplog):
     """The first start needs `createIndex` as well."""
     store = connect(locked, "starter")
     store.start(None, "default")
@@ -62,6 +79,35 @@ def test_the_least_rights_are_enough_for_everything(locked):
     store.remove_all_jobs()
     assert names(store) == []
     scheduler.shutdown()
+    assert "No right to read" not in caplog.text
+
+
+def test_sharing_needs_to_set_its_mark(locked):
+    store = connect(locked, "sharer", shared=True)
+    scheduler = by_hand(store)
+    store.add_jobs([job("a"), job("b", 1, every=None)])
+    scheduler._process_jobs()
+    assert run_times(store) == {"a": at(YEARS).timestamp()}
+    store.remove_all_jobs()
+    scheduler.shutdown()
+    alone = connect(locked, "worker")
+    with pytest.raises(ValueError, match=r"schedulers share apscheduler\.jobs since"):
+        alone.start(None, "default")
+    alone.shutdown()
+    store = connect(locked, "worker", shared=True)
+    with pytest.raises(OperationFailure, match="not authorized"):
+        store.start(None, "default")
+    store.shutdown()
+    store = connect(locked, "root")
+    store.end_sharing()
+    store.shutdown()
+
+
+def test_without_the_right_to_read_the_mark_a_start_goes_on_and_says_so(locked, caplog):
+    store = connect(locked, "blind")
+    store.start(None, "default")
+    assert "No right to read apscheduler.jobs_meta" in caplog.text
+    store.shutdown()
 
 
 def list_indexes(server):

@@ -27,6 +27,8 @@ MODES = {
     "queried": {},
     "mirrored": {"mirror": True},
     "polling": {"watch": 0.05},
+    "shared": {"shared": True},
+    "shared, polling": {"shared": True, "watch": 0.05},
 }
 
 
@@ -69,13 +71,6 @@ def test_jobs_that_another_process_adds_fire_on_time(server, database, mode):
     scheduler.shutdown()
     assert statistics.median(scheduler.executor.late.values()) < 0.2
     assert min(scheduler.executor.late.values()) >= 0
-
-
-@pytest.fixture
-def stock(database, session_client):
-    stock = StockMongoDBJobStore(database.name, client=session_client)
-    stock.start(None, "default")
-    return stock
 
 
 def due_in(seconds, name, **options):

@@ -29,6 +29,7 @@ __all__ = [
     "advanced",
     "dump",
     "order",
+    "plain",
     "restore",
     "restore_runnable",
     "timestamp",
@@ -107,13 +108,18 @@ def timestamp(run_time: datetime | None) -> float | None:
     return seconds
 
 
+def plain(job_id: Any) -> Any:
+    """Make an id of a class derived from `str` its characters."""
+    return str.__str__(job_id) if isinstance(job_id, str) else job_id
+
+
 def to_document(job: Job, protocol: int) -> dict[str, Any]:
     """Make a job's document.
 
     :raises TransientJobError: if its function can't be imported by name.
     :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
     """
-    job_id = str.__str__(job.id)
+    job_id = plain(job.id)
     job_id.encode()  # now, and not when the batches before its own are stored
     return {
         "_id": job_id,

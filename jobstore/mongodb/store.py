@@ -19,7 +19,7 @@ from .claimed import Claimed
 from .connection import Connection, Document
 from .cycle import Cycle
 from .deferred import Deferred
-from .documents import Seen, UnreadableError, timestamp, to_datetime
+from .documents import Seen, UnreadableError, plain, timestamp, to_datetime
 from .flush import flush
 from .flusher import Flusher
 from .mirror import Mirror
@@ -269,6 +269,7 @@ class MongoDBJobStore(WrittenThrough):
 
         :raises JobLookupError: if no job of that id is stored.
         """
+        job_id = plain(job_id)
         with self._turn():
             if self._cycle.takes_removal(job_id):
                 self._defer(self._cycle.remove(job_id))

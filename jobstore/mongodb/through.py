@@ -21,7 +21,7 @@ from . import batches, sharing
 from .connection import START_SECONDS, Connection, Document
 from .cycle import Cycle
 from .deferred import Deferred
-from .documents import FIELDS, Seen, order, restore_runnable, to_document
+from .documents import FIELDS, Seen, order, plain, restore_runnable, to_document
 from .mirror import Mirror
 from .quarantine import Quarantine, QuarantinedJob
 
@@ -51,6 +51,7 @@ class WrittenThrough(BaseJobStore):
 
     def lookup_job(self, job_id: str) -> Job | None:
         """Return the job of that id; None if there is none, or it can't be restored; 1 command."""
+        job_id = plain(job_id)
         if self._mirror.live:
             document = self._mirror.find(job_id)
         else:
@@ -69,7 +70,7 @@ class WrittenThrough(BaseJobStore):
         """
         with self._lock:
             document = to_document(job, self.pickle_protocol)
-            self._about_to_write(job.id)
+            self._about_to_write(document["_id"])
             try:
                 with self._connection.session() as session:
                     self._connection.jobs.insert_one(document, session=session)
@@ -82,7 +83,7 @@ class WrittenThrough(BaseJobStore):
     def _replace_job(self, job: Job) -> None:
         with self._lock:
             document = to_document(job, self.pickle_protocol)
-            self._about_to_write(job.id)
+            self._about_to_write(document["_id"])
             with self._connection.session() as session:
                 query, change = batches.change(document)
                 result = self._connection.jobs.update_one(query, change, session=session)
@@ -179,7 +180,7 @@ class WrittenThrough(BaseJobStore):
         :raises JobsLookupError: naming the ids not found, after all others were removed.
         """
         refused = self._in_batches(
-            batches.of(job_ids, self._batch_size),
+            batches.of(map(plain, job_ids), self._batch_size),
             lambda ids: batches.remove(self._connection, ids),
             lambda job_id: None,
             lambda job_id: job_id,

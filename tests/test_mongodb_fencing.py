@@ -1,0 +1,162 @@
+"""Leases: what a scheduler that has lost its own may still fire and write."""
+
+import pytest
+from mongo import YEARS, at, by_hand, job, run_times
+from proxy import Proxy
+from shared import finish, ids, leased, run, twice
+
+# Fencing
+
+
+def test_one_that_was_paused_beyond_its_lease_fires_only_what_it_was_at(make, clock, caplog):
+    """Its successor has run all, and it overwrites none of that; what ran twice is logged."""
+    first, second = make(), make()
+    first.add_jobs(
+        [job(name, n, every=YEARS if n % 2 else None) for n, name in enumerate("abcdef")]
+    )
+    taken = []
+
+    def pause(job):
+        if job.id == "c":
+            clock.pass_by(11)
+            taken.extend(finish(second))
+
+    assert run(first, pause)[0] == ["a", "b", "c"]
+    assert taken == list("abcdef")
+    assert sorted(twice(caplog)) == ["a", "b", "c"]
+    assert run_times(first) == {
+        name: at(n + YEARS).timestamp() for n, name in [(1, "b"), (3, "d"), (5, "f")]
+    }
+
+
+def test_a_successor_that_is_at_it_keeps_its_claims(make, clock, caplog):
+    first, second = make(), make()
+    first.add_jobs([job(name, n) for n, name in enumerate("abc")])
+
+    def pause(job):
+        if job.id == "b":
+            clock.pass_by(11)
+            assert ids(second.get_due_jobs(at(10))) == ["a", "b", "c"]
+
+    assert run(first, pause)[0] == ["a", "b"]
+    assert leased(first) == ["a", "b", "c"]
+    assert run_times(first) == {
+        "a": at(0).timestamp(),
+        "b": at(1).timestamp(),
+        "c": at(2).timestamp(),
+    }
+    assert [record.args[0] for record in caplog.records if "runs twice" in record.msg] == ["a", "b"]
+
+
+def test_one_that_nobody_succeeded_goes_on(make, clock, caplog):
+    store = make()
+    store.add_jobs([job(name, n) for n, name in enumerate("abc")])
+    assert run(store, lambda each: each.id == "b" and clock.pass_by(11))[0] == ["a", "b", "c"]
+    assert set(run_times(store).values()) == {at(n + YEARS).timestamp() for n in range(3)}
+    assert "twice" not in caplog.text
+
+
+def test_the_lease_is_renewed_at_half_time_by_two_commands(make, clock):
+    first, second = make(), make()
+    first.add_jobs([job(name, n) for n, name in enumerate("abc")])
+    during = []
+
+    def slowly(job):
+        if job.id == "a":
+            first.commands.names.clear()
+            clock.pass_by(6)
+        if job.id == "b":  # ten seconds after the claim, five after the renewal
+            during.extend(first.commands.names)
+            clock.pass_by(4)
+            assert second.get_due_jobs(at(10)) == []
+
+    assert run(first, slowly)[0] == ["a", "b", "c"]
+    assert during == ["update", "find"]
+
+
+def test_what_cannot_be_renewed_is_not_fired(make, server, clock, caplog):
+    with Proxy(server.nodes[0].port) as proxy:
+        store = make(proxy.uri)
+        store.add_jobs([job(name, n) for n, name in enumerate("abc")])
+
+        def cut(job):
+            proxy.fail("update", "close", times=99)
+            clock.pass_by(6)
+
+        done, wait = run(store, cut)
+        assert done == ["a"]
+        assert "Unable to renew the lease" in caplog.text
+        assert 0 < wait <= 10
+        proxy.release()
+        clock.pass_by(11)
+        assert run(store)[0] == ["b", "c"]
+    assert set(run_times(make()).values()) == {at(n + YEARS).timestamp() for n in range(3)}
+
+
+def test_only_what_is_still_held_is_fired_after_a_renewal(make, clock, caplog):
+    first, second = make(), make(batch_size=1)
+    first.add_jobs([job(name, n) for n, name in enumerate("abc")])
+
+    def pause(each):
+        if each.id == "a":
+            first.collection.delete_one({"_id": "a"})
+            clock.pass_by(11)
+            assert ids(second.get_due_jobs(at(10))) == ["b"]
+
+    assert run(first, pause)[0] == ["a", "c"]
+    assert "1 due jobs are left to others" in caplog.text
+
+
+# The server's failures
+
+
+@pytest.mark.parametrize("command", ["update", "find"])
+@pytest.mark.parametrize("how", ["close", "lose"])
+def test_a_lost_reply_of_a_claim_is_harmless(make, server, command, how):
+    with Proxy(server.nodes[0].port) as proxy:
+        store = make(proxy.uri)
+        store.add_jobs([job(name, n) for n, name in enumerate("abc")])
+        run_once = by_hand(store)
+        proxy.fail(command, how)
+        run_once._process_jobs()
+        assert proxy.happened == 1
+        assert [name for name, _ in run_once.executor.submitted] == ["a", "b", "c"]
+        assert leased(store) == []
+
+
+def test_a_claim_that_fails_fires_nothing_and_is_taken_over(make, server, clock):
+    with Proxy(server.nodes[0].port) as proxy:
+        store = make(proxy.uri)
+        store.add_jobs([job("a"), job("b", 1)])
+        scheduler = by_hand(store)
+        proxy.fail("update", "lose", times=2)
+        assert 0 < scheduler._process_jobs() <= 10
+        assert scheduler.executor.submitted == []
+        assert leased(store) == ["a", "b"]
+        clock.pass_by(11)
+        assert run(make())[0] == ["a", "b"]
+
+
+@pytest.mark.parametrize("how", ["close", "lose"])
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_lost_reply_of_a_flush_is_harmless(make, server, caplog, how, ends):
+    with Proxy(server.nodes[0].port) as proxy:
+        store = make(proxy.uri)
+        store.add_job(job("a", every=None if ends else YEARS))
+        command = "delete" if ends else "update"
+        assert run(store, lambda _: proxy.fail(command, how))[0] == ["a"]
+        assert proxy.happened == 1
+        assert run_times(store) == ({} if ends else {"a": at(YEARS).timestamp()})
+        assert leased(store) == []
+        assert "twice" not in caplog.text
+
+
+def test_a_release_that_fails_costs_the_rest_of_the_lease(make, server, caplog):
+    with Proxy(server.nodes[0].port) as proxy:
+        store = make(proxy.uri)
+        store.add_job(job("a"))
+        assert ids(store.get_due_jobs(at(10))) == ["a"]
+        proxy.fail("update", "close", times=2)
+        assert store.get_next_run_time() > at(10)
+        assert "Unable to release" in caplog.text
+        assert leased(store) == ["a"]

@@ -1,0 +1,124 @@
+"""What is left to other schedulers, and the mark of a collection that is shared."""
+
+import logging
+
+import pytest
+from mongo import Submissions, at, by_hand, job, names
+from shared import ids, leased, run
+
+from jobstore import MongoDBJobStore
+from jobstore.mongodb import claimed
+
+# Jobs that this process can't run
+
+
+def test_a_job_whose_executor_is_elsewhere_is_left_to_others(make, caplog):
+    caplog.set_level(logging.INFO)
+    here, there = make(), make()
+    here.add_jobs([job("a"), job("b", 1, executor="special"), job("c", 2)])
+    assert run(here)[0] == ["a", "c"]
+    assert 'Leaving job "b" to other schedulers: there is no executor' in caplog.text
+    assert leased(here) == []
+    assert 0 < run(here)[1] <= 60, "nobody waits for it here, but for a look in a minute"
+    scheduler = by_hand(there)
+    scheduler.add_executor(Submissions(), "special")
+    scheduler._process_jobs()
+    assert scheduler._executors["special"].submitted[0][0] == "b"
+    assert here.quarantined() == []
+
+
+def damaged(store, name):
+    store.collection.update_one({"_id": name}, {"$set": {"job_state": b"no pickle"}})
+
+
+@pytest.mark.parametrize("what", ["damaged", "no executor"])
+def test_what_nobody_takes_for_a_minute_is_quarantined(make, clock, caplog, what):
+    store = make()
+    store.add_jobs([job("a"), job("b", 1, executor="gone" if what == "no executor" else "default")])
+    if what == "damaged":
+        damaged(store, "b")
+    run(store)
+    clock.pass_by(59)
+    run(store)
+    assert store.quarantined() == []
+    clock.pass_by(2)
+    run(store)
+    assert ids(store.quarantined()) == ["b"]
+    assert leased(store) == []
+
+
+def test_a_minute_is_counted_anew_when_others_have_run_it(make, clock):
+    store = make()
+    store.add_job(job("b", executor="special"))
+    run(store)
+    clock.pass_by(61)
+    store.collection.update_one({"_id": "b"}, {"$set": {"next_run_time": at(5).timestamp()}})
+    run(store)
+    clock.pass_by(59)
+    run(store)
+    assert store.quarantined() == []
+    clock.pass_by(2)
+    run(store)
+    assert ids(store.quarantined()) == ["b"]
+
+
+def test_one_that_can_run_nothing_does_not_claim_all(make, monkeypatch, caplog):
+    monkeypatch.setattr(claimed, "MOST", 3)
+    store = make()
+    store.add_jobs([job(f"{n}", n, executor="special") for n in range(5)])
+    run(store)
+    store.commands.names.clear()
+    run(store)
+    assert "update" not in store.commands.names
+    assert "3 due jobs can't be run here: claiming no more" in caplog.text
+
+
+# The mark
+
+
+def test_a_scheduler_that_is_not_told_does_not_start(make):
+    make()
+    other = make(shared=False, start=False)
+    with pytest.raises(ValueError, match=r"shared is False.*Say shared=True.*end_sharing"):
+        other.start(None, "default")
+    other.remove_all_jobs()
+    with pytest.raises(ValueError, match="shared is False"):
+        other.start(None, "default")
+
+
+def test_the_mark_stays_until_sharing_is_ended(make):
+    store = make()
+    store.add_jobs([job("a"), job("b", 1)])
+    run(store)
+    store.get_due_jobs(at(10))
+    store.shutdown()
+    other = make(shared=False, start=False)
+    other.end_sharing()
+    for document in other.collection.find():
+        assert sorted(document) == ["_id", "job_state", "next_run_time"]
+    other.start(None, "default")
+    assert names(other) == ["a", "b"]
+
+
+def test_since_when_is_told_and_is_not_changed_by_later_starts(make, database):
+    make()
+    since = database["jobs_meta"].find_one()["since"]
+    make()
+    assert database["jobs_meta"].find_one() == {"_id": "sharing", "since": since}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mirror": True}, "shared is True and mirror is True"),
+        ({"mirror": "exclusive"}, "shared is True and mirror is 'exclusive'"),
+        ({"lease": 0}, "lease is 0"),
+        ({"lease": True}, "lease is True"),
+        ({"lease": float("inf")}, "lease is inf"),
+        ({"lease": "10"}, "lease is '10'"),
+        ({"shared": "yes"}, "shared is 'yes'"),
+    ],
+)
+def test_what_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        MongoDBJobStore(**{"shared": True, **options})
