@@ -20,6 +20,8 @@ from shared import Clock
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import claimed, deferred, lease, skipped
 
+pytestmark = pytest.mark.slow
+
 LATER = at(YEARS).timestamp()
 
 

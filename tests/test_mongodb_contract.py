@@ -14,6 +14,7 @@ from mongo import at, job, note
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
+from jobstore.mongodb import watch
 
 KINDS = {
     "stock": StockMongoDBJobStore,
@@ -24,7 +25,8 @@ KINDS = {
 
 
 @pytest.fixture(params=KINDS)
-def store(request, server, database):
+def store(request, server, database, monkeypatch):
+    monkeypatch.setattr(watch, "AWAIT_MS", 20)  # start and shutdown wait for an answer
     with MongoClient(server.uri) as client:
         store = KINDS[request.param](database.name, client=client)
         store.start(None, "alias")

@@ -18,6 +18,8 @@ from pymongo.errors import PyMongoError
 from jobstore import MongoDBJobStore
 from jobstore.testing import mongod
 
+pytestmark = pytest.mark.slow
+
 CHILD = Path(__file__).with_name("mongodb_child.py")
 PATIENCE = 120  # seconds until a test that hangs fails
 

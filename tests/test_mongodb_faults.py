@@ -206,6 +206,7 @@ def test_shutdown_while_the_server_is_away_never_raises(cycles, caplog):
     assert cycles.documents() == EXPECTED
 
 
+@pytest.mark.slow
 def test_start_while_the_server_is_away_raises_in_time(monkeypatch, database):
     monkeypatch.setattr(connection, "START_SECONDS", 0.2)
     with Proxy(1) as nobody, MongoClient(nobody.uri) as client:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
 from hypothesis import HealthCheck, settings
@@ -10,6 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from mongo import at, by_hand, job, until
 
 from jobstore import JobsLookupError, MongoDBJobStore
+
+pytestmark = pytest.mark.slow
 
 COLLECTIONS = itertools.count()
 NAMES = st.sampled_from("abcde")

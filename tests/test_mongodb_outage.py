@@ -21,6 +21,8 @@ from pymongo.errors import PyMongoError
 from jobstore import MongoDBJobStore
 from jobstore.testing import mongod
 
+pytestmark = pytest.mark.slow
+
 OUTAGE = 30  # seconds
 EVERY = 5
 

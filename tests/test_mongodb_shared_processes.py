@@ -19,6 +19,8 @@ from pymongo import MongoClient
 from jobstore import MongoDBJobStore
 from jobstore.testing import mongod
 
+pytestmark = pytest.mark.slow
+
 CHILD = Path(__file__).parent / "shared_child.py"
 
 

@@ -62,6 +62,7 @@ def test_where_the_collection_goes_the_mirror_is_filled_anew(store, stock, datab
     until(lambda: store.lookup_job("d"))
 
 
+@pytest.mark.slow
 def test_a_resume_token_that_is_too_old_costs_a_new_start(database):
     """The oplog of 64 MB is written over while the stream can't be resumed."""
     often = ("--syncdelay", "1")  # seconds: the oplog is cut off at checkpoints

@@ -271,6 +271,7 @@ def test_on_a_standalone_server_it_asks(database, caplog):
     assert caplog.text.count("No change stream") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_an_outage_ends_no_watcher(database, mode, monkeypatch):
     monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.05)
