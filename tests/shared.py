@@ -96,5 +96,5 @@ def finish(store):
     while True:
         done, wait = run(store)
         all_ids += done
-        if wait > 0:
+        if wait is None or wait > 0:
             return all_ids

@@ -93,6 +93,30 @@ def test_what_cannot_be_renewed_is_not_fired(make, server, clock, caplog):
     assert set(run_times(make()).values()) == {at(n + YEARS).timestamp() for n in range(3)}
 
 
+def test_a_renewal_that_fails_makes_no_lease_longer(make, server, clock, caplog):
+    """A job that has ended, and was run by others since, is logged even so."""
+    with Proxy(server.nodes[0].port) as proxy:
+        first, second = make(proxy.uri), make()
+        first.add_jobs([job("a", every=None), job("b", 1, every=None)])
+        answer, others = first.get_next_run_time, []
+
+        def cut(_):
+            proxy.fail("update", "close", times=2)
+            clock.pass_by(6)
+
+        def later():
+            clock.pass_by(5)
+            others.extend(finish(second))
+            first.get_next_run_time = answer
+            return answer()
+
+        by_hand(first)
+        first.get_next_run_time = later
+        assert run(first, cut)[0] == ["a"]
+        assert others == ["a", "b"]
+        assert twice(caplog) == ["a"]
+
+
 def test_only_what_is_still_held_is_fired_after_a_renewal(make, clock, caplog):
     first, second = make(), make(batch_size=1)
     first.add_jobs([job(name, n) for n, name in enumerate("abc")])

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from apscheduler.jobstores.base import ConflictingIdError
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from mongo import YEARS, at, job, run_times, until
@@ -200,6 +201,22 @@ def test_the_others_claims_and_flushes_are_not_told(make, stock):
     scheduler.shutdown()
 
 
+@pytest.mark.parametrize("later", [None, 20])
+def test_what_is_changed_between_claim_and_read_is_given_back(make, stock, monkeypatch, later):
+    store = make()
+    store.add_jobs([job("a"), job("b", 1), job("c", 2)])
+    bearing = store._claimed._bearing
+
+    def change_first(*args):
+        stock.update_job(job("b", later))
+        return bearing(*args)
+
+    monkeypatch.setattr(store._claimed, "_bearing", change_first)
+    assert ids(store.get_due_jobs(at(10))) == ["a", "c"]
+    store.get_next_run_time()
+    assert leased(store) == []
+
+
 # Writes outside the cycle
 
 
@@ -226,6 +243,19 @@ def test_what_this_store_changes_is_not_fired_by_the_cycle_that_had_claimed_it(m
     changed = job("b", 1, args=(1,))
     assert run(store, lambda each: each.id == "a" and store.update_job(changed))[0] == ["a"]
     assert ids(make().get_due_jobs(at(10))) == ["b"]
+
+
+def test_a_write_that_fails_does_not_hold_back_a_claimed_job(make):
+    store = make()
+    store.add_jobs([job("a"), job("b", 1)])
+
+    def conflict(_):
+        with pytest.raises(ConflictingIdError):
+            store.add_job(job("b"))
+
+    assert run(store, conflict)[0] == ["a"]
+    assert leased(store) == []
+    assert run(store)[0] == ["b"]
 
 
 # Changes from outside, while a claim is in flight

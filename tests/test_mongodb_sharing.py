@@ -3,6 +3,8 @@
 import logging
 
 import pytest
+from bson import encode
+from bson.raw_bson import RawBSONDocument
 from mongo import Submissions, at, by_hand, job, names
 from shared import ids, leased, run
 
@@ -68,9 +70,44 @@ def test_one_that_can_run_nothing_does_not_claim_all(make, monkeypatch, caplog):
     store.add_jobs([job(f"{n}", n, executor="special") for n in range(5)])
     run(store)
     store.commands.names.clear()
-    run(store)
+    assert 50 < run(store)[1] <= 60, "it looks again when the minute is over"
     assert "update" not in store.commands.names
     assert "3 due jobs can't be run here: claiming no more" in caplog.text
+
+
+def test_an_id_that_is_no_text_holds_up_nobody(make, clock):
+    """No job has one; in a store of its own it is quarantined, too."""
+    store = make()
+    store.add_jobs([job("a"), job("b", 2)])
+    store.collection.insert_one({"_id": {"x": 1}, "next_run_time": at(1).timestamp()})
+    assert run(store)[0] == ["a", "b"]
+    assert leased(store) == []
+    clock.pass_by(61)
+    run(store)
+    assert ids(store.quarantined()) == [{"x": 1}]
+
+
+def test_an_id_that_is_no_utf8_holds_up_nobody(make):
+    store = make()
+    store.add_jobs([job("a"), job("b", 2)])
+    document = encode({"_id": "XX", "next_run_time": at(1).timestamp()})
+    raw = RawBSONDocument(document.replace(b"XX", b"\xff\xff"))
+    store.collection.insert_one(raw)
+    assert run(store)[0] == ["a", "b"]
+    assert 50 < run(store)[1] <= 60
+
+
+def test_a_document_that_the_server_refuses_to_have_claimed_holds_up_nobody(make, caplog):
+    caplog.set_level(logging.INFO)
+    store = make()
+    store.add_jobs([job("a"), job("b", 1), job("c", 2)])
+    store.collection.database.command(
+        "collMod", "jobs", validator={"$or": [{"_id": {"$ne": "b"}}, {"acquired_by": None}]}
+    )
+    assert run(store)[0] == ["a", "c"]
+    assert leased(store) == []
+    assert 'Leaving job "b" to other schedulers: Document failed validation' in caplog.text
+    assert 50 < run(store)[1] <= 60
 
 
 # The mark
@@ -113,6 +150,8 @@ def test_since_when_is_told_and_is_not_changed_by_later_starts(make, database):
         ({"mirror": True}, "shared is True and mirror is True"),
         ({"mirror": "exclusive"}, "shared is True and mirror is 'exclusive'"),
         ({"lease": 0}, "lease is 0"),
+        ({"lease": 0.9}, "lease is 0.9"),
+        ({"lease": 86_401}, "lease is 86401"),
         ({"lease": True}, "lease is True"),
         ({"lease": float("inf")}, "lease is inf"),
         ({"lease": "10"}, "lease is '10'"),

@@ -4,6 +4,8 @@ from typing import Any
 
 __all__ = ["check"]
 
+DAY = 86_400
+
 
 def check(
     database: str,
@@ -34,8 +36,8 @@ def check(
         raise ValueError(f"shared is {shared!r}: it must be True or False")
     if shared and mirror:
         raise ValueError(f"shared is True and mirror is {mirror!r}: a store is one or the other")
-    if isinstance(lease, bool) or not _is_number(lease, 0):
-        raise ValueError(f"lease is {lease!r}: it must be a number of seconds")
+    if isinstance(lease, bool) or not _is_number(lease, 0) or not 1 <= lease <= DAY:
+        raise ValueError(f"lease is {lease!r}: it must be a number of seconds, 1 to {DAY}")
 
 
 def _is_number(value: Any, least: float) -> bool:

@@ -5,7 +5,8 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from apscheduler.job import Job
-from pymongo import UpdateOne
+from bson import MinKey
+from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from .connection import Connection, Document
@@ -15,7 +16,7 @@ __all__ = [
     "NO_LEASE",
     "add",
     "change",
-    "first_ids",
+    "ids_from",
     "is_conflict",
     "named",
     "of",
@@ -125,13 +126,16 @@ def stored(
 
 def remove_all(connection: Connection) -> None:
     """Remove all documents, so many at once that each statement is done in time."""
-    while ids := first_ids(connection, {}):
+    last = MinKey()
+    while ids := ids_from(connection, last, {}):
+        last = ids[-1]
         with connection.session() as session:
             connection.jobs.delete_many({"_id": {"$in": ids}}, session=session)
 
 
-def first_ids(connection: Connection, query: Document) -> list[Any]:
-    """Return the ids of some documents, so many that a statement on them is done in time."""
+def ids_from(connection: Connection, first: Any, query: Document) -> list[Any]:
+    """Return ids from this one on, in order, so many that a statement on them is done in time."""
     with connection.limit():
         found = connection.jobs.find(query, ["_id"], limit=AT_ONCE, batch_size=AT_ONCE)
-        return [document["_id"] for document in found]
+        by_id = found.min([("_id", first)]).hint([("_id", ASCENDING)]).sort("_id")
+        return [document["_id"] for document in by_id]

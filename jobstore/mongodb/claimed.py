@@ -10,20 +10,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from bson import ObjectId
-from pymongo import ASCENDING
+from pymongo import ASCENDING, UpdateOne
+from pymongo.errors import BulkWriteError, WriteError
 
 from .connection import Connection, Document
 from .documents import FIELDS, Seen, UnreadableError
 from .lease import FREE, IS_OVER, Lease, acquired, change_twice
 from .skipped import LEFT_SECONDS, Skipped
 from .sources import IN_TIME, first_of, key
+from .statements import TRANSIENT
 
 __all__ = ["Claimed"]
 
 MOST = 10_000  # ids in one command
 MOST_AT_ONCE = 8  # schedulers, between which claims are spread
 TRIES = 3  # at a claim, if others win all of it
-WAIT_SECONDS = 1.0  # before another look at what others have leased
+WAIT_SECONDS = 0.4  # before another look at what others have leased: they may leave it to us,
+# and then it should be in time for the stock `misfire_grace_time`, 1 s
 
 
 class Claimed:
@@ -41,6 +44,8 @@ class Claimed:
         self._seconds = seconds
         self._asked = time.time(), time.monotonic()  # the scheduler's clock, and ours
         self._skipped = Skipped()
+        self._won: list[Seen] = []  # by the last call of `due`
+        self._full = False  # more was left to others than one command can name
         self._crowd = 1.0  # about how many claim at the same moment, as our claims tell
         self.logger = logging.getLogger(__name__)
 
@@ -51,47 +56,77 @@ class Claimed:
         has become of a reply.
         """
         self._asked = now, time.monotonic()
+        self._won = []
         skipped = [left.id for left in self._skipped.recent()]
-        if len(skipped) >= MOST:
+        self._full = len(skipped) >= MOST
+        if self._full:
             self.logger.warning("%d due jobs can't be run here: claiming no more", len(skipped))
             return []
         free = {"next_run_time": {"$lte": now}, **FREE}
         for _ in range(TRIES):
-            ids = self._first_ids(free | {"_id": {"$nin": skipped}}, min(limit, MOST))
-            if not ids:
+            found = self._first(free | {"_id": {"$nin": skipped}}, min(limit, MOST))
+            if not found:
                 break
             token = ObjectId()
-            claim = {"acquired_by": token, "acquired_until": acquired(self._seconds)}
-            won = change_twice(self._connection, free | {"_id": {"$in": ids}}, claim)
-            lost_some = won is not None and won < len(ids)
+            won = self._claim(free, found, token)
+            lost_some = won is not None and won < len(found)
             self._crowd = max(1, min(MOST_AT_ONCE, self._crowd * (2 if lost_some else 0.9)))
             if won != 0:
-                return self._won(ids, token)
-        return []
+                self._won = self._bearing(token, [seen.id for seen in found])
+                break
+        return [seen for seen in self._won if not _is_later(seen.run_time, now)]
 
-    def _first_ids(self, query: Document, limit: int) -> list[Any]:
+    def _first(self, query: Document, limit: int) -> list[Seen]:
         by_time = [("next_run_time", ASCENDING)]
         most = min(limit * int(self._crowd), MOST)
         with self._connection.limit():
             found = self._connection.jobs.find(
-                query, ["_id"], sort=by_time, limit=most, batch_size=most
+                query, ["next_run_time"], sort=by_time, limit=most, batch_size=most
             )
-            ids = [document["_id"] for document in found]
-        start = random.randint(0, max(0, len(ids) - limit))
-        return ids[start : start + limit]
+            due = [Seen.of(document) for document in found]
+        for seen in due:
+            if "\ufffd" in str(seen.id):
+                self._leave(seen, "its id is no UTF-8, and so can't be named")
+        due = [seen for seen in due if "\ufffd" not in str(seen.id)]
+        start = limit * random.randrange(max(1, -(-len(due) // limit)))  # all equally often
+        return due[start : start + limit]
 
-    def _won(self, ids: list[Any], token: ObjectId) -> list[Seen]:
+    def _claim(self, free: Document, found: list[Seen], token: ObjectId) -> int | None:
+        """Claim what is still due and free; returns how many it were, None if that isn't known."""
+        claim = {"acquired_by": token, "acquired_until": acquired(self._seconds)}
+        query = free | {"_id": {"$in": [seen.id for seen in found]}}
+        try:
+            return change_twice(self._connection, query, claim)
+        except WriteError as error:
+            if error.code in TRANSIENT:
+                raise
+        # One is refused for its own sake, by a validator, say: and the server stops at it.
+        each = [UpdateOne(free | {"_id": {"$eq": seen.id}}, [{"$set": claim}]) for seen in found]
+        try:
+            with self._connection.session() as session:
+                self._connection.jobs.bulk_write(each, ordered=False, session=session)
+        except BulkWriteError as error:
+            for refusal in error.details["writeErrors"]:
+                self._leave(found[refusal["index"]], refusal["errmsg"])
+        return None
+
+    def _leave(self, seen: Seen, reason: object) -> None:
+        if self._skipped.add(seen):
+            self.logger.info('Leaving job "%s" to other schedulers: %s', seen.id, reason)
+
+    def _bearing(self, token: ObjectId, ids: list[Any]) -> list[Seen]:
         query = {"_id": {"$in": ids}, "acquired_by": token}
         with self._connection.limit():
             found = self._connection.jobs.find(query, FIELDS, batch_size=len(ids) + 1)
             return [Seen.of(document) for document in found]
 
-    def lease(self, found: list[Seen]) -> Lease | None:
+    def lease(self) -> Lease | None:
         """Make the lease of what was claimed by the last call of `due`."""
-        if not found:
+        if not self._won:
             return None
-        ids, (_, started) = [seen.id for seen in found], self._asked
-        return Lease(self._connection, found[0].claim, ids, started, self._seconds, self.logger)
+        ids, (_, started) = [seen.id for seen in self._won], self._asked
+        token = self._won[0].claim
+        return Lease(self._connection, token, ids, started, self._seconds, self.logger)
 
     def leave_to_others(
         self, bad: list[tuple[Seen, UnreadableError]], lease: Lease
@@ -100,8 +135,7 @@ class Claimed:
         waited = [pair for pair in bad if self._skipped.has_waited(pair[0])]
         leaving = [pair for pair in bad if pair not in waited]
         for seen, reason in leaving:
-            if self._skipped.add(seen):
-                self.logger.info('Leaving job "%s" to other schedulers: %s', seen.id, reason)
+            self._leave(seen, reason)
         lease.release([seen.id for seen, _ in leaving])
         return waited
 
@@ -114,6 +148,9 @@ class Claimed:
         asked, clock = self._asked
         now = asked + time.monotonic() - clock
         skipped = self._skipped.recent()
+        again = [left.since + LEFT_SECONDS - time.monotonic() + now for left in skipped]
+        if self._full:
+            return min(again, default=now)
         but = {**but, **{key(left.id): left.run_time for left in skipped}}
         times = [
             each["next_run_time"]
@@ -121,8 +158,7 @@ class Claimed:
             else now + WAIT_SECONDS
             for each in first_of(self._in_order, but)
         ]
-        times += [left.since + LEFT_SECONDS - time.monotonic() + now for left in skipped]
-        return min(times, default=None)
+        return min(times + again, default=None)
 
     def _in_order(self, limit: int) -> list[Document]:
         """Return the first documents, leased or not, and the first free ones."""
@@ -139,3 +175,8 @@ class Claimed:
         free = {"$unionWith": {"coll": jobs.name, "pipeline": those(**FREE)}}
         with self._connection.limit():
             return list(jobs.aggregate([*those(), free], batchSize=2 * limit + 1))
+
+
+def _is_later(run_time: Any, now: float) -> bool:
+    """Whether it is not due: somebody has changed it after it was claimed."""
+    return run_time is None or (isinstance(run_time, int | float) and run_time > now)

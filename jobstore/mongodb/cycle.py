@@ -110,7 +110,8 @@ class Cycle:
     def rewrite(self, job_id: str) -> None:
         """Note that the document is written otherwise than by what was handed out."""
         self._rewritten.add(job_id)
-        self._is_done(job_id)
+        if self.lease:
+            self.lease.bar(job_id)
 
     @property
     def ends(self) -> bool:

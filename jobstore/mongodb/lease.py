@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 
 from . import batches
 from .connection import Connection, Document
+from .sources import key
 
 __all__ = ["FREE", "IS_OVER", "Lease", "acquired", "change_twice", "release"]
 
@@ -69,8 +70,9 @@ class Lease:
     ) -> None:
         self._connection = connection
         self._token = token
-        self._claimed = list(job_ids)
-        self._untouched = set(self._claimed)
+        self._claimed = {key(job_id): job_id for job_id in job_ids}
+        self._untouched = set(self._claimed)  # neither fired nor given back
+        self._barred: set[Any] = set()  # of these, what is not to be fired any more
         self._seconds = seconds
         self._was_over = False
         self._logger = logger
@@ -92,43 +94,55 @@ class Lease:
         Then all is renewed that was not given back. What is lost, or can't be renewed, is not
         held again.
         """
-        if job_id in self._untouched and time.monotonic() >= self._renewed_at:
+        if self._may_fire(job_id) and time.monotonic() >= self._renewed_at:
             self._renew()
-        return job_id in self._untouched
+        return self._may_fire(job_id)
+
+    def _may_fire(self, job_id: str) -> bool:
+        return job_id in self._untouched and job_id not in self._barred
 
     def _renew(self) -> None:
         held: set[Any] = set()
         started = time.monotonic()
         self._was_over = self.was_over
+        ids = list(self._claimed.values())
         ours = {"acquired_by": self._token, "acquired_until": {"$type": "date"}}
         try:
-            query = {"_id": {"$in": self._claimed}, **ours}
+            query = {"_id": {"$in": ids}, **ours}
             change_twice(self._connection, query, {"acquired_until": acquired(self._seconds)})
-            held.update(batches.stored(self._connection, self._claimed, ours))
+            held.update(map(key, batches.stored(self._connection, ids, ours)))
+            self._begins(started)
         except PyMongoError as error:
             self._logger.warning("Unable to renew the lease of the jobs that are due: %s", error)
-        self._begins(started)
         if time.monotonic() >= self._ends_at:
             held.clear()
-        lost = self._untouched - held
+        lost = self._untouched - self._barred - held
         if lost:
             self._logger.warning("%d due jobs are left to others: their lease ended", len(lost))
-        self._untouched -= lost
+        self._untouched &= held
 
     def done(self, job_id: Any) -> None:
-        """Note that a job was fired, or written: what follows gives it back."""
-        self._untouched.discard(job_id)
+        """Note that a job was fired: what is written for it gives it back."""
+        self._untouched.discard(key(job_id))
 
-    def release(self, job_ids: Collection[Any] | None = None) -> None:
+    def bar(self, job_id: Any) -> None:
+        """Fire a job no more: its document is about to be written, which gives it back.
+
+        If that fails, the cycle's end does.
+        """
+        self._barred.add(key(job_id))
+
+    def release(self, job_ids: Iterable[Any] | None = None) -> None:
         """Give back what was not touched, or those of it; 1 command, if there is any."""
-        ids = self._untouched & set(self._untouched if job_ids is None else job_ids)
-        self._untouched -= ids
-        if ids:
+        some = set(self._untouched if job_ids is None else map(key, job_ids)) & self._untouched
+        self._untouched -= some
+        if some:
+            ids = [self._claimed[each] for each in some]
             release(self._connection, ids, [self._token], self._logger)
 
 
 def release(
-    connection: Connection, job_ids: Iterable[Any], tokens: list[Any], logger: logging.Logger
+    connection: Connection, job_ids: Collection[Any], tokens: list[Any], logger: logging.Logger
 ) -> None:
     """Give back the jobs that are claimed by these tokens; if that fails, their leases end."""
     query = {"_id": {"$in": list(job_ids)}, "acquired_by": {"$in": tokens}}
@@ -136,4 +150,4 @@ def release(
         with connection.session() as session:
             connection.jobs.update_many(query, {"$set": {"acquired_until": None}}, session=session)
     except PyMongoError as error:
-        logger.warning("Unable to release %d jobs before their lease ends: %s", len(tokens), error)
+        logger.warning("Unable to release %d jobs before their lease ends: %s", len(job_ids), error)

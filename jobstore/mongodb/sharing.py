@@ -5,6 +5,7 @@ It is a document, ``{_id: "sharing", since: ...}``, in the collection ``<jobs>_m
 
 import logging
 
+from bson import MinKey
 from pymongo import ReadPreference
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
@@ -62,7 +63,9 @@ def check(connection: Connection, logger: logging.Logger) -> None:
 def end(connection: Connection) -> None:
     """Take away the mark, and all claims first; O(n)."""
     claimed = {"$or": [{name: {"$exists": True}} for name in batches.NO_LEASE]}
-    while ids := batches.first_ids(connection, claimed):
+    last = MinKey()
+    while ids := batches.ids_from(connection, last, claimed):
+        last = ids[-1]
         with connection.session() as session:
             none = {"$unset": batches.NO_LEASE}
             connection.jobs.update_many({"_id": {"$in": ids}}, none, session=session)

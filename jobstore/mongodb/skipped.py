@@ -50,5 +50,7 @@ class Skipped:
     def recent(self) -> list[Left]:
         """Return those that are left to others now; those that others have taken are forgotten."""
         oldest = time.monotonic() - 2 * LEFT_SECONDS
-        self._left = {name: left for name, left in self._left.items() if left.since > oldest}
-        return [left for left in self._left.values() if left.is_recent]
+        for left in list(self._left.values()):  # also the watcher's thread asks
+            if left.since <= oldest:
+                self._left.pop(key(left.id), None)
+        return [left for left in list(self._left.values()) if left.is_recent]

@@ -214,7 +214,7 @@ class MongoDBJobStore(WrittenThrough):
             try:
                 source = self._source_of_due_jobs(nested)
                 found = source.due(moment, self._batch_size + len(self._quarantine.unmarked))
-                lease = self._claimed.lease(found) if self._claimed else None
+                lease = self._claimed.lease() if self._claimed else None
             except Exception:
                 self._alarm.cycle_ends(timestamp(self._next_try()))
                 raise
