@@ -7,7 +7,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import connection
+from jobstore.mongodb import connection, sharing
 
 EXPECTED = {name: at(YEARS + i).timestamp() for i, name in enumerate("abc")}
 CODES = {"not primary": 10107, "shutting down": 91, "interrupted": 11602, "out of time": 50}
@@ -206,9 +206,9 @@ def test_shutdown_while_the_server_is_away_never_raises(cycles, caplog):
     assert cycles.documents() == EXPECTED
 
 
-@pytest.mark.slow
 def test_start_while_the_server_is_away_raises_in_time(monkeypatch, database):
-    monkeypatch.setattr(connection, "START_SECONDS", 0.2)
+    for module in (connection, sharing):
+        monkeypatch.setattr(module, "START_SECONDS", 0.2)
     with Proxy(1) as nobody, MongoClient(nobody.uri) as client:
         store = MongoDBJobStore(database.name, client=client)
         with pytest.raises(PyMongoError):
