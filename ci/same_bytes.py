@@ -1,0 +1,27 @@
+"""Packs an sdist anew, so that two of one commit are the same: ci/same_bytes.py SDIST.
+
+Its files' times, owners and order are what setuptools leaves to chance; the time is
+`$SOURCE_DATE_EPOCH`.
+"""
+
+import gzip
+import os
+import sys
+import tarfile
+from pathlib import Path
+
+time = int(os.environ["SOURCE_DATE_EPOCH"])
+path = Path(sys.argv[1])
+packed = path.with_suffix(".new")
+with (
+    tarfile.open(path) as old,
+    packed.open("wb") as raw,
+    gzip.GzipFile("", "wb", mtime=time, fileobj=raw) as zipped,
+    tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as new,
+):
+    for member in sorted(old.getmembers(), key=lambda each: each.name):
+        content = old.extractfile(member) if member.isfile() else None
+        member.mtime, member.uid, member.gid, member.uname, member.gname = time, 0, 0, "", ""
+        member.pax_headers = {}
+        new.addfile(member, content)
+packed.replace(path)
