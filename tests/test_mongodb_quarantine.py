@@ -59,7 +59,9 @@ def test_all_kinds_at_once(store):
     assert len(store) == len(KINDS) + 1
 
 
-@pytest.mark.parametrize("odd", [5, 5.5, ObjectId(), {"a": 1}, None, b"x", True], ids=repr)
+@pytest.mark.parametrize(
+    "odd", [5, 5.5, ObjectId("0123456789abcdef01234567"), {"a": 1}, None, b"x", True], ids=repr
+)
 def test_a_document_whose_id_is_no_text(store, odd):
     store.collection.insert_many([{**good("odd"), "_id": odd}, good("after", 1)])
     scheduler = by_hand(store)
