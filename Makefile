@@ -22,7 +22,8 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/python -m jobstore demo $(if $(STORE),--store $(STORE)) $(DEMO)
 
 test: $(VENV)/test.stamp $(VENV)/apscheduler-oldest.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 -m "not slow"
+	$(BIN)/python -m pytest -m slow
 	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -c 'from importlib.metadata import version; assert version("apscheduler") == "$(OLDEST)"'
 	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -m pytest tests/test_bulk.py tests/test_bulk_errors.py tests/test_scheduler.py
 

@@ -92,7 +92,11 @@ def test_members_of_a_str_enum_are_ids(make):
 NO_STRINGS = [None, 7, 1.5, b"job005", ("job005",), frozenset(), object()]
 
 
-each_no_string = pytest.mark.parametrize("name", NO_STRINGS, ids=lambda name: type(name).__name__)
+def type_name(value):
+    return type(value).__name__
+
+
+each_no_string = pytest.mark.parametrize("name", NO_STRINGS, ids=type_name)
 
 
 @both
@@ -135,7 +139,7 @@ class Unhashable:
 
 
 @both
-@pytest.mark.parametrize("name", [[], {}, {"job005"}, Unhashable(), ([],)], ids=repr)
+@pytest.mark.parametrize("name", [[], {}, {"job005"}, Unhashable(), ([],)], ids=type_name)
 def test_an_id_that_can_not_be_hashed_is_a_type_error_and_changes_nothing(make, name):
     index = filled(make)
     for refuse in (
