@@ -39,10 +39,14 @@ class Clock:
     def __init__(self, collection):
         self._collection = collection
         self.passed = 0.0
+        self.stopped_at = None
         self.time = lease.time.time
 
     def monotonic(self):
-        return CLOCK() + self.passed
+        return (self.stopped_at or CLOCK()) + self.passed
+
+    def stop(self):
+        self.stopped_at = CLOCK()
 
     def pass_by(self, seconds):
         """For us, and for the server, whose leases end earlier by so much."""

@@ -5,6 +5,8 @@ from mongo import YEARS, at, by_hand, job, run_times
 from proxy import Proxy
 from shared import finish, ids, leased, run, twice
 
+from jobstore.mongodb import lease
+
 # Fencing
 
 
@@ -115,6 +117,53 @@ def test_a_renewal_that_fails_makes_no_lease_longer(make, server, clock, caplog)
         assert run(first, cut)[0] == ["a"]
         assert others == ["a", "b"]
         assert twice(caplog) == ["a"]
+
+
+def test_a_renewal_that_takes_too_long_renews_nothing(make, clock, caplog, monkeypatch):
+    store = make()
+    store.add_jobs([job(name, n) for n, name in enumerate("abc")])
+    stored = lease.batches.stored
+
+    def slowly(*args):
+        found = stored(*args)
+        clock.pass_by(11)
+        return found
+
+    monkeypatch.setattr(lease.batches, "stored", slowly)
+    assert run(store, lambda each: each.id == "a" and clock.pass_by(6))[0] == ["a"]
+    assert "2 due jobs are left to others" in caplog.text
+
+
+def test_what_was_given_back_is_not_renewed(make, clock):
+    store = make()
+    store.add_jobs([job("a"), job("b", 1), job("x", 2, executor="special")])
+    during = []
+
+    def slowly(each):
+        if each.id == "a":
+            clock.pass_by(6)
+        else:
+            during.extend(leased(store))
+
+    assert run(store, slowly)[0] == ["a", "b"]
+    assert during == ["a", "b"]
+
+
+def test_of_those_that_have_ended_only_what_others_took_is_logged(make, clock, caplog):
+    """What was gone before the flush, and not what the flush removed."""
+    first, second = make(), make(batch_size=1)
+    first.add_jobs([job("a", every=None), job("b", 1, every=None)])
+    others = []
+
+    def pause(each):
+        if each.id == "b":
+            clock.pass_by(11)
+            others.extend(run(second)[0])
+
+    assert run(first, pause)[0] == ["a", "b"]
+    assert others == ["a"]
+    assert twice(caplog) == ["a"]
+    assert run_times(first) == {}
 
 
 def test_only_what_is_still_held_is_fired_after_a_renewal(make, clock, caplog):

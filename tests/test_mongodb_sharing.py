@@ -9,7 +9,7 @@ from mongo import Submissions, at, by_hand, job, names
 from shared import ids, leased, run
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import claimed
+from jobstore.mongodb import batches, claimed
 
 # Jobs that this process can't run
 
@@ -135,6 +135,22 @@ def test_the_mark_stays_until_sharing_is_ended(make):
         assert sorted(document) == ["_id", "job_state", "next_run_time"]
     other.start(None, "default")
     assert names(other) == ["a", "b"]
+
+
+def test_ending_it_takes_away_claims_in_statements_that_are_done_in_time(make, monkeypatch):
+    monkeypatch.setattr(batches, "AT_ONCE", 2)
+    store = make()
+    store.add_jobs([job(name, every=None) for name in "abcde"])
+    store.get_due_jobs(at(10))
+    store.collection.insert_one({"_id": "f", "next_run_time": None})
+    store.commands.names.clear()
+    store.end_sharing()
+    assert store.commands.names.count("update") == 3
+    assert all("acquired_by" not in document for document in store.collection.find())
+    store.commands.names.clear()
+    store.remove_all_jobs()
+    assert store.commands.names.count("delete") == 3
+    assert names(store) == []
 
 
 def test_since_when_is_told_and_is_not_changed_by_later_starts(make, database):

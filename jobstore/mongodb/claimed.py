@@ -142,8 +142,8 @@ class Claimed:
     def next_run_time(self, but: Mapping[Any, Any]) -> float | None:
         """Return when to look again; O(log n) and one command.
 
-        That is the earliest run time of a free job; or that of an earlier one that is leased, but
-        if it is due a second from now; or the time to look again at what was left to others.
+        That is the earliest run time of a free job; or that of an earlier one that is leased, and
+        if it is due, a moment from now; or the time to look again at what was left to others.
         """
         asked, clock = self._asked
         now = asked + time.monotonic() - clock

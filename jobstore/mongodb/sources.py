@@ -69,7 +69,8 @@ class Queried:
 def first_of(read: Callable[[int], list[Document]], but: Mapping[Any, Any]) -> list[Document]:
     """Return documents from the first on whose run time counts, at least one if there is one.
 
-    :param read: returns so many of the first documents; fewer only if there are no more.
+    :param read: returns so many of the first documents, and may repeat some; fewer only if there
+        are no more.
     :param but: the jobs, with their run times, that don't count.
     """
     limit = len(but) + 1
@@ -81,7 +82,7 @@ def first_of(read: Callable[[int], list[Document]], but: Mapping[Any, Any]) -> l
             if isinstance(document["next_run_time"], int | float)
             and not (but and but.get(key(document["_id"])) == document["next_run_time"])
         ]
-        if counting or len(found) < limit:
+        if counting or len({key(document["_id"]) for document in found}) < limit:
             return counting
         limit *= 10  # decimals or arrays, which no scheduler writes, are in front
 
