@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
+from hypothesis import HealthCheck, settings
 from mongo import Commands
 from pymongo import MongoClient
 from shared import clock, make  # fixtures
@@ -14,6 +15,10 @@ from jobstore.testing import mongod
 __all__ = ["clock", "make"]
 
 NUMBERS = itertools.count()
+
+# No test depends on the machine being fast: it may be an emulated one.
+settings.register_profile("slow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("slow")
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ class Agreement(RuleBasedStateMachine):
             self.trio.next_run_time()
 
 
-Agreement.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Agreement.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestAgreement = Agreement.TestCase
 
 

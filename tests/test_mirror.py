@@ -116,8 +116,7 @@ class Followed(RuleBasedStateMachine):
             None if ends else new["next_run_time"],
             None if ends else new["job_state"],
         )
-        with self.deferred.short:
-            self.deferred.add(self.mirror.foresee(write))
+        self.deferred.add(write, self.mirror.foresee)
         if self.deferred._timer:
             self.deferred._timer.cancel()
         assert self.mirror._get(job_id) == write.after
@@ -201,7 +200,7 @@ class Followed(RuleBasedStateMachine):
 
 
 TestFollowed = Followed.TestCase
-TestFollowed.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestFollowed.settings = settings(max_examples=300, stateful_step_count=40)
 
 
 @pytest.fixture

@@ -149,7 +149,6 @@ def test_agreement(database, session_client, shared):
         settings=settings(
             max_examples=40,
             stateful_step_count=30,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

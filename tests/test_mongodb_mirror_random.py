@@ -130,7 +130,6 @@ def test_mirror_and_collection_agree_at_every_quiet_point(database, session_clie
         settings=settings(
             max_examples=30,
             stateful_step_count=25,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -1,5 +1,6 @@
 """The mirrored store where its change stream is lost, and where there is none."""
 
+import threading
 from contextlib import ExitStack
 
 import pytest
@@ -7,8 +8,10 @@ from mirrored import agree, is_quiet, own_threads
 from mongo import YEARS, at, by_hand, job, names, run_times, until
 from proxy import Proxy
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
+from jobstore.mongodb import store as stores
 from jobstore.testing import mongod
 
 
@@ -128,6 +131,71 @@ def test_exclusive_needs_no_stream(standalone, database, session_client):
     until(lambda: store._mirror.caught_up(0) and scheduler._process_jobs() is not None)
     until(lambda: len(scheduler.executor.submitted) == 4 or not scheduler._process_jobs())
     store.shutdown()
+
+
+@pytest.fixture
+def exclusive(standalone, database):
+    """A store with a due job, and one in quarantine that can be put back."""
+    store = MongoDBJobStore(database.name, host=standalone.uri, mirror="exclusive")
+    scheduler = by_hand(store)
+    store.add_job(job("bad", executor="gone"))
+    scheduler._process_jobs()
+    until(lambda: is_quiet(store) and store.quarantined())
+    scheduler.add_executor(scheduler.executor, "gone")
+    store.add_job(job("a"))
+    yield store
+    store.shutdown()
+
+
+def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(exclusive, monkeypatch):
+    """Of a mirror that nothing else corrects."""
+    store, being_read, deferred = exclusive, threading.Event(), threading.Event()
+    loaded, advance = store._mirror.loaded, type(store._cycle).advance
+
+    def read(time):
+        being_read.set()
+        assert deferred.wait(10)
+        loaded(time)
+
+    def advance_late(*args):
+        """So that `update_job` has found the mirror live."""
+        assert store.restore_quarantined() == ["bad"]
+        assert being_read.wait(10)
+        return advance(*args)
+
+    monkeypatch.setattr(store._mirror, "loaded", read)
+    monkeypatch.setattr(type(store._cycle), "advance", advance_late)
+    (due,) = store.get_due_jobs(at(10))
+    due._modify(next_run_time=at(50))
+    store.update_job(due)
+    deferred.set()
+    assert [each.id for each in store.get_due_jobs(at(10))] == ["bad"]
+    agree(store)
+    assert run_times(store) == {"a": at(50).timestamp(), "bad": at(0).timestamp()}
+
+
+def test_a_mirror_that_can_not_be_read_again_is_tried_again(exclusive, monkeypatch):
+    store, load, failures = exclusive, stores.load, [PyMongoError("planned"), PyMongoError("again")]
+
+    def fail(*args):
+        if failures:
+            raise failures.pop()
+        return load(*args)
+
+    monkeypatch.setattr(stores, "load", fail)
+    store.restore_quarantined()
+    until(lambda: not failures and store._mirror.caught_up(0))
+    assert [each.id for each in store.get_due_jobs(at(10))] == ["a", "bad"]
+    assert store._mirror.live
+
+
+def test_the_mirror_follows_what_others_wrote_after_all(exclusive):
+    store = exclusive
+    (due,) = store.get_due_jobs(at(10))
+    store.collection.update_one({"_id": "a"}, {"$set": {"next_run_time": at(70).timestamp()}})
+    due._modify(next_run_time=at(50))
+    store.update_job(due)
+    until(lambda: is_quiet(store) and store.get_next_run_time() == at(70))
 
 
 @pytest.mark.parametrize("arguments", [{"mirror": "yes"}, {"watch": 0.0}, {"watch": "often"}])

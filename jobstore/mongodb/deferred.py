@@ -51,7 +51,7 @@ class Deferred:
         self.failing = False
         self._sending: Writes = {}
         self._waiting: Writes = {}
-        self._since = 0.0
+        self._since = self._sending_since = 0.0  # when the first of each was deferred
         self._bytes = 0
         self._timer: threading.Timer | None = None
         _all.add(self)
@@ -74,7 +74,8 @@ class Deferred:
         """Tell how many writes wait, and for how many seconds the oldest of them has."""
         with self.short:
             count = len(self._sending.keys() | self._waiting.keys())
-            return count, time.monotonic() - self._since if count else None
+            since = self._sending_since if self._sending else self._since
+            return count, time.monotonic() - since if count else None
 
     def forget(self) -> None:
         """Drop all that waits."""
@@ -82,21 +83,24 @@ class Deferred:
         self.failing = False
         self._bytes = 0
 
-    def add(self, write: Write | None) -> None:
-        """Defer a write, if there is one; an earlier one of the same document is merged into it."""
-        if write is None:
-            return
-        size = len(write.state or b"")
-        if self._bytes + size > FLUSH_BYTES:
+    def add(self, write: Write | None, foresee: Callable[[Write], Write | None]) -> None:
+        """Defer a write, if there is one; an earlier one of the same document is merged into it.
+
+        :param foresee: is told it first, under `short`; returns what is to be written, if anything.
+        """
+        if write and self._bytes + len(write.state or b"") > FLUSH_BYTES:
             self.soon()
         with self.short:
+            write = write and foresee(write)
+            if write is None:
+                return
             earlier = self._waiting.get(write.seen.id)
             if earlier:  # the document still is as it was seen then
                 write = write._replace(seen=earlier.seen)
-            if not self.waits:
+            if not self._waiting:
                 self._since = time.monotonic()
             self._waiting[write.seen.id] = write
-            self._bytes += size
+            self._bytes += len(write.state or b"")
         if len(self._waiting) >= self._most:
             self.soon()
         elif self._timer is None and not self.failing:
@@ -136,6 +140,7 @@ class Deferred:
         """Begin with the first of what waits; no more at a time than may be sent at a time."""
         with self.short:
             size = 0
+            self._sending_since = self._since
             for job_id in list(self._waiting):
                 write = self._waiting[job_id]
                 size += len(write.state or b"")

@@ -105,7 +105,8 @@ class Mirror:
 
     def loaded(self, time: int) -> None:
         """Note that all records were read, and when."""
-        self._loaded_at = time
+        with self._deferred.short:
+            self._loaded_at = time
 
     def caught_up(self, time: int) -> bool:
         """Whether all is here that happened until then, or until it was loaded."""
@@ -175,8 +176,10 @@ class Mirror:
     def foresee(self, write: Write) -> Write | None:
         """Take what will be written as written; None if it would lose to a change by others.
 
-        The lock is held until the write is deferred.
+        The lock is held until the write is deferred, as the mirror may be reset at any time.
         """
+        if not self.notes_writes:
+            return write
         theirs = self._get(write.seen.id)
         if theirs is not write.seen:
             left = decide(write, theirs, self.logger)
@@ -196,10 +199,11 @@ class Mirror:
         """
         with self._deferred.short:
             for job_id in ids:
-                if ahead := self._ahead.get(job_id):
+                ahead = self._ahead.get(job_id)
+                if ahead:
                     ahead.until = time
-                    if job_id in theirs:
-                        self._put(job_id, theirs[job_id])
+                if job_id in theirs and (ahead or (self.notes_writes and not self._follows)):
+                    self._put(job_id, theirs[job_id])
             if self._ahead:
                 self._settled.append((time, ids))
 

@@ -177,11 +177,18 @@ class MongoDBJobStore(WrittenThrough):
                 self._mirror.go_live(self._connection.time)
 
     def _fill_mirror(self) -> None:
-        """Without a stream, and with the lock held: from here on it notes what we write."""
+        """Without a stream, and with the lock held: from here on it notes what we write.
+
+        What a cycle that found it live defers while it is read is in neither, so it is read again.
+        """
+        changes = self._quarantine.changes
         self._mirror.reset()
-        self._deferred.flush()
-        self._filled_after = self._quarantine.changes
-        load(self._connection, self._mirror, self._logger, threading.Event())
+        while not self._mirror.caught_up(0) or self._deferred.waits:
+            self._mirror.reset()
+            self._deferred.flush()
+            changes = self._quarantine.changes
+            load(self._connection, self._mirror, self._logger, threading.Event())
+        self._filled_after = changes
 
     def _chores(self) -> None:
         """Quarantine, and what follows from it; in the store's own thread."""
@@ -247,7 +254,7 @@ class MongoDBJobStore(WrittenThrough):
         verdicts = self._quarantine.verdicts(bad)
         if self._mirror.live:
             for write in verdicts:
-                self._defer(write)
+                self._deferred.add(write, self._mirror.foresee)
         else:
             self._quarantine.put(verdicts)
 
@@ -260,7 +267,8 @@ class MongoDBJobStore(WrittenThrough):
         """
         with self._turn():
             if self._cycle.is_of(job):
-                self._defer(self._cycle.advance(job, self.pickle_protocol, self._logger))
+                write = self._cycle.advance(job, self.pickle_protocol, self._logger)
+                self._deferred.add(write, self._mirror.foresee)
                 return
         self._replace_job(job)
 
@@ -272,16 +280,9 @@ class MongoDBJobStore(WrittenThrough):
         job_id = plain(job_id)
         with self._turn():
             if self._cycle.takes_removal(job_id):
-                self._defer(self._cycle.remove(job_id))
+                self._deferred.add(self._cycle.remove(job_id), self._mirror.foresee)
                 return
         self._delete_job(job_id)
-
-    def _defer(self, write: Write | None) -> None:
-        if write is None or not self._mirror.notes_writes:
-            self._deferred.add(write)
-            return
-        with self._deferred.short:
-            self._deferred.add(self._mirror.foresee(write))
 
     def get_next_run_time(self) -> datetime | None:
         """Write what the cycle deferred, and return the earliest run time; 1 to 3 commands.
