@@ -33,6 +33,29 @@ def restarted(store):
     assert store._mirror.live
 
 
+def test_a_stream_that_is_lost_just_when_a_run_is_noted_loses_no_note(store):
+    by_hand(store)
+    store.add_jobs([job("a")])
+    agree(store)
+    (due,) = store.get_due_jobs(at(10))
+    due._modify(next_run_time=at(50))
+    short = store._deferred.short
+
+    class LostMeanwhile:
+        def __enter__(self):
+            store._deferred.short = short
+            store._mirror.reset()
+            short.acquire()
+
+        def __exit__(self, *error):
+            short.release()
+
+    store._deferred.short = LostMeanwhile()
+    store.update_job(due)
+    store._deferred.flush()
+    assert run_times(store) == {"a": at(50).timestamp()}
+
+
 def test_a_cursor_that_is_killed_is_resumed_and_nothing_missed(store, stock, session_client):
     store.start(None, "default")
     for number in range(20):
