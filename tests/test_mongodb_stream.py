@@ -4,7 +4,7 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from mirrored import agree, is_quiet, own_threads
+from mirrored import agree, documents, is_quiet, mirrored, own_threads
 from mongo import YEARS, at, by_hand, job, names, run_times, until
 from proxy import Proxy
 from pymongo import MongoClient
@@ -210,6 +210,29 @@ def test_a_mirror_that_can_not_be_read_again_is_tried_again(exclusive, monkeypat
     until(lambda: not failures and store._mirror.caught_up(0))
     assert [each.id for each in store.get_due_jobs(at(10))] == ["a", "bad"]
     assert store._mirror.live
+
+
+@pytest.mark.parametrize(
+    ("command", "change"),
+    [
+        ("insert", lambda store: store.add_job(job("new"))),
+        ("insert", lambda store: store.add_jobs([job("new")])),
+        ("update", lambda store: store.update_job(job("a", 70))),
+        ("delete", lambda store: store.remove_job("a")),
+        ("delete", lambda store: store.remove_all_jobs()),
+    ],
+)
+def test_what_was_written_without_a_reply_is_read_again(standalone, database, command, change):
+    with Proxy(standalone.nodes[0].port) as proxy:
+        store = MongoDBJobStore(database.name, host=proxy.uri, mirror="exclusive")
+        by_hand(store)
+        store.add_job(job("a"))
+        proxy.fail(command, "lose", 2)
+        with pytest.raises(PyMongoError):
+            change(store)
+        assert mirrored(store) != documents(store)
+        until(lambda: mirrored(store) == documents(store))
+        store.shutdown()
 
 
 def test_the_mirror_follows_what_others_wrote_after_all(exclusive):

@@ -181,14 +181,14 @@ class MongoDBJobStore(WrittenThrough):
 
         What a cycle that found it live defers while it is read is in neither, so it is read again.
         """
-        changes = self._quarantine.changes
+        unnoted = self._unnoted
         self._mirror.reset()
         while not self._mirror.caught_up(0) or self._deferred.waits:
             self._mirror.reset()
             self._deferred.flush()
-            changes = self._quarantine.changes
+            unnoted = self._unnoted
             load(self._connection, self._mirror, self._logger, threading.Event())
-        self._filled_after = changes
+        self._filled_after = unnoted
 
     def _chores(self) -> None:
         """Quarantine, and what follows from it; in the store's own thread."""
@@ -198,8 +198,13 @@ class MongoDBJobStore(WrittenThrough):
                 reason = UnreadableError("its _id or its next_run_time is that of no job")
                 self._quarantine.put(self._quarantine.verdicts([(seen, reason) for seen in odd]))
             self._quarantine.put_back_in_time(self._runnable)
-            if self._mirrored == "exclusive" and self._quarantine.changes != self._filled_after:
+            if self._mirrored == "exclusive" and self._unnoted != self._filled_after:
                 self._fill_mirror()
+
+    @property
+    def _unnoted(self) -> int:
+        """How often something was written, or may have been, that is not noted in the mirror."""
+        return self._quarantine.changes + self._in_doubt
 
     # One cycle, in the order of its calls
 

@@ -3,12 +3,12 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from operator import itemgetter
 from typing import Any
 
 from apscheduler.job import Job
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from ..base import (
     BaseJobStore,
@@ -38,6 +38,7 @@ class WrittenThrough(BaseJobStore):
     _cycle: Cycle
     _batch_size: int
     pickle_protocol: int
+    _in_doubt = 0  # how often it was not known what an operation has written
 
     def _turn(self) -> AbstractContextManager[object]:
         """Where the mirror answers there is nothing to wait for, nor to write before."""
@@ -68,7 +69,7 @@ class WrittenThrough(BaseJobStore):
         :raises TransientJobError: if the job's function can't be imported by name.
         :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
         """
-        with self._lock:
+        with self._writing():
             document = to_document(job, self.pickle_protocol)
             self._about_to_write(document["_id"])
             try:
@@ -81,7 +82,7 @@ class WrittenThrough(BaseJobStore):
             self._wrote({document["_id"]: Seen.of(document)})
 
     def _replace_job(self, job: Job) -> None:
-        with self._lock:
+        with self._writing():
             document = to_document(job, self.pickle_protocol)
             self._about_to_write(document["_id"])
             with self._connection.session() as session:
@@ -92,7 +93,7 @@ class WrittenThrough(BaseJobStore):
             self._wrote({document["_id"]: Seen.of(document)})
 
     def _delete_job(self, job_id: str) -> None:
-        with self._lock:
+        with self._writing():
             self._about_to_write(job_id)
             with self._connection.session() as session:
                 result = self._connection.jobs.delete_one(batches.named(job_id), session=session)
@@ -115,7 +116,7 @@ class WrittenThrough(BaseJobStore):
 
     def remove_all_jobs(self) -> None:
         """Remove all jobs, those in quarantine as well; O(n)."""
-        with self._lock:
+        with self._writing():
             self._deferred.flush()
             batches.remove_all(self._connection)
             self._quarantine.forget_all()
@@ -227,6 +228,16 @@ class WrittenThrough(BaseJobStore):
 
     # How it is done
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Take the lock; after an error of the database it isn't known what was written."""
+        with self._lock:
+            try:
+                yield
+            except PyMongoError:
+                self._in_doubt += 1
+                raise
+
     def _about_to_write(self, *job_ids: Any) -> None:
         """Flush, and note whose documents are written otherwise than by the cycle."""
         self._deferred.flush()
@@ -243,7 +254,7 @@ class WrittenThrough(BaseJobStore):
     ) -> list[str]:
         refused: list[str] = []
         for batch in items:
-            with self._lock:
+            with self._writing():
                 self._about_to_write(*map(id_of, batch))
                 more = act(batch)
                 if self._mirror.notes_writes:
