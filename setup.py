@@ -13,7 +13,7 @@ def compiled_core() -> list[Extension]:
 
     core = Extension("jobstore._index_c", ["ext/_index_c.pyx"], depends=glob("ext/*.h"))
     # The generated C is an intermediate file: made anew for every build, and never in the tree.
-    return cythonize([core], build_dir="build/cython", force=True, language_level=3)  # type: ignore[no-any-return, no-untyped-call]
+    return cythonize([core], build_dir="build/cython", force=True)  # type: ignore[no-any-return, no-untyped-call]
 
 
 setup(ext_modules=compiled_core())

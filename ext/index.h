@@ -7,6 +7,10 @@
 
 #include "blocks.h"
 
+#ifdef Py_GIL_DISABLED
+#error "jobstore's compiled core does not support free-threaded builds of CPython yet"
+#endif
+
 
 
 static void index_init(Index *index, int block_size)
@@ -135,10 +139,6 @@ static int index_traverse(const Index *index, visitproc visit, void *arg)
         Py_VISIT(index->entries.at[slot].job);
     return 0;
 }
-
-#ifdef Py_GIL_DISABLED
-#error "jobstore's compiled core does not support free-threaded builds of CPython yet"
-#endif
 
 /* Hand over an array of references, with room for more of them, to a list that is new and empty:
    as list_new_prealloc() of CPython's Objects/listobject.c does it. What is too much of the room

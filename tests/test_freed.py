@@ -311,6 +311,22 @@ def test_a_million_adds_and_removes_leave_no_memory_taken(make, way, staying, tr
     assert sys.getsizeof(index) <= sys.getsizeof(make()) + 200 * staying
 
 
+def test_its_size_is_the_memory_that_it_takes(traced):
+    jobs = [job(f"job{number:05}", number * 7 % 997) for number in range(20_000)]
+    index = JobIndex()
+    before, size = tracemalloc.get_traced_memory()[0], sys.getsizeof(index)
+    index.add_many(jobs)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    assert sys.getsizeof(index) - size == pytest.approx(taken, rel=0.01)
+
+
+def test_a_list_of_due_jobs_takes_no_more_room_than_it_needs():
+    index = filled(JobIndex, 1000)
+    for seconds in range(40):
+        due = index.due(at(seconds))
+        assert sys.getsizeof(due) == sys.getsizeof([None] * len(due))
+
+
 # ---- depth ----
 
 

@@ -77,8 +77,8 @@ class Connection:
             if error.code != UNAUTHORIZED:
                 raise
             logger.warning(
-                "No right to create indexes: without those on next_run_time and on "
-                "quarantine.since each cycle reads the whole collection"
+                "No right to create indexes: if those on next_run_time and on quarantine.since "
+                "are missing, each cycle reads the whole collection"
             )
 
     def close(self) -> None:
