@@ -7,11 +7,12 @@ import warnings
 
 import pytest
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
-from mirrored import agree, is_quiet, own_threads
+from mirrored import agree, is_quiet, mirrored, own_threads
 from mongo import YEARS, Commands, at, by_hand, in_thread, job, names, run_times, until
 from proxy import Proxy
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
+from pymongo.write_concern import WriteConcern
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import watch
@@ -248,6 +249,35 @@ def test_what_was_there_is_read_at_start_with_a_line_of_progress(store, caplog, 
         "All 25 jobs are in the mirror",
     ]
     agree(store)
+
+
+def test_a_write_that_the_majority_has_only_later_is_not_missed(
+    store, database, session_client, monkeypatch
+):
+    """It is older than the stream, and newer than what the majority has when all is read."""
+    point = session_client.admin.command
+    running = [{"$currentOp": {}}, {"$match": {"command.find": "jobs"}}]
+    start, written = store._start_threads, threading.Event()
+
+    def start_late():
+        point("configureFailPoint", "disableSnapshotting", mode="alwaysOn")
+        database["jobs"].with_options(write_concern=WriteConcern(w=1)).insert_one(
+            {"_id": "a", "next_run_time": 1.0, "job_state": b""}
+        )
+        written.set()
+        start()
+
+    monkeypatch.setattr(store, "_start_threads", start_late)
+    starting = threading.Thread(target=store.start, args=(None, "default"))
+    starting.start()
+    try:
+        assert written.wait(10)
+        until(lambda: list(session_client.admin.aggregate(running)) or not starting.is_alive())
+    finally:
+        point("configureFailPoint", "disableSnapshotting", mode="off")
+    database["others"].insert_one({})  # the majority's next snapshot
+    starting.join(30)
+    assert mirrored(store).keys() == {"a"}
 
 
 def test_status_tells_what_waits_and_for_how_long(store):

@@ -120,6 +120,13 @@ class Connection:
             finally:
                 self.time = max(self.time, moment(session.operation_time))
 
+    def now(self) -> Timestamp | None:
+        """Ask for the time of the server's last operation; None if it is a standalone one."""
+        with self.limit(), self.client.start_session(causal_consistency=False) as session:
+            self.client.admin.command("ping", session=session)
+            time: Timestamp | None = session.operation_time
+            return time
+
     def describe(self) -> str:
         """Name the servers; no password, nor any other option."""
         hosts = self.client.topology_description.server_descriptions()

@@ -187,7 +187,13 @@ class MongoDBJobStore(WrittenThrough):
             self._mirror.reset()
             self._deferred.flush()
             unnoted = self._unnoted
-            load(self._connection, self._mirror, self._logger, threading.Event())
+            load(
+                self._connection,
+                self._connection.now(),
+                self._mirror,
+                self._logger,
+                threading.Event(),
+            )
         self._filled_after = unnoted
 
     def _chores(self) -> None:

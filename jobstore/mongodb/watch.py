@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from bson import Timestamp
 from pymongo.change_stream import CollectionChangeStream
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -164,16 +165,22 @@ class Watcher:
 
     def _follow(self) -> None:
         pipeline = RUN_TIMES if self._mirror is None else []
+        since = self._connection.now() if self._token is None else None
         with self._connection.limit():
             stream = self._connection.jobs.watch(
-                pipeline, resume_after=self._token, max_await_time_ms=AWAIT_MS
+                pipeline,
+                resume_after=self._token,
+                start_at_operation_time=since and Timestamp(since.time, since.inc + 1),
+                max_await_time_ms=AWAIT_MS,
             )
         with stream:
             self.connected = True
             if self._mirror is None:
                 self._alarm.told(self._source.next_run_time(self._passed_over))
             elif self._token is None:
-                self._asked = load(self._connection, self._mirror, self._logger, self._stopped)
+                self._asked = load(
+                    self._connection, since, self._mirror, self._logger, self._stopped
+                )
                 self._alarm.ring()
             while not self._stopped.is_set():
                 self._next(stream)
@@ -224,16 +231,24 @@ class Watcher:
 
 
 def load(
-    connection: Connection, mirror: Mirror, logger: logging.Logger, stopped: threading.Event
+    connection: Connection,
+    since: Timestamp | None,
+    mirror: Mirror,
+    logger: logging.Logger,
+    stopped: threading.Event,
 ) -> int:
     """Read all n records, as the majority has them, into the mirror; O(n log n).
 
-    Returns when that was, by the server.
+    :param since: the time of the last operation that no stream tells of. What the majority has
+        may be older: then the server waits until the majority has that, too.
+    :returns: when that was, by the server.
     """
     jobs = connection.jobs.with_options(read_concern=ReadConcern("majority"))
     count, reported = 0, time.monotonic()
     mirror.reset()
-    with connection.client.start_session(causal_consistency=False) as session:
+    with connection.client.start_session(causal_consistency=True) as session:
+        if since:
+            session.advance_operation_time(since)
         found = connection.read(jobs.find({}, FIELDS, session=session), START_SECONDS)
         for batch in batches.of(found, BATCH):
             mirror.load(batch)
