@@ -8,7 +8,8 @@ from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStor
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
-from mongo import at, by_hand, job, until
+from mirrored import agree
+from mongo import at, by_hand, job
 
 from jobstore import JobsLookupError, MongoDBJobStore
 
@@ -99,8 +100,7 @@ class Mirrored(RuleBasedStateMachine):
     @rule()
     def when_it_is_quiet_they_are_equal(self):
         store = self.ours
-        until(lambda: not store._deferred.waits and not store._mirror._ahead)
-        until(lambda: mirrored(store) == {d["_id"]: d for d in store.collection.find()})
+        agree(store)
         assert store._mirror.live
         due = [each["_id"] for each in store.collection.find() if is_due(each)]
         assert sorted(each.id for each in store.get_due_jobs(at(10))) == sorted(due)
@@ -109,10 +109,6 @@ class Mirrored(RuleBasedStateMachine):
     def teardown(self):
         self.when_it_is_quiet_they_are_equal()
         self.ours.shutdown()
-
-
-def mirrored(store):
-    return {each["_id"]: each for each in store._mirror.all()}
 
 
 def is_due(document):

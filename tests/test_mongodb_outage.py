@@ -13,6 +13,7 @@ from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
+from mirrored import documents, mirrored
 from mongo import job, until
 from proxy import Proxy
 from pymongo import MongoClient
@@ -62,14 +63,6 @@ def regular(name, every=EVERY, start=None):
     )
 
 
-def mirrored(store):
-    return {each["_id"]: each for each in store._mirror.all()}
-
-
-def documents(collection):
-    return {each["_id"]: each for each in collection.find()}
-
-
 def check_all_submitted(scheduler, every):
     """No due time of any job is missing, and none was submitted twice."""
     for name, times in scheduler.executor.times.items():
@@ -106,7 +99,7 @@ def test_jobs_fire_on_time_while_the_server_is_away(database):
         assert status.lag > OUTAGE / 2
         server.start()
         until(lambda: store.status().connected and store.status().pending == 0, 60)
-        until(lambda: mirrored(store) == documents(jobs), 60)
+        until(lambda: mirrored(store) == documents(store), 60)
         assert store.lookup_job("0000") is None
         assert len(jobs.distinct("_id")) == count - 1
         scheduler.pause()
@@ -138,7 +131,7 @@ def test_changes_made_elsewhere_just_before_an_outage_win(server, database, sess
         until(lambda: store.lookup_job("moved").next_run_time.timestamp() == far)
         scheduler.pause()
         until(lambda: store.status().pending == 0)
-        until(lambda: mirrored(store) == documents(jobs))
+        until(lambda: mirrored(store) == documents(store))
         scheduler.shutdown()
         check_all_submitted(scheduler, 0.2)
 
@@ -167,7 +160,7 @@ def test_fail_over_in_mid_load_loses_nothing_and_advances_nothing_twice(three, d
         until(lambda: len(times["100"]) > seen + 2, 60)
         scheduler.pause()
         until(lambda: store.status().pending == 0, 60)
-        kept = documents(client[database.name]["jobs"])
+        kept = documents(store)
         scheduler.shutdown()
         assert len(kept) == count
         check_all_submitted(scheduler, every)

@@ -73,3 +73,17 @@ def test_the_alias_makes_our_store():
         assert [len(store) for store in stores] == [1, 0]
     finally:
         scheduler.shutdown()
+
+
+def test_the_compiled_core_loads_into_one_interpreter_only():
+    """The modules' names are CPython's, before 3.13 and from then on."""
+    code = (
+        "import jobstore\n"
+        "try: import _interpreters as interpreters\n"
+        "except ImportError: import _xxsubinterpreters as interpreters\n"
+        "other = interpreters.create()\n"
+        "code = 'try: import jobstore\\nexcept ImportError as error: print(error, flush=True)'\n"
+        "interpreters.run_string(other, code)\n"
+        "interpreters.destroy(other)\n"
+    )
+    assert "compiled core can't be imported" in run_python(code, JOBSTORE_PURE_PYTHON="0").stdout
