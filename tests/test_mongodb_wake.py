@@ -15,11 +15,11 @@ from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
-from mongo import YEARS, at, by_hand, job, until
+from mongo import YEARS, at, by_hand, in_thread, job, until
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import watch
+from jobstore.mongodb import connection, watch
 from jobstore.mongodb.alarm import Alarm, can_be_woken
 from jobstore.testing import mongod
 
@@ -289,6 +289,27 @@ def test_an_outage_ends_no_watcher(database, mode, monkeypatch):
             stock.add_job(due_in(0, "a"))
             until(lambda: scheduler.executor.late, 60)
         scheduler.shutdown()
+
+
+def test_what_can_not_be_closed_as_the_server_is_gone_holds_nobody_up(database, monkeypatch):
+    """A stream, when the server goes between opening it and what comes next; and the client."""
+    monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.2)
+    monkeypatch.setattr("jobstore.mongodb.store.CLOSE_SECONDS", 0.2)
+    with mongod() as server:
+        store = MongoDBJobStore(database.name, host=server.uri, serverSelectionTimeoutMS=60_000)
+        ask = store._source.next_run_time
+
+        def gone(but):
+            if threading.current_thread() in watchers():
+                server.kill()
+            return ask(but)
+
+        store._source.next_run_time = gone
+        scheduler = run(store)
+        until(lambda: store._watcher.connected)
+        until(lambda: not store._watcher.connected)
+        in_thread(scheduler.shutdown)
+        assert not watchers()
 
 
 # ---- the alarm alone ----

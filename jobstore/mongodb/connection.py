@@ -11,6 +11,7 @@ from apscheduler.util import maybe_ref
 from bson import Timestamp
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import MongoClient, ReadPreference
+from pymongo.change_stream import CollectionChangeStream
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
@@ -102,7 +103,7 @@ class Connection:
         The limit of the first one, `seconds`, bounds what the server may work on all of them
         together.
         """
-        with cursor:
+        with self.closing(cursor):
             while True:
                 with self.limit(seconds):
                     batch = list(islice(cursor, BATCH))
@@ -110,6 +111,17 @@ class Connection:
                     return
                 yield from batch
                 seconds = None
+
+    @contextmanager
+    def closing(
+        self, cursor: Cursor[Document] | CollectionChangeStream[Document]
+    ) -> Iterator[None]:
+        """Close a cursor in the end: the server is told, and that takes a command as well."""
+        try:
+            yield
+        finally:
+            with self.limit():
+                cursor.close()
 
     @contextmanager
     def session(self, seconds: float | None = None) -> Iterator[ClientSession]:

@@ -367,21 +367,21 @@ class MongoDBJobStore(WrittenThrough):
         due. `start` may follow.
         """
         self._end_threads()
-        if self._lock.acquire(timeout=CLOSE_SECONDS):  # a thread may hang in a write
-            try:
-                with pymongo.timeout(CLOSE_SECONDS):
+        with pymongo.timeout(CLOSE_SECONDS):
+            if self._lock.acquire(timeout=CLOSE_SECONDS):  # a thread may hang in a write
+                try:
                     self._deferred.flush_if_possible()
                     self._cycle.release()
-            finally:
-                self._lock.release()
-        left = self._deferred.writes
-        if left:
-            some = ", ".join([*sorted(map(str, left))[:10], *["..."] * (len(left) > 10)])
-            self._logger.error("%d jobs are not written and run again: %s", len(left), some)
-        self._deferred.forget()
-        self._cycle.shut_down = True
-        self._mirror.reset()
-        self._connection.close()
+                finally:
+                    self._lock.release()
+            left = self._deferred.writes
+            if left:
+                some = ", ".join([*sorted(map(str, left))[:10], *["..."] * (len(left) > 10)])
+                self._logger.error("%d jobs are not written and run again: %s", len(left), some)
+            self._deferred.forget()
+            self._cycle.shut_down = True
+            self._mirror.reset()
+            self._connection.close()  # tells the server, and that takes a command as well
 
     def _end_threads(self) -> None:
         self._deferred.in_callers_thread()

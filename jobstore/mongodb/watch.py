@@ -173,7 +173,7 @@ class Watcher:
                 start_at_operation_time=since and Timestamp(since.time, since.inc + 1),
                 max_await_time_ms=AWAIT_MS,
             )
-        with stream:
+        with self._connection.closing(stream):
             self.connected = True
             if self._mirror is None:
                 self._alarm.told(self._source.next_run_time(self._passed_over))
