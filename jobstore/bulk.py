@@ -1,4 +1,4 @@
-"""`add_jobs`; the only file here that uses what APScheduler keeps private."""
+"""`add_jobs`; with `mongodb/documents.py` all that uses what APScheduler keeps private."""
 
 import sys
 from collections import Counter

@@ -1,16 +1,27 @@
 """What the tests of the mirrored store share."""
 
 import threading
+from collections import defaultdict
+from datetime import datetime, timedelta, timezone
 
-from mongo import until
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+from mongo import at, job, until
+
+from jobstore.mongodb.mirror import NotLiveError
 
 
 def documents(store):
-    return {each["_id"]: each for each in store.collection.find()}
+    return {each["_id"]: each for each in store._connection.jobs.find()}
 
 
 def mirrored(store):
-    return {each["_id"]: each for each in store._mirror.all()}
+    """None while the mirror is not live."""
+    try:
+        return {each["_id"]: each for each in store._mirror.all()}
+    except NotLiveError:
+        return None
 
 
 def own_threads():
@@ -25,3 +36,45 @@ def is_quiet(store):
 def agree(store):
     """Wait until mirror and collection are equal."""
     until(lambda: is_quiet(store) and mirrored(store) == documents(store))
+
+
+def restarted(store):
+    """Wait until the mirror is back, and live."""
+    until(lambda: store._mirror.caught_up(store._connection.time))
+    store.get_due_jobs(at(-1))
+    assert store._mirror.live
+
+
+class Runs(BaseExecutor):
+    """Notes which due times of each job were submitted, and how late, in seconds."""
+
+    def __init__(self):
+        super().__init__()
+        self.times = defaultdict(list)
+        self.late = []
+
+    def _do_submit_job(self, job, run_times):
+        self.times[job.id] += run_times
+        self.late.append((datetime.now(timezone.utc) - run_times[-1]).total_seconds())
+        self._run_job_success(job.id, [])
+
+
+def run(store, kind=BackgroundScheduler, **options):
+    scheduler = kind(timezone="UTC", **options)
+    scheduler.executor = Runs()
+    scheduler.add_executor(scheduler.executor, "default")
+    scheduler.add_jobstore(store, "default")
+    scheduler.start()
+    return scheduler
+
+
+def regular(name, every=5, start=None):
+    """A job due every so many seconds, from now on; each due time is to be submitted."""
+    start = start or datetime.now(timezone.utc) + timedelta(seconds=1)
+    return job(
+        name,
+        trigger=IntervalTrigger(seconds=every, start_date=start, timezone="UTC"),
+        next_run_time=start,
+        coalesce=False,
+        max_instances=99,
+    )

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ def test_results_are_kept_and_those_of_the_same_name_replaced(results):
     assert [each.times for each in results.load_last()] == [6, 1]
     content = json.loads((results.FOLDER / path.name).read_text("utf-8"))
     assert "CPython" in content["machine"]["python"]
+
+
+def test_of_each_row_the_last_one_counts_whichever_run_measured_it(results):
+    results.FOLDER.mkdir()
+    kept = {"machine": {}, "rows": [asdict(row(results, 4))]}
+    kept["rows"].append(asdict(results.Row("table", "full", {"ours": 3.0}, "ours")))
+    (results.FOLDER / "2026-01-01.json").write_text(json.dumps(kept), "utf-8")
+    results.save([row(results, 5)])
+    assert [(each.row, each.times) for each in results.load_last()] == [("row", 5), ("full", 3)]
 
 
 def test_a_comparison_names_what_moved_and_never_a_time(results):

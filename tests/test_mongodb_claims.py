@@ -70,7 +70,7 @@ class World:
         self.clock = Clock(self.jobs)
         for module in (lease, claimed, skipped):
             monkeypatch.setattr(module, "time", self.clock)
-        monkeypatch.setattr(claimed, "random", SimpleNamespace(randrange=choose))
+        monkeypatch.setattr(claimed, "random", SimpleNamespace(randrange=choose, uniform=min))
         monkeypatch.setattr(deferred, "FLUSH_SECONDS", 3600)  # a cycle may stand still
         self.schedulers = [self.scheduler(name, self.stepped) for _ in range(2)]
         self.last = self.scheduler(name, self.plain)
@@ -89,7 +89,9 @@ class World:
         self.jobs.delete_many({})
         self.ours.add_jobs(jobs)
         for store in self.stores:
-            store._deferred.forget()  # of one that was killed
+            store._deferred.forget()  # of one that was killed, and so on
+            store._cycles.clear()
+            store._claimed._unread = None
             store._claimed._crowd = self.crowd
         self.fired.clear()
         self.log.ids.clear()

@@ -63,10 +63,11 @@ def test_what_the_cycle_writes_is_what_the_scheduler_decided(store):
 
 def test_only_the_very_object_handed_out_is_deferred(store, commands):
     store.add_jobs([job("a"), job("b")])
-    due = store.get_due_jobs(at(1))
+    loop = iter(store.get_due_jobs(at(1)))
     commands.names.clear()
-    due[0].next_run_time = at(10)
-    store.update_job(due[0])
+    due = next(loop)
+    due.next_run_time = at(10)
+    store.update_job(due)
     assert commands.names == []
     other = job("b", 20)
     store.update_job(other)  # flushes first, then writes through
@@ -76,11 +77,36 @@ def test_only_the_very_object_handed_out_is_deferred(store, commands):
 
 def test_another_threads_writes_are_not_deferred(store):
     store.add_jobs([job("a"), job("b")])
-    due = store.get_due_jobs(at(1))
-    due[0].next_run_time = at(10)
-    in_thread(store.update_job, due[0])
+    loop = iter(store.get_due_jobs(at(1)))
+    due = next(loop)
+    due.next_run_time = at(10)
+    in_thread(store.update_job, due)
     in_thread(store.remove_job, "b")
     assert run_times(store) == {"a": at(10).timestamp()}
+
+
+@pytest.mark.parametrize("options", [{}, {"mirror": True}], ids=["queried", "mirrored"])
+def test_whoever_looks_at_what_is_due_removes_and_changes_like_anybody(server, database, options):
+    """However long ago: what is deferred is what the scheduler does in its loop, and no more."""
+    store = MongoDBJobStore(database.name, host=server.uri, **options)
+    scheduler = by_hand(store)
+    store.add_jobs([job("a"), job("b")])
+    due = store.get_due_jobs(at(1))
+    in_thread(scheduler._process_jobs)
+    store.remove_job("a")
+    with pytest.raises(JobLookupError):
+        store.remove_job("a")
+    due[1].next_run_time = at(7)
+    store.update_job(due[1])
+    assert run_times(store) == {"b": at(7).timestamp()}
+    store.shutdown()
+
+
+def test_a_cycle_that_is_over_remembers_nothing(store):
+    by_hand(store)._process_jobs()
+    store.add_jobs([job(f"{number}") for number in range(100)])
+    store.remove_all_jobs()
+    assert not store._cycle._rewritten
 
 
 def test_after_the_cycle_nothing_is_deferred(store):
@@ -97,10 +123,12 @@ def test_after_the_cycle_nothing_is_deferred(store):
 
 def test_reads_see_what_is_deferred(store):
     store.add_jobs([job("a"), job("b"), job("c")])
-    due = store.get_due_jobs(at(1))
-    due[0].next_run_time = at(10)
-    store.update_job(due[0])
-    store.remove_job("b")
+    for due in store.get_due_jobs(at(1)):
+        if due.id == "a":
+            due.next_run_time = at(10)
+            store.update_job(due)
+        elif due.id == "b":
+            store.remove_job("b")
     assert store.lookup_job("a").next_run_time == at(10)
     assert store.lookup_job("b") is None
     assert [job.id for job in store.get_all_jobs()] == ["c", "a"]
@@ -109,11 +137,11 @@ def test_reads_see_what_is_deferred(store):
 
 def test_a_removal_is_final_within_the_cycle(store):
     store.add_job(job("a"))
-    (due,) = store.get_due_jobs(at(1))
-    store.remove_job("a")
-    store.remove_job("a")
-    due.next_run_time = at(10)
-    store.update_job(due)
+    for due in store.get_due_jobs(at(1)):
+        store.remove_job("a")
+        store.remove_job("a")
+        due.next_run_time = at(10)
+        store.update_job(due)
     store.get_next_run_time()
     assert names(store) == []
 
@@ -123,16 +151,16 @@ def test_what_is_deferred_for_a_second_is_flushed_without_any_call(store, monkey
     flushed = threading.Event()
     write = store._deferred._flush
 
-    def told(writes, sent_before):
-        write(writes, sent_before)
+    def told(*args):
+        write(*args)
         flushed.set()
 
     store._deferred._flush = told
     store.add_job(job("a"))
-    (due,) = store.get_due_jobs(at(1))
-    due.next_run_time = at(10)
-    store.update_job(due)
-    assert flushed.wait(30)
+    for due in store.get_due_jobs(at(1)):
+        due.next_run_time = at(10)
+        store.update_job(due)
+        assert flushed.wait(30)
     assert run_times(store) == {"a": at(10).timestamp()}
 
 
@@ -150,10 +178,10 @@ def test_a_flush_happens_at_12_mb(store, commands):
 
 def test_deferring_a_job_that_has_become_unpicklable_keeps_its_state(store):
     store.add_job(job("a", args=([],)))
-    (due,) = store.get_due_jobs(at(1))
-    due.args[0].append(threading.Lock())
-    due.next_run_time = at(10)
-    store.update_job(due)
+    for due in store.get_due_jobs(at(1)):
+        due.args[0].append(threading.Lock())
+        due.next_run_time = at(10)
+        store.update_job(due)
     store.get_next_run_time()
     kept = store.lookup_job("a")
     assert kept.next_run_time == at(10)

@@ -1,11 +1,15 @@
 """Leases: what a scheduler that has lost its own may still fire and write."""
 
+import os
+import warnings
+
 import pytest
-from mongo import YEARS, at, by_hand, job, run_times
+from mongo import YEARS, at, by_hand, in_thread, job, run_times
 from proxy import Proxy
+from pymongo.errors import PyMongoError
 from shared import finish, ids, leased, run, twice
 
-from jobstore.mongodb import lease
+from jobstore.mongodb import claimed, lease
 
 # Fencing
 
@@ -178,6 +182,157 @@ def test_only_what_is_still_held_is_fired_after_a_renewal(make, clock, caplog):
 
     assert run(first, pause)[0] == ["a", "c"]
     assert "1 due jobs are left to others" in caplog.text
+
+
+def test_what_ran_twice_is_logged_where_it_was_changed_after_all(make, clock, caplog):
+    """The successor has run it, then somebody has changed it, and so taken the claim away."""
+    first, second, third = make(), make(), make()
+    first.add_job(job("a"))
+
+    def pause(_):
+        clock.pass_by(11)
+        finish(second)
+        changed = third.lookup_job("a")
+        changed._modify(args=(5,))
+        third.update_job(changed)
+
+    assert run(first, pause)[0] == ["a"]
+    assert twice(caplog) == ["a"]
+    assert third.lookup_job("a").args == (5,)
+
+
+def test_what_others_ask_beside_the_cycle_does_not_disarm_it(make, clock):
+    """Another thread goes through due jobs of its own when the scheduler's cycle begins."""
+    first, second = make(), make()
+    first.add_jobs([job("a"), job("z", 1)])
+    by_hand(first)
+    halfway = []
+
+    def look():
+        jobs = iter(first.get_due_jobs(at(0)))
+        halfway.extend([jobs, next(jobs)])
+
+    in_thread(look)
+
+    def pause(each):
+        clock.pass_by(11)
+        finish(second)
+        second.update_job(job("z", 5000, args=(9,)))
+
+    assert run(first, pause)[0] == ["z"]
+    assert run_times(first)["z"] == at(5000).timestamp()
+
+
+def test_what_another_thread_changes_is_not_fired_by_the_cycle_that_had_claimed_it(make):
+    store = make()
+    store.add_jobs([job("a"), job("b", 1)])
+    changed = job("b", 1, args=(1,))
+    assert run(store, lambda each: each.id == "a" and in_thread(store.update_job, changed))[0] == [
+        "a"
+    ]
+    assert [each.args for each in make().get_due_jobs(at(10))] == [(1,)]
+
+
+def test_shutdown_by_another_thread_leaves_the_rest_due(make):
+    store, other = make(), make()
+    store.add_jobs([job("a"), job("b", 1), job("c", 2)])
+    assert run(store, lambda each: each.id == "b" and in_thread(store.shutdown))[0] == ["a", "b"]
+    assert run_times(other) == {
+        "a": at(YEARS).timestamp(),
+        "b": at(1).timestamp(),
+        "c": at(2).timestamp(),
+    }
+    assert leased(other) == []
+
+
+def in_child(act):
+    """Do something in a forked process, which then ends as a worker does."""
+    child = os.fork()
+    if child == 0:
+        warnings.simplefilter("ignore")  # PyMongo's, about clients and forks
+        act()
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def test_a_forked_process_gives_back_nothing_of_its_parents(make):
+    store, other = make(), make()
+    store.add_jobs([job("a"), job("b", 1)])
+    taken = []
+
+    def fork(each):
+        if each.id == "a":
+            in_child(store.shutdown)
+            taken.extend(run(other)[0])
+
+    assert run(store, fork)[0] == ["a", "b"]
+    assert taken == []
+
+
+def test_what_a_job_that_forks_writes_in_the_child_is_written(make):
+    store = make()
+    store.add_jobs([job("a"), job("b", 1)])
+
+    def fork(each):
+        if each.id == "a":
+            in_child(lambda: store.remove_job("b"))
+
+    run(store, fork)
+    assert run_times(store).keys() == {"a"}
+
+
+# Giving back
+
+
+def test_what_could_not_be_renewed_is_given_back_when_it_is_still_ours(make, server, clock):
+    with Proxy(server.nodes[0].port) as proxy:
+        store = make(proxy.uri, lease=3600)
+        store.add_jobs([job(name, n) for n, name in enumerate("abc")])
+
+        def cut(_):
+            proxy.fail("update", "close", times=2)
+            clock.pass_by(1801)
+
+        assert run(store, cut)[0] == ["a"]
+        assert leased(store) == []
+
+
+@pytest.mark.parametrize("ended_by", ["the next cycle", "shutdown"])
+def test_what_was_claimed_and_could_not_be_read_is_given_back(make, monkeypatch, ended_by):
+    store, other = make(lease=3600), make()
+    store.add_jobs([job("a"), job("b", 1)])
+
+    def fail(*_):
+        monkeypatch.undo()
+        raise PyMongoError("planned")
+
+    monkeypatch.setattr(store._claimed, "_bearing", fail)
+    with pytest.raises(PyMongoError, match="planned"):
+        store.get_due_jobs(at(10))
+    assert leased(other) == ["a", "b"]
+    if ended_by == "shutdown":
+        store.shutdown()
+        assert leased(other) == []
+    else:
+        assert ids(store.get_due_jobs(at(10))) == ["a", "b"]
+
+
+def test_where_it_can_not_be_told_for_how_long_a_job_was_due_the_others_run(
+    make, clock, monkeypatch
+):
+    store = make(lease=3600)
+    store.add_jobs([job("b", executor="special")])
+    run(store)
+    clock.pass_by(61)
+    store.add_job(job("good", 1))
+
+    def fail(*_):
+        raise PyMongoError("planned")
+
+    monkeypatch.setattr(claimed.batches, "stored", fail)
+    assert run(store)[0] == ["good"]
+    monkeypatch.undo()
+    assert leased(store) == []
 
 
 # The server's failures

@@ -138,6 +138,14 @@ def test_many_jobs_at_once_in_the_cycle(store):
     assert run_times(run.store) == {"a": at(700).timestamp(), "b": at(500).timestamp()}
 
 
+def test_a_job_may_shut_the_store_down_and_ask_it_for_more(server, database):
+    store = MongoDBJobStore(database.name, host=server.uri)
+    store.add_jobs([job("a", 0), job("b", 1)])
+    scheduler = by_hand(store, lambda _: (store.shutdown(), store.get_next_run_time()))
+    scheduler._process_jobs()
+    assert [job_id for job_id, _ in scheduler.executor.submitted] == ["a", "b"]
+
+
 @pytest.mark.parametrize("whose", ["scheduler", "store"])
 def test_shutdown_in_the_cycle_leaves_the_rest_due(server, database, whose):
     store = MongoDBJobStore(database.name, host=server.uri)

@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import watch
+from jobstore.mongodb import connection, watch
 
 
 class Threads(Commands):
@@ -237,7 +237,7 @@ def test_documents_that_are_no_jobs_anywhere_are_quarantined(store, database):
 
 
 def test_what_was_there_is_read_at_start_with_a_line_of_progress(store, caplog, monkeypatch):
-    monkeypatch.setattr(watch, "BATCH", 10)
+    monkeypatch.setattr(connection, "BATCH", 10)
     monkeypatch.setattr(watch, "PROGRESS_SECONDS", 0.0)
     caplog.set_level(logging.INFO)
     store.add_jobs([job(f"{number}", number) for number in range(25)])
@@ -308,7 +308,7 @@ def test_shutdown_ends_the_threads_and_writes_what_waits(store, session_client, 
 
 
 def test_shutdown_says_what_it_could_not_write(server, database, caplog, monkeypatch):
-    monkeypatch.setattr("jobstore.mongodb.store.CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr("jobstore.mongodb.running.CLOSE_SECONDS", 0.5)
     monkeypatch.setattr("jobstore.mongodb.connection.COMMAND_SECONDS", 0.5)
     with Proxy(server.nodes[0].port) as proxy:
         store = MongoDBJobStore(database.name, host=proxy.uri, mirror=True)

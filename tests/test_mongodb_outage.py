@@ -5,16 +5,13 @@ import itertools
 import logging
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
-from mirrored import documents, mirrored
-from mongo import job, until
+from mirrored import documents, mirrored, regular, run
+from mongo import until
 from proxy import Proxy
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -26,41 +23,6 @@ pytestmark = pytest.mark.slow
 
 OUTAGE = 30  # seconds
 EVERY = 5
-
-
-class Runs(BaseExecutor):
-    """Notes which due times of each job were submitted, and how late, in seconds."""
-
-    def __init__(self):
-        super().__init__()
-        self.times = defaultdict(list)
-        self.late = []
-
-    def _do_submit_job(self, job, run_times):
-        self.times[job.id] += run_times
-        self.late.append((datetime.now(timezone.utc) - run_times[-1]).total_seconds())
-        self._run_job_success(job.id, [])
-
-
-def run(store, kind=BackgroundScheduler, **options):
-    scheduler = kind(timezone="UTC", **options)
-    scheduler.executor = Runs()
-    scheduler.add_executor(scheduler.executor, "default")
-    scheduler.add_jobstore(store, "default")
-    scheduler.start()
-    return scheduler
-
-
-def regular(name, every=EVERY, start=None):
-    """A job due every so many seconds, from now on; each due time is to be submitted."""
-    start = start or datetime.now(timezone.utc) + timedelta(seconds=1)
-    return job(
-        name,
-        trigger=IntervalTrigger(seconds=every, start_date=start, timezone="UTC"),
-        next_run_time=start,
-        coalesce=False,
-        max_instances=99,
-    )
 
 
 def check_all_submitted(scheduler, every):

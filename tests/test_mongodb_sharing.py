@@ -1,12 +1,13 @@
 """What is left to other schedulers, and the mark of a collection that is shared."""
 
 import logging
+from datetime import datetime, timedelta, timezone
 
 import pytest
-from bson import encode
+from bson import Code, encode
 from bson.raw_bson import RawBSONDocument
 from mongo import Submissions, at, by_hand, job, names
-from shared import ids, leased, run
+from shared import finish, ids, leased, run
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import batches, claimed
@@ -49,6 +50,22 @@ def test_what_nobody_takes_for_a_minute_is_quarantined(make, clock, caplog, what
     assert leased(store) == []
 
 
+def test_what_is_back_from_quarantine_others_have_a_minute_for(make, clock):
+    here, there = make(), make(start=False)
+    here.add_job(job("b", executor="special"))
+    run(here)
+    clock.pass_by(61)
+    run(here)
+    assert ids(here.quarantined()) == ["b"]
+    assert by_hand(there)
+    there._scheduler.add_executor(Submissions(), "special")
+    assert there.restore_quarantined() == ["b"]
+    run(here)
+    assert here.quarantined() == []
+    run(there)
+    assert there._scheduler._executors["special"].submitted[0][0] == "b"
+
+
 def test_a_minute_is_counted_anew_when_others_have_run_it(make, clock):
     store = make()
     store.add_job(job("b", executor="special"))
@@ -64,15 +81,103 @@ def test_a_minute_is_counted_anew_when_others_have_run_it(make, clock):
     assert ids(store.quarantined()) == ["b"]
 
 
-def test_one_that_can_run_nothing_does_not_claim_all(make, monkeypatch, caplog):
+def test_what_can_not_be_run_here_keeps_nothing_back_however_much_it_is(make, monkeypatch):
     monkeypatch.setattr(claimed, "MOST", 3)
-    store = make()
-    store.add_jobs([job(f"{n}", n, executor="special") for n in range(5)])
-    run(store)
+    store = make(batch_size=2)
+    store.add_jobs([job(f"{n}", n, executor="special") for n in range(7)])
+    store.add_job(job("good", 8))
+    assert finish(store) == ["good"]
     store.commands.names.clear()
     assert 50 < run(store)[1] <= 60, "it looks again when the minute is over"
-    assert "update" not in store.commands.names
-    assert "3 due jobs can't be run here: claiming no more" in caplog.text
+    assert store.commands.names == ["find", "aggregate"]
+
+
+def test_what_is_left_and_then_rescheduled_is_left_again(make, stock):
+    """Or it would be due, and claimed by nobody, again and again without a pause."""
+    store = make()
+    store.add_jobs([job("b", executor="special")])
+    run(store)
+    stock.update_job(job("b", 5, executor="special"))
+    run(store)
+    assert 50 < run(store)[1] <= 60
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_ids_that_are_no_utf8_and_look_alike_hold_up_nobody(make, shared):
+    store = make(shared=shared)
+    for number in range(3):
+        document = encode({"_id": "XX", "next_run_time": at(number).timestamp()})
+        raw = document.replace(b"XX", b"\xff" + bytes([0xF8 + number]))
+        store.collection.insert_one(RawBSONDocument(raw))
+    store.add_job(job("a", 3))
+    assert run(store)[0] == ["a"]
+    run(store)
+    wait = run(store)[1]
+    assert wait is None or wait > 50
+
+
+def test_an_id_that_looks_like_no_utf8_is_one(make):
+    store = make()
+    store.add_jobs([job("a\ufffd"), job("b", 1)])
+    assert run(store)[0] == ["a\ufffd", "b"]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_id_that_is_code_holds_up_nobody(make, shared):
+    """It is a `str` to Python, but one without a hash."""
+    store = make(shared=shared)
+    store.collection.insert_one({"_id": Code("x"), "next_run_time": at(0).timestamp()})
+    store.add_job(job("a", 1))
+    assert run(store)[0] == ["a"]
+    assert run(store)[1] > 50
+
+
+@pytest.mark.parametrize(
+    "repair",
+    [
+        lambda store: store.update_job(job("b")),
+        lambda store: store.add_jobs([job("b", 1)], replace_existing=True),
+        lambda store: (store.remove_job("b"), store.add_job(job("b", 2))),
+        lambda store: (store.remove_jobs(["b"]), store.add_jobs([job("b", 2)])),
+    ],
+)
+def test_a_job_that_is_repaired_here_runs_at_once(make, repair):
+    store = make()
+    store.add_jobs([job("b", executor="special")])
+    run(store)
+    repair(store)
+    assert run(store)[0] == ["b"]
+
+
+def test_a_job_that_others_reschedule_and_repair_runs_at_once(make, stock):
+    store = make()
+    store.add_jobs([job("b", executor="special")])
+    run(store)
+    stock.update_job(job("b", 1))
+    assert run(store)[0] == ["b"]
+
+
+def test_a_new_start_looks_at_all_anew(make):
+    store = make()
+    store.add_job(job("b", executor="special"))
+    run(store)
+    store.shutdown()
+    scheduler = by_hand(store)
+    scheduler.add_executor(scheduler.executor, "special")
+    assert run(store)[0] == ["b"]
+
+
+def test_one_whose_clock_is_ahead_quarantines_nothing_that_is_not_due_elsewhere(make, clock):
+    ahead = make()
+    soon = datetime.now(timezone.utc) + timedelta(seconds=200)
+    ahead.add_job(job("b", executor="special", next_run_time=soon))
+    by_hand(ahead)
+    for _ in range(3):
+        assert ahead.get_due_jobs(soon + timedelta(seconds=1)) == []
+        ahead.get_next_run_time()
+        assert ahead.quarantined() == []
+        assert leased(ahead) == []
+        clock.pass_by(61)
 
 
 def test_an_id_that_is_no_text_holds_up_nobody(make, clock):

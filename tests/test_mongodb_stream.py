@@ -4,14 +4,15 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from mirrored import agree, documents, is_quiet, mirrored, own_threads
+from mirrored import agree, documents, is_quiet, mirrored, own_threads, restarted
 from mongo import YEARS, at, by_hand, job, names, run_times, until
 from proxy import Proxy
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import store as stores
+from jobstore.mongodb import running, watch
+from jobstore.mongodb.watch import time_of
 from jobstore.testing import mongod
 
 
@@ -26,19 +27,10 @@ def store(server, database):
 # ---- the stream is lost ----
 
 
-def restarted(store):
-    """Wait until the mirror is back, and live."""
-    until(lambda: store._mirror.caught_up(store._connection.time))
-    store.get_due_jobs(at(-1))
-    assert store._mirror.live
-
-
 def test_a_stream_that_is_lost_just_when_a_run_is_noted_loses_no_note(store):
     by_hand(store)
     store.add_jobs([job("a")])
     agree(store)
-    (due,) = store.get_due_jobs(at(10))
-    due._modify(next_run_time=at(50))
     short = store._deferred.short
 
     class LostMeanwhile:
@@ -50,6 +42,9 @@ def test_a_stream_that_is_lost_just_when_a_run_is_noted_loses_no_note(store):
         def __exit__(self, *error):
             short.release()
 
+    loop = iter(store.get_due_jobs(at(10)))
+    due = next(loop)
+    due._modify(next_run_time=at(50))
     store._deferred.short = LostMeanwhile()
     store.update_job(due)
     store._deferred.flush()
@@ -88,6 +83,21 @@ def test_where_the_collection_goes_the_mirror_is_filled_anew(store, stock, datab
     until(lambda: store.lookup_job("d"))
 
 
+def test_a_drop_that_nothing_follows_is_told_once(store, database, monkeypatch):
+    """A new stream begins at the last thing that has happened, and that is the drop."""
+    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.01)
+    by_hand(store)
+    store.add_job(job("a", 5))
+    agree(store)
+    failed, asked = [], []
+    fail, now = store._watcher._failed, store._connection.now
+    store._watcher._failed = lambda error: (failed.append(error), fail(error))
+    store._connection.now = lambda *args: (asked.append(1), now(*args))[1]
+    database["jobs"].drop()
+    until(lambda: len(asked) > 5)
+    assert len(failed) == 1
+
+
 @pytest.mark.slow
 def test_a_resume_token_that_is_too_old_costs_a_new_start(database):
     """The oplog of 64 MB is written over while the stream can't be resumed."""
@@ -116,6 +126,26 @@ def test_a_resume_token_that_is_too_old_costs_a_new_start(database):
         assert store.get_all_jobs() == []
         assert scheduler._process_jobs() is None
         store.shutdown()
+
+
+def test_a_transaction_is_told_when_all_of_it_is(store, session_client, database):
+    """Its changes have one time; the stream has not come to it before the last of them."""
+    by_hand(store)
+    store.add_jobs([job(f"{number}", 5) for number in range(20)])
+    agree(store)
+    told, (apply, passed) = [], (store._mirror.apply, store._mirror.passed)
+    store._mirror.apply = lambda event: (told.append(event), apply(event))[1]
+    store._mirror.passed = lambda time: (told.append(time), passed(time))[1]
+    with session_client.start_session() as session, session.start_transaction():
+        many = {"$set": {"next_run_time": at(9).timestamp()}}
+        database["jobs"].update_many({}, many, session=session)
+    agree(store)
+    events = [each for each in told if not isinstance(each, int)]
+    assert len(events) == 20
+    (time,) = {time_of(event["_id"]) for event in events}
+    until(lambda: time in told)
+    before_last = told[: told.index(events[-1])]
+    assert max(each for each in before_last if isinstance(each, int)) < time
 
 
 # ---- without a stream ----
@@ -188,9 +218,9 @@ def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(excl
 
     monkeypatch.setattr(store._mirror, "loaded", read)
     monkeypatch.setattr(type(store._cycle), "advance", advance_late)
-    (due,) = store.get_due_jobs(at(10))
-    due._modify(next_run_time=at(50))
-    store.update_job(due)
+    for due in store.get_due_jobs(at(10)):
+        due._modify(next_run_time=at(50))
+        store.update_job(due)
     deferred.set()
     assert [each.id for each in store.get_due_jobs(at(10))] == ["bad"]
     agree(store)
@@ -198,16 +228,20 @@ def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(excl
 
 
 def test_a_mirror_that_can_not_be_read_again_is_tried_again(exclusive, monkeypatch):
-    store, load, failures = exclusive, stores.load, [PyMongoError("planned"), PyMongoError("again")]
+    store, load, failures = (
+        exclusive,
+        running.load,
+        [PyMongoError("planned"), PyMongoError("again")],
+    )
 
     def fail(*args):
         if failures:
             raise failures.pop()
         return load(*args)
 
-    monkeypatch.setattr(stores, "load", fail)
+    monkeypatch.setattr(running, "load", fail)
     store.restore_quarantined()
-    until(lambda: not failures and store._mirror.caught_up(0))
+    until(lambda: not failures and mirrored(store) == documents(store))
     assert [each.id for each in store.get_due_jobs(at(10))] == ["a", "bad"]
     assert store._mirror.live
 
@@ -237,10 +271,11 @@ def test_what_was_written_without_a_reply_is_read_again(standalone, database, co
 
 def test_the_mirror_follows_what_others_wrote_after_all(exclusive):
     store = exclusive
-    (due,) = store.get_due_jobs(at(10))
-    store.collection.update_one({"_id": "a"}, {"$set": {"next_run_time": at(70).timestamp()}})
-    due._modify(next_run_time=at(50))
-    store.update_job(due)
+    theirs = {"$set": {"next_run_time": at(70).timestamp()}}
+    for due in store.get_due_jobs(at(10)):
+        store.collection.update_one({"_id": "a"}, theirs)
+        due._modify(next_run_time=at(50))
+        store.update_job(due)
     until(lambda: is_quiet(store) and store.get_next_run_time() == at(70))
 
 

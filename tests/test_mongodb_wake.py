@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from datetime import datetime, timedelta, timezone
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -114,8 +115,8 @@ def test_a_change_in_mid_cycle_is_not_missed(server, database, stock):
     told = threading.Event()
     asked = []
 
-    def asking(but):
-        answer = ask(but)
+    def asking(*args):
+        answer = ask(*args)
         if not asked and "first" in scheduler.executor.late:
             asked.append(answer)
             hear = store._alarm.told
@@ -133,6 +134,11 @@ def test_a_change_in_mid_cycle_is_not_missed(server, database, stock):
     assert asked
 
 
+def awaited(store):
+    """What the scheduler waits for; nothing is in mid-cycle."""
+    return list(store._alarm._awaited.values())
+
+
 class Counted(BackgroundScheduler):
     woken = 0
 
@@ -146,15 +152,14 @@ def test_only_what_is_earlier_wakes_and_only_once(server, database, stock, mode)
     store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
     scheduler = run(store, Counted)
     stock.add_job(due_in(1000, "a"))
-    until(lambda: store._alarm._awaited < 1e12 and not store._alarm._in_cycle)
+    until(lambda: min(awaited(store), default=inf) < 1e12)
     before = scheduler.woken
     for number in range(20):
         stock.add_job(due_in(2000 + number, f"later{number}"))
     stock.remove_job("a")
     stock.update_job(due_in(5000, "later0"))
     stock.add_job(due_in(500, "b"))
-    awaited = stock.lookup_job("b").next_run_time.timestamp()
-    until(lambda: store._alarm._awaited == awaited and not store._alarm._in_cycle)
+    until(lambda: awaited(store) == [stock.lookup_job("b").next_run_time.timestamp()])
     assert scheduler.woken == before + 1
     scheduler.shutdown()
 
@@ -294,15 +299,15 @@ def test_an_outage_ends_no_watcher(database, mode, monkeypatch):
 def test_what_can_not_be_closed_as_the_server_is_gone_holds_nobody_up(database, monkeypatch):
     """A stream, when the server goes between opening it and what comes next; and the client."""
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.2)
-    monkeypatch.setattr("jobstore.mongodb.store.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("jobstore.mongodb.running.CLOSE_SECONDS", 0.2)
     with mongod() as server:
         store = MongoDBJobStore(database.name, host=server.uri, serverSelectionTimeoutMS=60_000)
         ask = store._source.next_run_time
 
-        def gone(but):
+        def gone(*args):
             if threading.current_thread() in watchers():
                 server.kill()
-            return ask(but)
+            return ask(*args)
 
         store._source.next_run_time = gone
         scheduler = run(store)
@@ -326,6 +331,7 @@ class Woken:
 def alarm():
     alarm = Alarm()
     alarm.set(Woken())
+    alarm.cycle_begins()
     return alarm
 
 
@@ -344,6 +350,20 @@ def test_in_a_cycle_nobody_is_woken_and_after_it_once(alarm):
     assert alarm._scheduler.count == 2
     alarm.cycle_ends(None)  # by somebody else's question, outside a cycle
     alarm.told(9.0)
+    assert alarm._scheduler.count == 2
+
+
+def test_whoever_asks_what_is_due_beside_the_scheduler_silences_nothing(alarm):
+    alarm.cycle_ends(7.0)
+    in_thread(alarm.cycle_begins)  # and never asks when to ask again
+    alarm.told(6.0)
+    assert alarm._scheduler.count == 1
+    alarm.cycle_begins()
+    in_thread(alarm.cycle_begins)
+    in_thread(alarm.cycle_ends, 5.0)
+    alarm.told(5.0)
+    assert alarm._scheduler.count == 1
+    alarm.cycle_ends(9.0)
     assert alarm._scheduler.count == 2
 
 

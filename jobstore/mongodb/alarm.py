@@ -28,36 +28,33 @@ class Alarm:
     """Knows what the scheduler waits for; any thread may tell it of run times.
 
     In a cycle the scheduler waits for nothing: the earliest that is told meanwhile counts when
-    the cycle has ended.
+    the cycle has ended. Which thread is the scheduler's nobody says; so whoever asks what is due,
+    and then when to ask again, is taken for one that waits.
     """
 
     def __init__(self) -> None:
-        self._scheduler: BaseScheduler | None = None
-        self._lock = threading.Lock()
-        self._in_cycle = True  # until the first one has ended
-        self._awaited = inf
-        self._meanwhile = inf
+        self.set(None)
 
     def set(self, scheduler: BaseScheduler | None) -> None:
         """Choose whom to wake, if anybody; before its first cycle."""
         self._lock = threading.Lock()  # a forked process may have got one that was held
         self._scheduler = scheduler
-        self.cycle_begins()
+        self._awaited: dict[int, float] = {}  # by thread: the run time that it waits for
+        self._meanwhile: dict[int, float] = {}  # by thread: what it was told in its cycle
 
     def cycle_begins(self) -> None:
-        """Note that the scheduler asks what is due."""
+        """Note that the calling thread has asked what is due."""
         with self._lock:
-            self._in_cycle = True
-            self._meanwhile = inf
+            self._awaited.pop(threading.get_ident(), None)
+            self._meanwhile[threading.get_ident()] = inf
 
     def cycle_ends(self, run_time: float | None) -> None:
-        """Note what the scheduler will wait for, in seconds since the epoch; None: nothing."""
+        """Note what it will wait for, in seconds since the epoch; None: nothing."""
         with self._lock:
-            if not self._in_cycle:
-                return  # somebody else has asked
-            self._in_cycle = False
-            self._awaited = inf if run_time is None else run_time
-            meanwhile = self._meanwhile
+            meanwhile = self._meanwhile.pop(threading.get_ident(), None)
+            if meanwhile is None:
+                return  # it has not asked what is due
+            self._awaited[threading.get_ident()] = inf if run_time is None else run_time
         self.told(meanwhile)
 
     def told(self, run_time: Any) -> None:
@@ -65,13 +62,12 @@ class Alarm:
         if type(run_time) is not float and type(run_time) is not int:
             return
         with self._lock:
-            if self._in_cycle:
-                self._meanwhile = min(self._meanwhile, run_time)
-                return
-            if not run_time < self._awaited:  # nor is NaN
-                return
-            self._awaited = run_time  # once
-        self.ring()
+            for thread, earliest in self._meanwhile.items():
+                self._meanwhile[thread] = min(earliest, run_time)
+            late = [thread for thread, awaited in self._awaited.items() if run_time < awaited]
+            self._awaited |= dict.fromkeys(late, run_time)  # each is woken once
+        if late:
+            self.ring()
 
     def ring(self) -> None:
         """Wake the scheduler."""

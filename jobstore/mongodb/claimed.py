@@ -11,13 +11,14 @@ from typing import Any
 
 from bson import ObjectId
 from pymongo import ASCENDING, UpdateOne
-from pymongo.errors import BulkWriteError, WriteError
+from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
+from . import batches
 from .connection import Connection, Document
 from .documents import FIELDS, Seen, UnreadableError
-from .lease import FREE, IS_OVER, Lease, acquired, change_twice
-from .skipped import LEFT_SECONDS, Skipped
-from .sources import IN_TIME, first_of, key
+from .lease import FREE, IS_OVER, Lease, acquired, change_twice, release
+from .skipped import Skipped
+from .sources import IN_TIME, REPLACED, counts, first_of, key
 from .statements import TRANSIENT
 
 __all__ = ["Claimed"]
@@ -27,6 +28,9 @@ MOST_AT_ONCE = 8  # schedulers, between which claims are spread
 TRIES = 3  # at a claim, if others win all of it
 WAIT_SECONDS = 0.4  # before another look at what others have leased: they may leave it to us,
 # and then it should be in time for the stock `misfire_grace_time`, 1 s
+OVERDUE: Document = {  # for a minute, by the server's clock
+    "$lte": ["$next_run_time", {"$subtract": [{"$divide": [{"$toLong": "$$NOW"}, 1000]}, 60]}]
+}
 
 
 class Claimed:
@@ -37,16 +41,17 @@ class Claimed:
     them from somewhere among these on.
 
     :param seconds: how long a claim lasts.
+    :ivar skipped: the due jobs that can't be run here, left to others.
     """
 
     def __init__(self, connection: Connection, seconds: float) -> None:
         self._connection = connection
         self._seconds = seconds
-        self._asked = time.time(), time.monotonic()  # the scheduler's clock, and ours
-        self._skipped = Skipped()
         self._won: list[Seen] = []  # by the last call of `due`
-        self._full = False  # more was left to others than one command can name
+        self._claimed_at = 0.0  # by the monotonic clock, or earlier
+        self._unread: tuple[ObjectId, list[Any]] | None = None  # a claim; who has won isn't known
         self._crowd = 1.0  # about how many claim at the same moment, as our claims tell
+        self.skipped = Skipped()
         self.logger = logging.getLogger(__name__)
 
     def due(self, now: float, limit: int) -> list[Seen]:
@@ -55,41 +60,61 @@ class Claimed:
         2 more each time that others have won all of it. Won is what bears our token, whatever
         has become of a reply.
         """
-        self._asked = now, time.monotonic()
+        self.give_back()
         self._won = []
-        skipped = [left.id for left in self._skipped.recent()]
-        self._full = len(skipped) >= MOST
-        if self._full:
-            self.logger.warning("%d due jobs can't be run here: claiming no more", len(skipped))
-            return []
+        self._claimed_at = time.monotonic()
         free = {"next_run_time": {"$lte": now}, **FREE}
         for _ in range(TRIES):
-            found = self._first(free | {"_id": {"$nin": skipped}}, min(limit, MOST))
+            found = self._first(free, min(limit, MOST))
             if not found:
                 break
-            token = ObjectId()
+            token, ids = ObjectId(), [seen.id for seen in found]
+            self._unread = token, ids
             won = self._claim(free, found, token)
             lost_some = won is not None and won < len(found)
             self._crowd = max(1, min(MOST_AT_ONCE, self._crowd * (2 if lost_some else 0.9)))
             if won != 0:
-                self._won = self._bearing(token, [seen.id for seen in found])
+                self._won = self._bearing(token, ids)
+            self._unread = None
+            if won != 0:
                 break
         return [seen for seen in self._won if not _is_later(seen.run_time, now)]
 
+    def forked(self) -> None:
+        """In a forked process: what was claimed is its parent's."""
+        self._unread = None
+
+    def give_back(self) -> None:
+        """Give back what was claimed, and could not be read."""
+        if self._unread:
+            (token, ids), self._unread = self._unread, None
+            release(self._connection, ids, [token], self.logger)
+
     def _first(self, query: Document, limit: int) -> list[Seen]:
+        """Find what may be claimed; what is left to others may be in front of it."""
         by_time = [("next_run_time", ASCENDING)]
-        most = min(limit * int(self._crowd), MOST)
+        skipped = self.skipped.run_times()
+        most = limit * int(self._crowd) + len(skipped)
         with self._connection.limit():
             found = self._connection.jobs.find(
                 query, ["next_run_time"], sort=by_time, limit=most, batch_size=most
             )
             due = [Seen.of(document) for document in found]
-        for seen in due:
-            if "\ufffd" in str(seen.id):
-                self._leave(seen, "its id is no UTF-8, and so can't be named")
-        due = [seen for seen in due if "\ufffd" not in str(seen.id)]
+        due = self._nameable([seen for seen in due if counts(seen.id, seen.run_time, skipped)])
+        due = due[: limit * int(self._crowd)]
         start = limit * random.randrange(max(1, -(-len(due) // limit)))  # all equally often
         return due[start : start + limit]
+
+    def _nameable(self, due: list[Seen]) -> list[Seen]:
+        """Leave what no statement finds: ids that are no UTF-8 were read with replacements."""
+        doubtful = [seen.id for seen in due if REPLACED in str(seen.id)]
+        if not doubtful:
+            return due
+        named = batches.stored(self._connection, doubtful)
+        lost = [seen for seen in due if REPLACED in str(seen.id) and seen.id not in named]
+        for seen in lost:
+            self._leave(seen, "its id is no UTF-8, and so can't be named")
+        return [seen for seen in due if seen not in lost]
 
     def _claim(self, free: Document, found: list[Seen], token: ObjectId) -> int | None:
         """Claim what is still due and free; returns how many it were, None if that isn't known."""
@@ -111,7 +136,7 @@ class Claimed:
         return None
 
     def _leave(self, seen: Seen, reason: object) -> None:
-        if self._skipped.add(seen):
+        if self.skipped.add(seen):
             self.logger.info('Leaving job "%s" to other schedulers: %s', seen.id, reason)
 
     def _bearing(self, token: ObjectId, ids: list[Any]) -> list[Seen]:
@@ -124,41 +149,51 @@ class Claimed:
         """Make the lease of what was claimed by the last call of `due`."""
         if not self._won:
             return None
-        ids, (_, started) = [seen.id for seen in self._won], self._asked
-        token = self._won[0].claim
-        return Lease(self._connection, token, ids, started, self._seconds, self.logger)
+        ids, token = [seen.id for seen in self._won], self._won[0].claim
+        return Lease(self._connection, token, ids, self._claimed_at, self._seconds, self.logger)
 
     def leave_to_others(
         self, bad: list[tuple[Seen, UnreadableError]], lease: Lease
     ) -> list[tuple[Seen, UnreadableError]]:
-        """Give back what can't be run here; returns what nobody has taken for a minute."""
-        waited = [pair for pair in bad if self._skipped.has_waited(pair[0])]
-        leaving = [pair for pair in bad if pair not in waited]
+        """Give back what can't be run here; returns what nobody has taken for a minute.
+
+        It was seen due a minute ago, and by the server's clock it has been due as long: where
+        ours is ahead, for others it may not be due yet.
+        """
+        waited = self._overdue([seen.id for seen, _ in bad if self.skipped.has_waited(seen)])
+        leaving = [pair for pair in bad if key(pair[0].id) not in waited]
         for seen, reason in leaving:
             self._leave(seen, reason)
         lease.release([seen.id for seen, _ in leaving])
-        return waited
+        taking = [pair for pair in bad if key(pair[0].id) in waited]
+        for seen, _ in taking:  # once it is back from quarantine, others have a minute again
+            self.skipped.forget(seen.id)
+        return taking
 
-    def next_run_time(self, but: Mapping[Any, Any]) -> float | None:
+    def _overdue(self, ids: list[Any]) -> set[Any]:
+        try:
+            found = batches.stored(self._connection, ids, {"$expr": OVERDUE}) if ids else []
+        except PyMongoError as error:  # what is claimed is to be handed out all the same
+            self.logger.warning("Unable to tell for how long jobs have been due: %s", error)
+            found = []
+        return set(map(key, found))
+
+    def next_run_time(self, now: float, but: Mapping[Any, Any]) -> float | None:
         """Return when to look again; O(log n) and one command.
 
         That is the earliest run time of a free job; or that of an earlier one that is leased, and
-        if it is due, a moment from now; or the time to look again at what was left to others.
+        if it is due, a moment from now, at random: those that leave it to others would find it
+        leased by each other all the time. Or the time to look again at what was left to others.
         """
-        asked, clock = self._asked
-        now = asked + time.monotonic() - clock
-        skipped = self._skipped.recent()
-        again = [left.since + LEFT_SECONDS - time.monotonic() + now for left in skipped]
-        if self._full:
-            return min(again, default=now)
-        but = {**but, **{key(left.id): left.run_time for left in skipped}}
+        soon = now + WAIT_SECONDS * random.uniform(0.5, 1)
         times = [
-            each["next_run_time"]
-            if each["free"] or each["next_run_time"] > now
-            else now + WAIT_SECONDS
-            for each in first_of(self._in_order, but)
+            each["next_run_time"] if each["free"] or each["next_run_time"] > now else soon
+            for each in first_of(self._in_order, {**but, **self.skipped.run_times()})
         ]
-        return min(times + again, default=None)
+        again = self.skipped.until()
+        if again is not None:
+            times.append(now + again - time.monotonic())
+        return min(times, default=None)
 
     def _in_order(self, limit: int) -> list[Document]:
         """Return the first documents, leased or not, and the first free ones."""

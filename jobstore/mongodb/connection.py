@@ -16,6 +16,7 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
 
 __all__ = ["BATCH", "START_SECONDS", "Connection", "Document", "moment"]
 
@@ -23,6 +24,7 @@ Document = dict[str, Any]
 
 COMMAND_SECONDS = 5.0  # the longest that one command may hold the scheduler
 START_SECONDS = 30.0  # the longest at start, when an election may be under way
+AWAIT_MS = 250
 UNAUTHORIZED = 13
 BATCH = 1000  # documents read under one limit
 CODEC: CodecOptions[Document] = CodecOptions(
@@ -61,7 +63,9 @@ class Connection:
         database, collection = self._names
         self.collection: Collection[Document] = self.client[database][collection]
         self.jobs = self.collection.with_options(
-            codec_options=CODEC, read_preference=ReadPreference.PRIMARY
+            codec_options=CODEC,
+            read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern(),  # the server's own: no other watches, or sees our writes
         )
         self.closed = False
         if not self.jobs.write_concern.acknowledged:
@@ -97,7 +101,20 @@ class Connection:
             return nullcontext()
         return pymongo.timeout(COMMAND_SECONDS if seconds is None else seconds)
 
+    @property
+    def await_ms(self) -> int:
+        """How long the server waits for a change before it answers that there is none."""
+        limit = self.client.options.timeout  # the user's, in seconds
+        return AWAIT_MS if limit is None else min(AWAIT_MS, int(limit * 500))
+
     def read(self, cursor: Cursor[Document], seconds: float | None = None) -> Iterator[Document]:
+        """Read a cursor, in batches, document by document."""
+        for batch in self.read_batches(cursor, seconds):
+            yield from batch
+
+    def read_batches(
+        self, cursor: Cursor[Document], seconds: float | None = None
+    ) -> Iterator[list[Document]]:
         """Read a cursor; each batch has a time limit of its own, whatever their number.
 
         The limit of the first one, `seconds`, bounds what the server may work on all of them
@@ -109,7 +126,7 @@ class Connection:
                     batch = list(islice(cursor, BATCH))
                 if not batch:
                     return
-                yield from batch
+                yield batch
                 seconds = None
 
     @contextmanager
@@ -132,9 +149,9 @@ class Connection:
             finally:
                 self.time = max(self.time, moment(session.operation_time))
 
-    def now(self) -> Timestamp | None:
+    def now(self, seconds: float | None = None) -> Timestamp | None:
         """Ask for the time of the server's last operation; None if it is a standalone one."""
-        with self.limit(), self.client.start_session(causal_consistency=False) as session:
+        with self.limit(seconds), self.client.start_session(causal_consistency=False) as session:
             self.client.admin.command("ping", session=session)
             time: Timestamp | None = session.operation_time
             return time

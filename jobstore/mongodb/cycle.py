@@ -1,7 +1,7 @@
 """One cycle of the scheduler: the jobs handed out, and what is known of them since."""
 
 import logging
-import threading
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -35,7 +35,7 @@ class DueJobs(list[Job]):
 
 
 class Cycle:
-    """From `get_due_jobs` to `get_next_run_time`, in one thread.
+    """From `get_due_jobs` to `get_next_run_time`; each thread that calls them has its own.
 
     :param now: what is due, by the scheduler.
     :param handed: the jobs handed out, each with its document as it was read.
@@ -45,25 +45,35 @@ class Cycle:
     def __init__(
         self, now: datetime, handed: Iterable[tuple[Job, Seen]], lease: Lease | None = None
     ) -> None:
-        self._now = now
-        self._thread = threading.get_ident()
+        self._now, self._began = now, time.monotonic()
         self._handed = {job.id: (job, seen) for job, seen in handed}
         self._rewritten: set[str] = set()  # ids that were written otherwise since
         self._removed: set[str] = set()
         self.jobs = DueJobs(job for job, _ in self._handed.values())
-        self.jobs.lease = self.lease = lease
+        self.jobs.lease = self._lease = lease
+        self._beside: list[Lease] = []  # of cycles within this one
         self.shut_down = False  # in mid-cycle: what comes after is not written
 
     @property
-    def nested(self) -> bool:
-        """Whether whoever calls now does so from within the scheduler's loop, or beside it."""
+    def now(self) -> float:
+        """The time by the scheduler's clock, in seconds since the epoch."""
+        began = timestamp(self._now)
+        assert began is not None
+        return began + time.monotonic() - self._began
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether who calls now is a synchronous job, in the scheduler's loop."""
         return self.jobs.in_loop and not self.shut_down
 
+    def nest(self, cycle: "Cycle") -> None:
+        """Take over what another one, within this one's loop, has leased."""
+        if cycle._lease:
+            self._beside.append(cycle._lease)
+
     def is_of(self, job: Job) -> bool:
-        """Whether the very object was handed out by this cycle, in this thread."""
-        if threading.get_ident() != self._thread:
-            return False
-        handed = self._handed.get(job.id)
+        """Whether the scheduler, in its loop, gives back the very object that it was handed."""
+        handed = self._handed.get(job.id) if self.jobs.in_loop else None
         return handed is not None and handed[0] is job
 
     def takes_removal(self, job_id: str) -> bool:
@@ -72,7 +82,7 @@ class Cycle:
         A synchronous job that changed its own document in this cycle, and now removes it, is told
         from the scheduler, which removes jobs only when their triggers end.
         """
-        if threading.get_ident() != self._thread or job_id not in self._handed:
+        if not self.jobs.in_loop or job_id not in self._handed:
             return False
         return job_id not in self._rewritten or self._ended(job_id)
 
@@ -96,8 +106,9 @@ class Cycle:
         except BaseException as error:
             logger.error('Job "%s" keeps its old state, not its new one: %s', job.id, error)
             state = advanced(seen.state, run_time)
-        self._handed[job.id] = job, seen._replace(run_time=run_time, state=state)
-        return Write(seen, run_time, state)
+        write = Write(seen, run_time, state, lease=self._lease)
+        self._handed[job.id] = job, write.after or seen
+        return write
 
     def remove(self, job_id: str) -> Write | None:
         """Make the write of a removal, once: nothing that was handed out brings the job back."""
@@ -105,31 +116,31 @@ class Cycle:
             return None
         self._removed.add(job_id)
         self._is_done(job_id)
-        return Write(self._handed[job_id][1], None, None)
+        return Write(self._handed[job_id][1], None, None, lease=self._lease)
 
     def rewrite(self, job_id: str) -> None:
-        """Note that the document is written otherwise than by what was handed out."""
-        self._rewritten.add(job_id)
-        if self.lease:
-            self.lease.bar(job_id)
-
-    @property
-    def ends(self) -> bool:
-        """Whether who calls now ends it: not from within its loop, nor in another thread."""
-        return not self.nested and threading.get_ident() == self._thread
+        """Note that a document is written otherwise than by what was handed out."""
+        if job_id in self._handed:
+            self._rewritten.add(job_id)
+        if self._lease:
+            self._lease.bar(job_id)
 
     def release(self) -> None:
         """Give back what is leased and was not touched."""
-        if self.lease:
-            self.lease.release()
+        leases = [*self._beside, *filter(None, [self._lease])]
+        self._beside = []
+        for lease in leases:
+            lease.release()
 
     def end(self) -> None:
         """Forget the jobs."""
         self._handed.clear()
+        self._rewritten.clear()
+        self._removed.clear()
 
     def _is_done(self, job_id: str) -> None:
-        if self.lease:
-            self.lease.done(job_id)
+        if self._lease:
+            self._lease.done(job_id)
 
     def _is_over_for(self, job_id: str) -> bool:
         return self.shut_down or job_id in self._removed

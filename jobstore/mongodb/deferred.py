@@ -3,14 +3,15 @@
 import atexit
 import contextlib
 import logging
-import os
 import threading
 import time
 import weakref
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from .documents import Seen
+from .flush import decide
 from .statements import Write
 
 __all__ = ["Deferred"]
@@ -22,6 +23,10 @@ Writes = dict[Any, Write]
 Found = dict[Any, Seen | None]
 
 
+def _size(write: Write | None) -> int:
+    return len(write.state or b"") if write else 0
+
+
 class Deferred:
     """Keeps one write for each id until they are flushed, and after a flush that failed.
 
@@ -30,17 +35,18 @@ class Deferred:
     be written or not: they are kept apart, and are settled before what was deferred since.
 
     :param flush: writes what is in the dict that it is given, and takes out what it has written;
-        returns what it has found stored instead. It is told whether any of it was sent before.
+        puts into another one what documents are that others have changed. It is told whether any
+        of it was sent before.
     :param most: how many are written at a time.
     :ivar lock: the store's lock, which is held while anything is written by the store.
     :ivar short: the lock of what is in memory; nothing that waits is done under it.
     :ivar soon: lets what is full be flushed; the caller's thread does it, or one of the store's.
     :ivar settled: is told, under `short`, the ids of what is written or lost to others' changes,
-        and not deferred anew, and what was found stored instead.
+        and not deferred anew; and what records are that others have changed.
     :ivar failing: whether the last flush failed.
     """
 
-    def __init__(self, flush: Callable[[Writes, bool], Found], most: int) -> None:
+    def __init__(self, flush: Callable[[Writes, Found, bool], None], most: int) -> None:
         self._flush = flush
         self._most = most
         self.logger = logging.getLogger(__name__)
@@ -52,13 +58,17 @@ class Deferred:
         self._sending: Writes = {}
         self._waiting: Writes = {}
         self._since = self._sending_since = 0.0  # when the first of each was deferred
-        self._bytes = 0
+        self._bytes = 0  # of the states that wait
         self._timer: threading.Timer | None = None
         _all.add(self)
 
     def in_callers_thread(self) -> None:
         """Let whoever defers flush, when it is time."""
-        self.soon = self._flush_unless_failing
+        self.soon, self._timed = self._flush_unless_failing, True
+
+    def in_other_thread(self, soon: Callable[[], None]) -> None:
+        """Let a thread flush that looks by itself every second, and when it is told."""
+        self.soon, self._timed = soon, False
 
     @property
     def waits(self) -> bool:
@@ -77,6 +87,14 @@ class Deferred:
             since = self._sending_since if self._sending else self._since
             return count, time.monotonic() - since if count else None
 
+    def forked(self) -> None:
+        """In a forked process: what was deferred is its parent's to write, by its threads."""
+        self.lock = threading.RLock()  # another thread may have held it
+        self.short = threading.RLock()
+        self._timer = None
+        self.in_callers_thread()
+        self.forget()
+
     def forget(self) -> None:
         """Drop all that waits."""
         self._sending, self._waiting = {}, {}
@@ -88,7 +106,7 @@ class Deferred:
 
         :param foresee: is told it first, under `short`; returns what is to be written, if anything.
         """
-        if write and self._bytes + len(write.state or b"") > FLUSH_BYTES:
+        if write and self._bytes + _size(write) > FLUSH_BYTES:
             self.soon()
         with self.short:
             write = write and foresee(write)
@@ -100,10 +118,10 @@ class Deferred:
             if not self._waiting:
                 self._since = time.monotonic()
             self._waiting[write.seen.id] = write
-            self._bytes += len(write.state or b"")
+            self._bytes += _size(write) - _size(earlier)
         if len(self._waiting) >= self._most:
             self.soon()
-        elif self._timer is None and not self.failing:
+        elif self._timed and self._timer is None and not self.failing:
             with contextlib.suppress(RuntimeError):  # no more threads: the cycle's end will do
                 timer = threading.Timer(FLUSH_SECONDS, self._flush_late)
                 timer.daemon = True
@@ -111,21 +129,29 @@ class Deferred:
                 self._timer = timer
 
     def flush(self) -> None:
-        """Write all; what could not be written stays, and the error is raised."""
+        """Write all that waits now; what could not be written stays, and the error is raised.
+
+        What is deferred meanwhile is for the next time: else it might never end.
+        """
         with self.lock:
             if self._timer:
                 self._timer.cancel()
                 self._timer = None
-            while self.waits:
-                self.failing = True
+            began, left = time.monotonic(), len(self._waiting)
+            while self._sending or (self._waiting and left > 0):
                 sent_before = bool(self._sending)
                 if not sent_before:
                     self._take()
-                ids, theirs = list(self._sending), {}
+                    left -= len(self._sending)
+                ids, found = list(self._sending), Found()
                 try:
-                    theirs = self._flush(self._sending, sent_before)
+                    self._flush(self._sending, found, sent_before)
+                except BaseException:
+                    self.failing = True
+                    raise
                 finally:
-                    self._note(ids, theirs)
+                    self._note(ids, found)
+            self._since = max(self._since, began)
             self.failing = False
 
     def flush_if_possible(self) -> None:
@@ -141,21 +167,31 @@ class Deferred:
         with self.short:
             size = 0
             self._sending_since = self._since
-            for job_id in list(self._waiting):
-                write = self._waiting[job_id]
-                size += len(write.state or b"")
-                if self._sending and (size > FLUSH_BYTES or len(self._sending) >= self._most):
+            for job_id in list(islice(self._waiting, self._most)):
+                size += _size(self._waiting[job_id])
+                if self._sending and size > FLUSH_BYTES:
                     break
-                self._sending[job_id] = self._waiting.pop(job_id)
+                self._sending[job_id] = self._pop(job_id)
 
-    def _note(self, ids: list[Any], theirs: Found) -> None:
+    def _pop(self, job_id: Any) -> Write:
+        write = self._waiting.pop(job_id)
+        self._bytes -= _size(write)
+        return write
+
+    def _note(self, ids: list[Any], found: Found) -> None:
+        """Let others' changes win over what was deferred since, too; and tell what is through."""
         with self.short:
+            for job_id in found.keys() & self._waiting.keys():
+                left = decide(self._waiting[job_id], found[job_id], self.logger)
+                self._pop(job_id)
+                if left:
+                    found[job_id] = left.after
+                    self._waiting[job_id] = left
+                    self._bytes += _size(left)
             if self.settled:
                 ours = (self._sending, self._waiting)
                 through = [each for each in ids if not any(each in some for some in ours)]
-                self.settled(through, theirs)
-            left = [*self._sending.values(), *self._waiting.values()]
-            self._bytes = sum(len(write.state or b"") for write in left)
+                self.settled(through, found)
 
     def _flush_unless_failing(self) -> None:
         if not self.failing:  # else nothing is tried before the next cycle
@@ -177,16 +213,3 @@ def _flush_all() -> None:
                 deferred.flush_if_possible()
             finally:
                 deferred.lock.release()
-
-
-def _forget_all() -> None:
-    """In a forked process: what was deferred is its parent's to write, and has no thread here."""
-    for deferred in list(_all):
-        deferred.lock = threading.RLock()  # another thread may have held it
-        deferred.short = threading.RLock()
-        deferred._timer = None
-        deferred.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)

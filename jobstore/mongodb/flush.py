@@ -5,6 +5,10 @@ A write is in one of these states, and each step leaves it in one of them:
 - not sent, or sent and without an answer: it stays in `writes`, and is sent again. The guard makes
   a repetition harmless: a document that has our values no longer is as it was seen.
 - done, or lost to somebody else's change: it is taken out of `writes`.
+
+What is read back tells of a write only after an answer: that waits until the majority has all
+that was there, what an earlier try has written, too. Else a write that is seen, and then is lost
+in a fail-over, would be taken for done.
 """
 
 import logging
@@ -15,7 +19,7 @@ from pymongo.errors import PyMongoError
 
 from .connection import Connection
 from .documents import FIELDS, Seen, advanced, restore, timestamp
-from .lease import Lease, release
+from .lease import release
 from .quarantine import Quarantine
 from .statements import Write, send
 
@@ -28,26 +32,26 @@ def flush(
     connection: Connection,
     quarantine: Quarantine,
     writes: dict[Any, Write],
+    found: dict[Any, Seen | None],
+    sent_before: bool,
     logger: logging.Logger,
-    lease: Lease | None = None,
-    sent_before: bool = False,
-) -> dict[Any, Seen | None]:
+) -> None:
     """Write all of `writes`, and take out of it what is settled; 1 command, 2 if jobs ended.
 
-    Returns what was found stored in the place of what was not written.
-
-    :param lease: if it is over, and nothing was sent before, what others have done since is read
-        first, so that it can't be taken for ours.
+    :param found: is told what documents are that others have changed: as they were found stored,
+        or as they are with our change put into theirs.
+    :param sent_before: if not, and a lease is over, what others have done since is read first, so
+        that it can't be taken for ours.
     :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row; what is
         still in `writes` is to be flushed again.
     """
+    leases = {write.lease for write in writes.values() if write.lease}
+    if not sent_before and any(lease.was_over for lease in leases):
+        _settle(connection, writes, found, logger)
     error: PyMongoError | None = None
-    theirs: dict[Any, Seen | None] = {}
-    if lease and lease.was_over and not sent_before:
-        theirs |= _settle(connection, writes, logger, lease)
-        if not writes:
-            return theirs
     for _ in range(ROUNDS):
+        if not writes:
+            return
         failed_before, error = error, None
         try:
             changed, refused = send(connection, writes.values())
@@ -55,67 +59,68 @@ def flush(
             if failed_before:
                 raise
             error = failure
+            continue
+        for write, reason in refused:
+            logger.error('Job "%s" can\'t be written, quarantining it: %s', write.seen.id, reason)
+            why = f"it can't be written: {reason}"
+            quarantine.put([quarantine.verdict(write.seen, why, write.run_time)])
+            del writes[write.seen.id]
+        if changed == len(writes):
+            writes.clear()
         else:
-            for write, reason in refused:
-                logger.error(
-                    'Job "%s" can\'t be written, quarantining it: %s', write.seen.id, reason
-                )
-                why = f"it can't be written: {reason}"
-                quarantine.put([quarantine.verdict(write.seen, why, write.run_time)])
-                del writes[write.seen.id]
-            if changed == len(writes):
-                writes.clear()
-        if writes:
-            theirs |= _settle(connection, writes, logger, lease)
-        if not writes:
-            return theirs
-    raise error or PyMongoError(f"{len(writes)} jobs are changed by others all the time")
+            _settle(connection, writes, found, logger)
+    if writes:
+        raise error or PyMongoError(f"{len(writes)} jobs are changed by others all the time")
+
+
+def _is_late(write: Write) -> bool:
+    """Whether the job was fired under a lease that has ended, so that others may have run it."""
+    return write.lease is not None and write.lease.was_over
 
 
 def _settle(
-    connection: Connection, writes: dict[Any, Write], logger: logging.Logger, lease: Lease | None
-) -> dict[Any, Seen | None]:
+    connection: Connection,
+    writes: dict[Any, Write],
+    found: dict[Any, Seen | None],
+    logger: logging.Logger,
+) -> None:
     """Read back what is not known to be written, and decide for each document.
 
     What others have changed, and left our claim on, is released.
     """
-    theirs = {}
     claims = {}
     query = {"_id": {"$in": list(writes)}}
     with connection.session() as session:
         cursor = connection.jobs.find(query, FIELDS, batch_size=len(writes) + 1, session=session)
-        found = {document["_id"]: Seen.of(document) for document in connection.read(cursor)}
-    late = lease is not None and lease.was_over
+        stored = {document["_id"]: Seen.of(document) for document in connection.read(cursor)}
     for write in list(writes.values()):
-        left = decide(write, found.get(write.seen.id), logger, late)
+        seen = stored.get(write.seen.id)
+        left = decide(write, seen, logger)
         if left is None:
             del writes[write.seen.id]
-            theirs[write.seen.id] = seen = found.get(write.seen.id)
-            if seen and seen.claim is not None and seen.claim == write.seen.claim:
-                claims[seen.id] = seen.claim
-        else:
+            found[write.seen.id] = seen
+            claim = write.seen.claim
+            if seen and seen != write.after and claim is not None and seen.claim == claim:
+                claims[seen.id] = claim
+        elif left is not write:
             writes[write.seen.id] = left
+            found[write.seen.id] = left.after
     if claims:
         release(connection, claims, list(claims.values()), logger)
-    return theirs
 
 
-def decide(
-    write: Write, theirs: Seen | None, logger: logging.Logger, late: bool = False
-) -> Write | None:
-    """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins.
-
-    :param late: its lease is over; so what is gone may have been run, and removed, by others.
-    """
+def decide(write: Write, theirs: Seen | None, logger: logging.Logger) -> Write | None:
+    """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins."""
+    if theirs is not None and theirs == write.after:
+        return None  # ours
     if theirs == write.seen:
         return write  # it did not get there
-    claim = write.seen.claim
-    if claim is not None and (late if theirs is None else theirs.claim not in (None, claim)):
+    if _was_taken(write, theirs):
         if not write.quarantine:
             logger.warning('Job "%s" runs twice: its lease ended, others took it', write.seen.id)
         return None
-    if theirs == write.after:
-        return None  # ours
+    if theirs is None and write.removes:
+        return None  # ours, or theirs
     if theirs is None:
         logger.info('Job "%s" was removed by others meanwhile', write.seen.id)
         return None
@@ -126,10 +131,25 @@ def decide(
     return None if write.quarantine else _merged(write, theirs)
 
 
+def _was_taken(write: Write, theirs: Seen | None) -> bool:
+    """Whether another scheduler has claimed the job since; it may be, where its claim is gone.
+
+    That is so where the lease was over, and the job is gone, or has another time and no claim: it
+    may have been run by others before it was removed, or changed.
+    """
+    claim = write.seen.claim
+    if claim is None:
+        return False
+    if theirs is not None and theirs.claim is not None:
+        return bool(theirs.claim != claim)
+    return _is_late(write) and (theirs is None or theirs.run_time != write.seen.run_time)
+
+
 def _merged(write: Write, theirs: Seen) -> Write | None:
     """Apply our advance to their state; None: leave theirs as it is."""
     if write.state is not None:
-        return Write(theirs, write.run_time, advanced(theirs.state, write.run_time))
+        state = advanced(theirs.state, write.run_time)
+        return write._replace(seen=theirs, state=state)
     try:
         job = restore(theirs, None, None)
         assert job.next_run_time is not None
@@ -139,6 +159,6 @@ def _merged(write: Write, theirs: Seen) -> Write | None:
     except Exception:
         return None  # it is still due: the next cycle sees to it
     if following is None:
-        return Write(theirs, None, None)
+        return write._replace(seen=theirs)
     run_time = timestamp(following)
-    return Write(theirs, run_time, advanced(theirs.state, run_time))
+    return write._replace(seen=theirs, run_time=run_time, state=advanced(theirs.state, run_time))

@@ -32,7 +32,7 @@ class Flusher:
 
     def start(self) -> None:
         """Take over what is to be flushed soon."""
-        self._deferred.soon = self._wanted.set
+        self._deferred.in_other_thread(self._wanted.set)
         self._thread.start()
 
     def stop(self) -> None:
@@ -51,7 +51,7 @@ class Flusher:
             try:
                 self._deferred.flush()
                 self._chores()
-            except Exception as error:
+            except BaseException as error:  # a state that is restored may even exit
                 level = logging.DEBUG if failed_before else logging.WARNING
                 count = self._deferred.status()[0]
                 self._logger.log(level, "%d jobs wait to be written, after: %s", count, error)

@@ -119,7 +119,7 @@ class Lease:
         lost = self._untouched - self._barred - held
         if lost:
             self._logger.warning("%d due jobs are left to others: their lease ended", len(lost))
-        self._untouched &= held
+        self._barred |= lost  # it may still be ours to give back
 
     def done(self, job_id: Any) -> None:
         """Note that a job was fired: what is written for it gives it back."""
@@ -130,7 +130,7 @@ class Lease:
 
         If that fails, the cycle's end does.
         """
-        self._barred.add(key(job_id))
+        self._barred |= {key(job_id)} & self._untouched
 
     def release(self, job_ids: Iterable[Any] | None = None) -> None:
         """Give back what was not touched, or those of it; 1 command, if there is any."""

@@ -13,9 +13,8 @@ theirs, the mirror follows. Times are the server's operation times, as numbers.
 """
 
 import logging
-import os
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -24,13 +23,17 @@ from .connection import Document
 from .deferred import Deferred
 from .documents import Seen, UnreadableError, to_datetime
 from .flush import decide
-from .sources import key
+from .sources import counts, key
 from .statements import Write
 
-__all__ = ["Mirror"]
+__all__ = ["Mirror", "NotLiveError"]
 
 LAST = datetime.max.replace(tzinfo=timezone.utc)
 Found = Seen | None
+
+
+class NotLiveError(Exception):
+    """The mirror is not to be asked now; the server is."""
 
 
 class Ahead:
@@ -51,6 +54,7 @@ class Mirror:
 
     :param deferred: whose writes it foresees; its lock `short` is the mirror's as well.
     :param follows: whether there is a stream; if not, nobody else writes.
+    :ivar live: whether it may be asked now; if it is so no more, it says NotLiveError.
     :ivar odd: documents that can't be jobs anywhere, to be quarantined: they would never be due.
     """
 
@@ -70,37 +74,24 @@ class Mirror:
             self._settled: deque[tuple[int, list[str]]] = deque()
             self._time = 0
             self._loaded_at: int | None = None
-            self._live_in: int | None = None  # which process: a forked one has no stream
+            self.live = False
 
     # From not live to live
-
-    @property
-    def live(self) -> bool:
-        """Whether it may be asked."""
-        return self._live_in is not None and self._live_in == os.getpid()
 
     @property
     def notes_writes(self) -> bool:
         """Whether it is to know what we write; before it is live the stream will tell it."""
         return self.live or (not self._follows and self._loaded_at is not None)
 
-    def load(self, documents: Iterable[Document]) -> None:
+    def load(self, documents: Collection[Document]) -> None:
         """Take n records that were read; O(n log n)."""
-        records, marks = [], {}
-        for document in documents:
-            records.append(Seen.of(document))
-            if "quarantine" in document:
-                marks[key(document["_id"])] = document["quarantine"]
+        records = [Seen.of(each) for each in documents]
+        marks = {key(each["_id"]): each["quarantine"] for each in documents if "quarantine" in each}
         try:
             self._index.put_many(records)
         except (TypeError, UnreadableError):  # it has taken none of them
-            good = []
-            for seen in records:
-                if self._is_odd(seen, marks.get(key(seen.id))):
-                    self.odd.append(seen)
-                elif type(seen.id) is str:
-                    good.append(seen)
-            self._index.put_many(good)
+            sound = (self._sound(seen, marks.get(key(seen.id))) for seen in records)
+            self._index.put_many([seen for seen in sound if seen and type(seen.id) is str])
         self._marks |= marks
 
     def loaded(self, time: int) -> None:
@@ -117,8 +108,7 @@ class Mirror:
     def go_live(self, time: int) -> bool:
         """Go live, if all is here that happened until then; nothing may be deferred."""
         with self._deferred.short:
-            if self.caught_up(time):
-                self._live_in = os.getpid()
+            self.live |= self.caught_up(time) and not self._deferred.waits
             return self.live
 
     # The stream
@@ -158,11 +148,8 @@ class Mirror:
             document = self._document(before) | changes["updatedFields"]
             for name in changes["removedFields"]:
                 document.pop(name, None)
-        seen = Seen.of(document) if document else None
         mark = document.get("quarantine") if document else None
-        if seen and self._is_odd(seen, mark):
-            self.odd.append(seen)
-            return None
+        seen = self._sound(Seen.of(document), mark) if document else None
         if type(job_id) is not str:
             return None
         if mark is None:
@@ -191,21 +178,34 @@ class Mirror:
             self._marks[write.seen.id] = write.quarantine
         return write
 
-    def settled(self, ids: list[str], theirs: Mapping[Any, Found], time: int) -> None:
+    def settled(self, ids: list[str], found: Mapping[Any, Found], time: int) -> None:
         """Note that the foreseen writes of some records are through, by a command of that time.
 
-        :param theirs: what was found stored where they were not written. It is not left to the
+        :param found: what records are that others have changed meanwhile. It is not left to the
             stream to tell: a job that is due all the time would be ahead of it all the time.
         """
         with self._deferred.short:
-            for job_id in ids:
-                ahead = self._ahead.get(job_id)
-                if ahead:
-                    ahead.until = time
-                if job_id in theirs and (ahead or (self.notes_writes and not self._follows)):
-                    self._put(job_id, theirs[job_id])
-            if self._ahead:
-                self._settled.append((time, ids))
+            ahead = [job_id for job_id in ids if job_id in self._ahead]
+            for job_id in ahead:
+                self._ahead[job_id].until = time
+            if self._settled and self._settled[-1][0] == time:
+                self._settled[-1][1].extend(ahead)  # while the majority has nothing new
+            elif ahead:
+                self._settled.append((time, ahead))
+            for job_id, seen in found.items():
+                if job_id in self._ahead or (self.notes_writes and not self._follows):
+                    self._put(job_id, self._sound(seen, self._marks.get(job_id)))
+
+    def take_odd(self) -> list[Seen]:
+        """Return the documents that can't be jobs anywhere, and were not yet returned."""
+        with self._deferred.short:
+            odd, self.odd = self.odd, []
+            return odd
+
+    def cleared(self, time: int) -> None:
+        """Take that all was removed by a command of that time."""
+        with self._deferred.short:
+            self.wrote({seen.id: None for seen in self._index}, time)
 
     def wrote(self, records: Mapping[Any, Found], time: int) -> None:
         """Take what was written by a command of that time; None is a document removed."""
@@ -217,26 +217,29 @@ class Mirror:
                 self._settled.append((time, list(records)))
 
     def _write(self, job_id: str, seen: Found, until: int | None) -> None:
-        if self._follows:
-            ahead = self._ahead.get(job_id)
-            if ahead is None:
-                ahead = self._ahead[job_id] = Ahead(self._get(job_id))
-            ahead.until = until
+        before = self._get(job_id)
         self._put(job_id, seen)
+        if self._follows:
+            self._ahead.setdefault(job_id, Ahead(before)).until = until
 
     # What the store asks
 
     def due(self, now: float, limit: int) -> list[Seen]:
-        """Return the first records that are due; O(log n + k)."""
+        """Return the first records that are due; O(log n + k).
+
+        :raises NotLiveError: as all that is asked here, if it is not live (any more).
+        """
         with self._deferred.short:
+            self._must_be_live()
             due: list[Seen] = self._index.due(to_datetime(now), limit)
             return due
 
-    def next_run_time(self, but: Mapping[Any, Any]) -> float | None:
-        """Return the earliest run time, but for the jobs in `but` at the run times given there."""
+    def next_run_time(self, now: float, but: Mapping[Any, Any]) -> float | None:
+        """Return the earliest run time of a job that `counts`."""
         with self._deferred.short:
+            self._must_be_live()
             for seen in self._index.due(LAST, len(but) + 1):
-                if not but or but.get(key(seen.id)) != seen.run_time:
+                if counts(seen.id, seen.run_time, but):
                     earliest: float = seen.run_time
                     return earliest
         return None
@@ -244,16 +247,25 @@ class Mirror:
     def find(self, job_id: str) -> Document | None:
         """Return a record as a document; O(1)."""
         with self._deferred.short:
+            self._must_be_live()
             seen = self._get(job_id)
             return self._document(seen) if seen else None
 
     def all(self) -> list[Document]:
         """Return all records as documents; O(n)."""
         with self._deferred.short:
+            self._must_be_live()
             return [self._document(seen) for seen in self._index]
 
-    def __len__(self) -> int:
-        return len(self._index)
+    def count(self) -> int:
+        """Count the records; O(1)."""
+        with self._deferred.short:
+            self._must_be_live()
+            return len(self._index)
+
+    def _must_be_live(self) -> None:
+        if not self.live:
+            raise NotLiveError
 
     def _document(self, seen: Seen) -> Document:
         document = {"_id": seen.id, "next_run_time": seen.run_time, "job_state": seen.state}
@@ -274,11 +286,20 @@ class Mirror:
         elif there:
             self._index.remove(job_id)
 
-    @staticmethod
-    def _is_odd(seen: Seen, mark: Any) -> bool:
-        """Whether a document can't be a job anywhere, and is not in quarantine."""
+    def _sound(self, seen: Found, mark: Any) -> Found:
+        """Note a document that can't be a job anywhere, to be put into quarantine.
+
+        Until then it is here without its run time, if its id may be a job's: what the stream tells
+        next of it may be only what has changed.
+        """
+        if seen is None:
+            return None
         try:
             to_datetime(seen.run_time)
+            odd = type(seen.id) is not str and mark is None
         except UnreadableError:
-            return True
-        return type(seen.id) is not str and mark is None
+            odd = True
+        if not odd:
+            return seen
+        self.odd.append(seen)
+        return seen._replace(run_time=None) if type(seen.id) is str else None

@@ -16,8 +16,8 @@ from pymongo import UpdateOne
 
 from . import batches
 from .connection import BATCH, Connection, Document
-from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen, UnreadableError, restore, to_datetime
-from .sources import key
+from .documents import END_OF_TIME, FIELDS, MIN_TIME, Seen, UnreadableError, restore, to_datetime
+from .sources import REPLACED, key
 from .statements import Write, send
 
 __all__ = ["Quarantine", "QuarantinedJob"]
@@ -30,7 +30,7 @@ NO_TIMES += ["minKey", "maxKey"]
 NO_TIME = {  # each is a range of the index; that of arrays, whose type is none, is of the empty one
     "$or": [
         {"next_run_time": {"$lt": MIN_TIME}},
-        {"next_run_time": {"$gt": MAX_TIME}},
+        {"next_run_time": {"$gte": END_OF_TIME}},
         {"next_run_time": float("nan")},
         {"next_run_time": []},
         {"next_run_time": {"$type": NO_TIMES}},
@@ -126,7 +126,7 @@ class Quarantine:
             self.logger.error("Unable to quarantine %d jobs: %s", len(writes), error)
             refused = [(write, str(error)) for write in writes]
         else:  # an id that is not UTF-8 was read with replacements: no statement finds it
-            refused += [(write, "its id") for write in writes if "\ufffd" in str(write.seen.id)]
+            refused += [(write, "its id") for write in writes if REPLACED in str(write.seen.id)]
         for write in writes:
             self.unmarked.discard(key(write.seen.id))
             self.passed_over.pop(key(write.seen.id), None)

@@ -22,6 +22,7 @@ def _meta(connection: Connection) -> Collection[Document]:
     jobs = connection.jobs
     return jobs.database.get_collection(
         f"{jobs.name}_meta",
+        codec_options=jobs.codec_options,
         read_preference=ReadPreference.PRIMARY,
         write_concern=jobs.write_concern,
     )

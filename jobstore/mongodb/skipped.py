@@ -39,16 +39,30 @@ class Skipped:
             self._left[key(seen.id)] = Left(seen.id, seen.run_time, time.monotonic())
         return old is None
 
-    def has_waited(self, seen: Seen) -> bool:
-        """Whether nobody has taken it for a minute; then it is forgotten."""
-        left = self._left.get(key(seen.id))
-        if left is None or left.is_recent or left.run_time != seen.run_time:
-            return False
-        del self._left[key(seen.id)]
-        return True
+    def forget(self, job_id: Any) -> None:
+        """Look at a document anew, as it is written."""
+        if self._left:  # then the id is worth a key
+            self._left.pop(key(job_id), None)
 
-    def recent(self) -> list[Left]:
-        """Return those that are left to others now; those that others have taken are forgotten."""
+    def forget_all(self) -> None:
+        """Look at all documents anew."""
+        self._left.clear()
+
+    def has_waited(self, seen: Seen) -> bool:
+        """Whether nobody has taken it for a minute."""
+        left = self._left.get(key(seen.id))
+        return left is not None and not left.is_recent and left.run_time == seen.run_time
+
+    def run_times(self) -> dict[Any, Any]:
+        """Return the run times of those that are left to others now, by their ids' keys."""
+        return {key(left.id): left.run_time for left in self._recent()}
+
+    def until(self) -> float | None:
+        """Return when the first of them is to be looked at again, by the monotonic clock."""
+        return min((left.since + LEFT_SECONDS for left in self._recent()), default=None)
+
+    def _recent(self) -> list[Left]:
+        """Those that others have taken are forgotten."""
         oldest = time.monotonic() - 2 * LEFT_SECONDS
         for left in list(self._left.values()):  # also the watcher's thread asks
             if left.since <= oldest:

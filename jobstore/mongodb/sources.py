@@ -7,12 +7,13 @@ from bson import encode
 from pymongo import ASCENDING
 
 from .connection import Connection, Document
-from .documents import FIELDS, MAX_TIME, MIN_TIME, Seen
+from .documents import END_OF_TIME, FIELDS, MIN_TIME, Seen
 
-__all__ = ["IN_TIME", "Queried", "Source", "first_of", "key"]
+__all__ = ["IN_TIME", "REPLACED", "Queried", "Source", "counts", "first_of", "key"]
 
-IN_TIME = {"$gte": MIN_TIME, "$lte": MAX_TIME}
+IN_TIME = {"$gte": MIN_TIME, "$lt": END_OF_TIME}
 MOST = 2**31 - 1  # what the driver and the server take for a limit
+REPLACED = "\ufffd"  # what is read in the place of bytes that are no UTF-8
 
 
 class Source(Protocol):
@@ -21,8 +22,8 @@ class Source(Protocol):
     def due(self, now: float, limit: int) -> list[Seen]:
         """Return the first jobs that are due, in any order."""
 
-    def next_run_time(self, but: Mapping[Any, Any]) -> float | None:
-        """Return the earliest run time, but for the jobs in `but` at the run times given there."""
+    def next_run_time(self, now: float, but: Mapping[Any, Any]) -> float | None:
+        """Return when to look again: the earliest run time of a job that `counts`."""
 
 
 class Queried:
@@ -46,7 +47,7 @@ class Queried:
             )
             return [Seen.of(document) for document in found]
 
-    def next_run_time(self, but: Mapping[Any, Any]) -> float | None:
+    def next_run_time(self, now: float, but: Mapping[Any, Any]) -> float | None:
         """Return the earliest run time; O(log n) and one command."""
         for document in first_of(self._in_order, but):
             earliest: float = document["next_run_time"]
@@ -80,13 +81,23 @@ def first_of(read: Callable[[int], list[Document]], but: Mapping[Any, Any]) -> l
             document
             for document in found
             if isinstance(document["next_run_time"], int | float)
-            and not (but and but.get(key(document["_id"])) == document["next_run_time"])
+            and counts(document["_id"], document["next_run_time"], but)
         ]
         if counting or len({key(document["_id"]) for document in found}) < limit:
             return counting
         limit *= 10  # decimals or arrays, which no scheduler writes, are in front
 
 
+def counts(job_id: Any, run_time: Any, but: Mapping[Any, Any]) -> bool:
+    """Whether a job is one to wake up for: not if it is in `but`, at the run time given there.
+
+    Ids that are no UTF-8 are read with replacements, so several documents may have one key.
+    """
+    if not but or key(job_id) not in but:
+        return True
+    return bool(but[key(job_id)] != run_time) and REPLACED not in str(job_id)
+
+
 def key(job_id: Any) -> Any:
     """Make a dict's key of anything that may be an `_id`."""
-    return job_id if isinstance(job_id, str) else encode({"": job_id})
+    return job_id if type(job_id) is str else encode({"": job_id})

@@ -15,6 +15,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge
 
 from .connection import Connection, Document
 from .documents import Seen
+from .lease import Lease
 
 __all__ = ["Write", "send"]
 
@@ -28,12 +29,14 @@ class Write(NamedTuple):
     """What a document is to become, if it still is as it was seen.
 
     With a `quarantine` it is put there, as it is; with neither that nor a `state` it is removed.
+    The `lease` is the one under which the job was fired, if schedulers share the collection.
     """
 
     seen: Seen
     run_time: float | None
     state: bytes | None
     quarantine: dict[str, Any] | None = None
+    lease: Lease | None = None
 
     @property
     def removes(self) -> bool:
@@ -46,7 +49,7 @@ class Write(NamedTuple):
         if self.removes:
             return None
         state = self.seen.state if self.state is None else self.state
-        return self.seen._replace(run_time=self.run_time, state=state)
+        return Seen(self.seen.id, self.run_time, state, self.seen.claim)  # half of _replace's time
 
 
 Refused = list[tuple[Write, str]]  # and why

@@ -3,9 +3,9 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from apscheduler.job import Job
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -18,14 +18,17 @@ from ..base import (
     JobsLookupError,
 )
 from . import batches, sharing
+from .claimed import Claimed
 from .connection import START_SECONDS, Connection, Document
 from .cycle import Cycle
 from .deferred import Deferred
 from .documents import FIELDS, Seen, order, plain, restore_runnable, to_document
-from .mirror import Mirror
+from .mirror import Mirror, NotLiveError
 from .quarantine import Quarantine, QuarantinedJob
 
 __all__ = ["WrittenThrough"]
+
+Answer = TypeVar("Answer")
 
 
 class WrittenThrough(BaseJobStore):
@@ -35,7 +38,8 @@ class WrittenThrough(BaseJobStore):
     _quarantine: Quarantine
     _deferred: Deferred
     _mirror: Mirror
-    _cycle: Cycle
+    _cycles: dict[int, Cycle]
+    _claimed: Claimed | None
     _batch_size: int
     pickle_protocol: int
     _in_doubt = 0  # how often it was not known what an operation has written
@@ -53,13 +57,12 @@ class WrittenThrough(BaseJobStore):
     def lookup_job(self, job_id: str) -> Job | None:
         """Return the job of that id; None if there is none, or it can't be restored; 1 command."""
         job_id = plain(job_id)
-        if self._mirror.live:
-            document = self._mirror.find(job_id)
-        else:
-            with self._lock:
-                self._deferred.flush()
-                with self._connection.limit():
-                    document = self._connection.jobs.find_one(batches.named(job_id), FIELDS)
+
+        def of_server() -> Document | None:
+            with self._connection.limit():
+                return self._connection.jobs.find_one(batches.named(job_id), FIELDS)
+
+        document = self._asked(lambda mirror: mirror.find(job_id), of_server)
         return self._readable(document) if document else None
 
     def add_job(self, job: Job) -> None:
@@ -105,14 +108,13 @@ class WrittenThrough(BaseJobStore):
 
     def get_all_jobs(self) -> list[Job]:
         """Return all jobs that can be restored, in order, paused ones last; O(n log n)."""
-        with self._turn():
-            if self._mirror.live:
-                found: Iterable[Document] = self._mirror.all()
-            else:
-                self._deferred.flush()
-                found = self._connection.read(self._connection.jobs.find({}, FIELDS), START_SECONDS)
-            jobs = [job for document in found if (job := self._readable(document))]
-        return sorted(jobs, key=order)
+
+        def of_server() -> list[Document]:
+            found = self._connection.jobs.find({}, FIELDS)
+            return list(self._connection.read(found, START_SECONDS))
+
+        documents = self._asked(Mirror.all, of_server)
+        return sorted(filter(None, map(self._readable, documents)), key=order)
 
     def remove_all_jobs(self) -> None:
         """Remove all jobs, those in quarantine as well; O(n)."""
@@ -120,16 +122,16 @@ class WrittenThrough(BaseJobStore):
             self._deferred.flush()
             batches.remove_all(self._connection)
             self._quarantine.forget_all()
-            self._wrote({document["_id"]: None for document in self._mirror.all()})
+            self._mirror.cleared(self._connection.time)
 
     def __len__(self) -> int:
         """Count the jobs, those in quarantine as well; O(n) in the server, 1 command."""
-        with self._turn():
-            if self._mirror.live:
-                return len(self._mirror)
-            self._deferred.flush()
+
+        def of_server() -> int:
             with self._connection.limit(START_SECONDS):
                 return self._connection.jobs.count_documents({})
+
+        return self._asked(Mirror.count, of_server)
 
     # Many jobs
 
@@ -203,7 +205,7 @@ class WrittenThrough(BaseJobStore):
     def restore_quarantined(self, job_ids: Iterable[str] | None = None) -> list[str]:
         """Try jobs in quarantine again, and return the ids of those that are back.
 
-        `start` does so too, and the cycle every ten minutes.
+        `start` does so too, and a cycle that comes ten minutes after the last try.
 
         >>> store.restore_quarantined()
         []
@@ -228,6 +230,17 @@ class WrittenThrough(BaseJobStore):
 
     # How it is done
 
+    def _asked(
+        self, of_mirror: Callable[[Mirror], Answer], of_server: Callable[[], Answer]
+    ) -> Answer:
+        """Ask the mirror, or if it isn't live the server, when what was deferred is written."""
+        if self._mirror.live:
+            with suppress(NotLiveError):  # it may be lost at any moment
+                return of_mirror(self._mirror)
+        with self._lock:
+            self._deferred.flush()
+            return of_server()
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Take the lock; after an error of the database it isn't known what was written."""
@@ -241,9 +254,14 @@ class WrittenThrough(BaseJobStore):
     def _about_to_write(self, *job_ids: Any) -> None:
         """Flush, and note whose documents are written otherwise than by the cycle."""
         self._deferred.flush()
+        cycles = list(self._cycles.values())
         for job_id in job_ids:
-            self._cycle.rewrite(job_id)
+            hash(job_id)  # an id that has none is a TypeError now, and not after the first removal
+            for cycle in cycles:
+                cycle.rewrite(job_id)
             self._quarantine.forget(job_id)
+            if self._claimed:
+                self._claimed.skipped.forget(job_id)
 
     def _in_batches(
         self,

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from bson import Timestamp
@@ -11,9 +12,8 @@ from pymongo.change_stream import CollectionChangeStream
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from . import batches
 from .alarm import Alarm
-from .connection import START_SECONDS, UNAUTHORIZED, Connection, Document, moment
+from .connection import START_SECONDS, Connection, Document, moment
 from .documents import FIELDS
 from .mirror import Mirror
 from .sources import Source
@@ -21,13 +21,12 @@ from .statements import TRANSIENT
 
 __all__ = ["Watcher", "needs_replica_set"]
 
-AWAIT_MS = 250  # how long the server waits for a change before it answers that there is none
 POLL_SECONDS = 1.0  # where there are no change streams
 PAUSE_SECONDS = 0.5  # before another try
 PROGRESS_SECONDS = 5.0
 JOIN_SECONDS = 1.0
-BATCH = 10_000
 NO_REPLICA_SET = 40573
+LOST = {260, 280, 286, 10334}  # the token is invalid, too old, or before what is over 16 MB
 ENDS = {"drop", "dropDatabase", "rename", "invalidate"}
 RUN_TIMES: list[Document] = [  # all that a wake-up needs; no states
     {
@@ -86,11 +85,14 @@ class Watcher:
         self._logger = logger
         self._stopped = threading.Event()
         self._ready = threading.Event()
-        self._error: Exception | None = None
+        if mirror is None:
+            self._ready.set()
+        self._error: BaseException | None = None
         self._token: Mapping[str, Any] | None = None
-        self._asked = 0  # the latest time of an operation of ours when there last was no change
-        self._answered_at: float | None = None  # by the monotonic clock
-        self._time = 0  # how far the stream has come, by the server's
+        self._lost_at = -1  # by the server's clock, when the collection was dropped
+        self._named = 0  # the time that the stream's last token names
+        self._time = 0  # how far the stream has come, by the server's clock
+        self._answered_at: float | None = None  # by the monotonic one
         self.connected = False
         self._thread = threading.Thread(target=self._run, name="jobstore-watcher", daemon=True)
 
@@ -112,20 +114,20 @@ class Watcher:
         :raises ValueError: if the server has no change streams.
         """
         self._thread.start()
-        if self._mirror is not None:
-            self._ready.wait()
-            if needs_replica_set(self._error):
-                raise ValueError(
-                    "mirror=True needs change streams, which a standalone server has not: make it "
-                    'a replica set (of one node, if need be), or say mirror="exclusive" if nobody '
-                    "else writes to the collection"
-                ) from self._error
-            if self._error:
-                raise self._error
+        self._ready.wait()
+        if needs_replica_set(self._error):
+            raise ValueError(
+                "mirror=True needs change streams, which a standalone server has not: make it "
+                'a replica set (of one node, if need be), or say mirror="exclusive" if nobody '
+                "else writes to the collection"
+            ) from self._error
+        if self._error:
+            raise self._error
 
     def stop(self) -> None:
         """End the thread; if it hangs in a command, it ends when that does."""
         self._stopped.set()
+        self._ready.set()
         if self._thread is not threading.current_thread():
             self._thread.join(JOIN_SECONDS)
 
@@ -136,8 +138,8 @@ class Watcher:
                     self._follow()
                 else:
                     self._poll(self._every)
-            except Exception as error:
-                if self._mirror is not None and not self._ready.is_set():
+            except BaseException as error:
+                if not self._ready.is_set():
                     self._error = error
                     self._ready.set()
                     return
@@ -145,74 +147,88 @@ class Watcher:
                     self._failed(error)
                     self.connected = False
 
-    def _failed(self, error: Exception) -> None:
-        code = error.code if isinstance(error, OperationFailure) else None
-        if self._mirror is None and (code == UNAUTHORIZED or needs_replica_set(error)):
+    def _failed(self, error: BaseException) -> None:
+        refused = isinstance(error, OperationFailure) and not _is_passing(error)
+        if refused and self._mirror is None and self._token is None:
             self._every = POLL_SECONDS
-            level = logging.WARNING if code == UNAUTHORIZED else logging.INFO
+            level = logging.INFO if needs_replica_set(error) else logging.WARNING
             self._logger.log(
                 level, "No change stream, asking every %.0f s instead: %s", POLL_SECONDS, error
             )
             return
-        if _is_final(error):
-            self._token = None
-            if self._mirror is not None:
-                self._mirror.reset()
-                self._alarm.ring()
+        lost = getattr(error, "code", None) in LOST or not isinstance(error, PyMongoError)
+        if refused or lost:
+            self._token = None  # what the mirror has is read anew when the server answers
+        if lost and self._mirror is not None:
+            self._mirror.reset()
+            self._alarm.ring()
         level = logging.WARNING if self.connected else logging.DEBUG  # an outage is news once
         self._logger.log(level, "Watching the jobs again, after: %s", error)
         self._stopped.wait(PAUSE_SECONDS)
 
     def _follow(self) -> None:
+        """Resume the stream, or open one from now on, and read all that was before."""
         pipeline = RUN_TIMES if self._mirror is None else []
-        since = self._connection.now() if self._token is None else None
-        with self._connection.limit():
-            stream = self._connection.jobs.watch(
-                pipeline,
-                resume_after=self._token,
-                start_at_operation_time=since and Timestamp(since.time, since.inc + 1),
-                max_await_time_ms=AWAIT_MS,
-            )
+        since = None
+        if self._token is None:
+            since = self._connection.now(None if self._ready.is_set() else START_SECONDS)
+            if moment(since) <= self._lost_at:  # nothing has happened since, and to begin with that
+                self._stopped.wait(PAUSE_SECONDS)
+                return
+        try:
+            with self._connection.limit():
+                stream = self._connection.jobs.watch(
+                    pipeline,
+                    resume_after=self._token,
+                    start_at_operation_time=since,
+                    max_await_time_ms=self._connection.await_ms,
+                )
+        except OperationFailure as error:
+            if self._mirror is not None and self._mirror.live and since and not _is_passing(error):
+                self._ask()  # if that fails, too, it is an outage
+                raise LostError("the stream is refused, and the jobs are not") from error
+            raise
         with self._connection.closing(stream):
             self.connected = True
             if self._mirror is None:
-                self._alarm.told(self._source.next_run_time(self._passed_over))
+                self._ask()
             elif self._token is None:
-                self._asked = load(
-                    self._connection, since, self._mirror, self._logger, self._stopped
-                )
+                load(self._connection, since, self._mirror, self._logger, self._stopped)
+                self._passed(self._mirror, moment(since))
                 self._alarm.ring()
+            self._token = stream.resume_token
+            self._named = moment(since)  # 0 where it resumes: another node may be behind
             while not self._stopped.is_set():
                 self._next(stream)
+
+    def _ask(self) -> None:
+        self._alarm.told(self._source.next_run_time(time.time(), self._passed_over))
 
     def _next(self, stream: CollectionChangeStream[Document]) -> None:
         """Take the next change, or none within a while; note how far the stream has come.
 
-        It has come to the time of the change; where there is none, to before the time that its
-        token names (changes of that very time may follow). And where our own writes changed
-        nothing, no change tells of them: then it has come as far as they, when there was no
-        change since for a whole answer more.
+        It has come to before the time that its token names: changes of that very time may follow,
+        from the same transaction, say. It has come to that time when the next answer names it as
+        well, and has no change.
         """
-        asked = self._connection.time
         with self._connection.limit():
             event = stream.try_next()
         self._answered_at = time.monotonic()
         if event is None:
             pass
         elif event["operationType"] in ENDS:
+            self._lost_at = time_of(event["_id"])
             raise LostError(f"the collection's {event['operationType']}")
         elif self._mirror is None:
             changes = event.get("updateDescription", {}).get("updatedFields", {})
             self._alarm.told((event.get("fullDocument") or changes).get("next_run_time"))
         elif seen := self._mirror.apply(event):
             self._alarm.told(seen.run_time)
-        self._token = token = stream.resume_token
-        assert token is not None
-        if event is not None:
-            self._time = time_of(event["_id"])
-        else:
-            self._time = max(time_of(token) - 1, self._asked)
-            self._asked = asked
+        self._token = stream.resume_token
+        assert self._token is not None
+        before, self._named = self._named, time_of(self._token)
+        again = event is None and before == self._named
+        self._time = self._named if again else self._named - 1
         if self._mirror is not None:
             self._passed(self._mirror, self._time)
 
@@ -223,8 +239,7 @@ class Watcher:
             self._ready.set()
 
     def _poll(self, every: float) -> None:
-        with self._connection.limit():
-            self._alarm.told(self._source.next_run_time(self._passed_over))
+        self._ask()
         self.connected = True
         self._answered_at = time.monotonic()
         self._stopped.wait(every)
@@ -236,41 +251,38 @@ def load(
     mirror: Mirror,
     logger: logging.Logger,
     stopped: threading.Event,
-) -> int:
+) -> None:
     """Read all n records, as the majority has them, into the mirror; O(n log n).
 
-    :param since: the time of the last operation that no stream tells of. What the majority has
-        may be older: then the server waits until the majority has that, too.
-    :returns: when that was, by the server.
+    :param since: when the stream begins. What the majority has may be older: then the server
+        waits until the majority has all until then.
     """
     jobs = connection.jobs.with_options(read_concern=ReadConcern("majority"))
     count, reported = 0, time.monotonic()
-    mirror.reset()
     with connection.client.start_session(causal_consistency=True) as session:
         if since:
             session.advance_operation_time(since)
-        found = connection.read(jobs.find({}, FIELDS, session=session), START_SECONDS)
-        for batch in batches.of(found, BATCH):
+        read = connection.read_batches(jobs.find({}, FIELDS, session=session), START_SECONDS)
+        first = next(read, [])  # up to here an error leaves the mirror as it was
+        mirror.reset()
+        for batch in chain([first], read):
             mirror.load(batch)
             count += len(batch)
             if time.monotonic() - reported > PROGRESS_SECONDS:
                 reported = time.monotonic()
                 logger.info("%d jobs are in the mirror", count)
             if stopped.is_set():
-                return 0
-        read_at = moment(session.operation_time)
-    mirror.loaded(read_at)
+                return
+        mirror.loaded(moment(session.operation_time))
     logger.info("All %d jobs are in the mirror", count)
-    return read_at
 
 
-def _is_final(error: Exception) -> bool:
-    """Whether a stream can't be resumed after it: but for those of networks and elections."""
-    return not isinstance(error, PyMongoError) or (
-        isinstance(error, OperationFailure)
-        and not error.timeout
-        and not error.has_error_label("ResumableChangeStreamError")
-        and error.code not in TRANSIENT
+def _is_passing(error: OperationFailure) -> bool:
+    """Whether a stream can be resumed after it, as after one of a network, or of an election."""
+    return (
+        error.timeout
+        or error.has_error_label("ResumableChangeStreamError")
+        or error.code in TRANSIENT
     )
 
 

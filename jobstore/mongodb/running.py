@@ -1,0 +1,204 @@
+"""What goes on from `start` to `shutdown`: the store's threads, and the filling of its mirror."""
+
+import os
+import threading
+import time
+import weakref
+
+import pymongo
+from apscheduler.schedulers.base import BaseScheduler
+
+from . import sharing
+from .alarm import Alarm, can_be_woken
+from .documents import UnreadableError
+from .flusher import Flusher
+from .mirror import Mirror
+from .sources import Source, key
+from .status import Status
+from .through import WrittenThrough
+from .watch import Watcher, load
+
+__all__ = ["Running", "stores"]
+
+CLOSE_SECONDS = 5.0  # the longest that `shutdown` waits for the last flush
+
+
+class Running(WrittenThrough):
+    """The part of a store that begins and ends, with its threads."""
+
+    _source: Source
+    _alarm: Alarm
+    _mirrored: bool | str
+    _watched: bool | float
+    _watcher: Watcher | None = None
+    _flusher: Flusher | None = None
+    _filled_after = 0  # how much was not noted in the mirror when it was filled
+
+    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+        """Create the indexes that are missing, try what is in quarantine again, fill the mirror.
+
+        O(n) with a mirror. Of the threads that it starts, `shutdown` ends all.
+
+        :raises pymongo.errors.PyMongoError: if the server can't be reached within 30 s.
+        :raises ValueError: if the server has no change streams to keep a mirror current by; if
+            schedulers share the collection, and this one was not told to.
+        """
+        super().start(scheduler, alias)
+        self._end_threads()
+        self._new_mirror()  # a thread that hangs may still have the old one
+        for part in (self._quarantine, self._deferred, self._mirror, self._claimed):
+            if part:
+                part.logger = self._logger
+        with self._lock:
+            self._connection.open()
+            self._deferred.flush()
+            if self._claimed:
+                self._claimed.skipped.forget_all()
+                sharing.begin(self._connection)
+            else:
+                sharing.check(self._connection, self._logger)
+            self._connection.create_indexes(self._logger)
+            self._quarantine.sweep()
+            self._quarantine.put_back(self._runnable)
+        try:
+            self._start_threads()
+        except BaseException:
+            self._end_threads()
+            raise
+
+    def _new_mirror(self) -> None:
+        self._mirror = Mirror(self._deferred, follows=self._mirrored is True)
+
+    def _start_threads(self) -> None:
+        woken = self._mirrored != "exclusive" and self._watched is not False
+        if woken and self._scheduler is not None and not can_be_woken(self._scheduler):
+            kind = type(self._scheduler).__name__
+            self._logger.info("No wake-ups: a %s can't be woken by other threads", kind)
+            woken = False
+        self._alarm.set(self._scheduler if woken else None)
+        if self._mirrored == "exclusive":
+            with self._lock:
+                self._fill_mirror()
+        elif self._mirrored or (woken and self._scheduler):
+            asked_every = None if self._mirrored or self._watched is True else self._watched
+            self._watcher = Watcher(
+                self._connection,
+                self._alarm,
+                self._source,
+                self._quarantine.passed_over,
+                self._mirror if self._mirrored else None,
+                asked_every,
+                self._logger,
+            )
+            self._watcher.start()
+        if self._mirrored:
+            self._flusher = Flusher(self._deferred, self._chores, self._logger)
+            self._flusher.start()
+            with self._lock:
+                self._mirror.go_live(self._connection.time)
+
+    def _fill_mirror(self) -> None:
+        """Without a stream, and with the lock held: from here on it notes what we write.
+
+        What a cycle that found it live defers while it is read is in neither, so it is read again.
+        """
+        while True:
+            self._deferred.flush()
+            unnoted, since = self._unnoted, self._connection.now()
+            load(self._connection, since, self._mirror, self._logger, threading.Event())
+            if not self._deferred.waits:
+                break
+        self._filled_after = unnoted
+        self._mirror.go_live(self._connection.time)
+
+    def _chores(self) -> None:
+        """Quarantine, and what follows from it; in the store's own thread."""
+        with self._lock:
+            unmarked = self._quarantine.unmarked
+            odd = [seen for seen in self._mirror.take_odd() if key(seen.id) not in unmarked]
+            if odd:
+                reason = UnreadableError("its _id or its next_run_time is that of no job")
+                self._quarantine.put(self._quarantine.verdicts([(seen, reason) for seen in odd]))
+                self._quarantine.sweep()  # what has been changed since, too
+            self._quarantine.put_back_in_time(self._runnable)
+            if self._mirrored == "exclusive" and self._unnoted != self._filled_after:
+                self._fill_mirror()
+
+    @property
+    def _unnoted(self) -> int:
+        """How often something was written, or may have been, that is not noted in the mirror."""
+        return self._quarantine.changes + self._in_doubt
+
+    def status(self) -> Status:
+        """Tell whether the server is there, what waits to be written, and how old the mirror is.
+
+        >>> store.status().pending
+        0
+        """
+        pending, oldest = self._deferred.status()
+        watcher = self._watcher
+        connected = not self._connection.closed and not self._deferred.failing
+        return Status(
+            connected=connected and (watcher is None or watcher.connected),
+            pending=pending,
+            oldest=oldest,
+            lag=watcher.lag if watcher else None,
+        )
+
+    def shutdown(self) -> None:
+        """Write what is deferred, and close the client, if it is the store's own; never raises.
+
+        Waits at most 5 s for the last writes. Jobs of the cycle that are not yet through stay
+        due. `start` may follow.
+        """
+        ends_at = time.monotonic() + CLOSE_SECONDS
+        with pymongo.timeout(CLOSE_SECONDS):
+            self._end_threads()
+            # A thread may hang in a write.
+            if self._lock.acquire(timeout=max(0, ends_at - time.monotonic())):
+                try:
+                    self._deferred.flush_if_possible()
+                    for cycle in list(self._cycles.values()):
+                        cycle.release()
+                    if self._claimed:
+                        self._claimed.give_back()
+                finally:
+                    self._lock.release()
+            left = self._deferred.writes
+            if left:
+                some = ", ".join([*sorted(map(str, left))[:10], *["..."] * (len(left) > 10)])
+                self._logger.error("%d jobs are not written and run again: %s", len(left), some)
+            self._deferred.forget()
+            for cycle in list(self._cycles.values()):
+                cycle.shut_down = True
+            self._mirror.reset()
+            self._connection.close()  # tells the server, and that takes a command as well
+
+    def _end_threads(self) -> None:
+        self._deferred.in_callers_thread()
+        for thread in (self._watcher, self._flusher):
+            if thread:
+                thread.stop()
+        self._watcher = self._flusher = None
+
+    def _forked(self) -> None:
+        """In a forked process, which has none of the threads."""
+        self._deferred.forked()
+        self._cycles.clear()
+        if self._claimed:
+            self._claimed.forked()
+        self._mirror.reset()
+        self._alarm.set(None)
+        self._watcher = self._flusher = None
+
+
+stores: "weakref.WeakSet[Running]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for store in list(stores):
+        store._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
