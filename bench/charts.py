@@ -111,13 +111,14 @@ def write_tables(rows: list[Row]) -> None:
 
 
 def machine_lines() -> str:
-    last = sorted(FOLDER.glob("*.json"))[-1]
-    about = json.loads(last.read_text("utf-8"))["machine"]
-    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    return (
-        f"\nMeasured on {about['date']}: {about['python']}, {about['system']}, "
-        f"{about['processor']}; {packages}. All figures are kept in `{name_of(last)}`.\n"
-    )
+    """Say when and on what each row was measured; a later file has the later row."""
+    lines = ["\nEach row as it was measured last:\n"]
+    for path in sorted(FOLDER.glob("*.json")):
+        about = json.loads(path.read_text("utf-8"))["machine"]
+        packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
+        machine = f"{about['python']}, {about['system']}, {about['processor']}; {packages}"
+        lines.append(f"- `{name_of(path)}`: {machine}")
+    return "\n".join(lines) + "\n"
 
 
 def name_of(path: Path) -> str:

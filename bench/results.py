@@ -82,9 +82,9 @@ def load(path: Path) -> list[Row]:
 
 
 def load_last() -> list[Row]:
-    """Read the last results that are kept; none if there are none."""
-    files = sorted(FOLDER.glob("*.json"))
-    return load(files[-1]) if files else []
+    """Read of each row the last one that is kept: a quick run measures some, a full one all."""
+    rows = (row for path in sorted(FOLDER.glob("*.json")) for row in load(path))
+    return list({(row.table, row.row): row for row in rows}.values())
 
 
 def compare(rows: list[Row], last: list[Row]) -> Iterator[str]:
