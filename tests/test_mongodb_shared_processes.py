@@ -228,7 +228,7 @@ def test_clocks_that_differ_by_five_minutes(start, store):
 
 
 def test_the_server_is_killed_and_fails_over_five_times(start, database):
-    """Under three schedulers, 300 jobs every second; no due time is lost, nothing done twice."""
+    """Under three schedulers, 300 jobs every second; nothing is lost, what ran twice is logged."""
     with mongod(nodes=3) as server, MongoClient(server.uri) as client:
         store = MongoDBJobStore(database.name, client=client, shared=True)
         store.start(None, "default")
