@@ -211,7 +211,7 @@ class MongoDBJobStore(Running):
     def get_next_run_time(self) -> datetime | None:
         """Write what the cycle deferred, and return the earliest run time; 1 to 3 commands.
 
-        A job that is due, but leased by another scheduler, counts 0.4 s from now.
+        A job that is due, but leased by another scheduler, counts 0.2 to 0.4 s from now.
 
         If the server can't be reached, it is the time of the next try instead. A mirror answers
         at once, and its store's own thread writes.
