@@ -5,6 +5,7 @@ import itertools
 import pytest
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
 from hypothesis import HealthCheck, settings
+from mirrored import start  # a fixture
 from mongo import Commands
 from pymongo import MongoClient
 from shared import clock, make  # fixtures
@@ -12,7 +13,7 @@ from shared import clock, make  # fixtures
 from jobstore import MongoDBJobStore
 from jobstore.testing import mongod
 
-__all__ = ["clock", "make"]
+__all__ = ["clock", "make", "start"]
 
 NUMBERS = itertools.count()
 

@@ -1,15 +1,31 @@
-"""What the tests of the mirrored store share."""
+"""What the tests of the mirrored store, and of wake-ups, share."""
 
 import threading
 from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
-from mongo import at, job, until
+from mongo import at, by_hand, job, until
 
+from jobstore import MongoDBJobStore
 from jobstore.mongodb.mirror import NotLiveError
+
+
+@pytest.fixture
+def start(server, database):
+    """Starts a scheduler, run by hand, on a mirrored store."""
+    stores = []
+
+    def start(uri=server.uri, **options):
+        stores.append(MongoDBJobStore(database.name, host=uri, mirror=True, **options))
+        return by_hand(stores[-1]), stores[-1]
+
+    yield start
+    for store in stores:
+        store.shutdown()
 
 
 def documents(store):
@@ -59,9 +75,9 @@ class Runs(BaseExecutor):
         self._run_job_success(job.id, [])
 
 
-def run(store, kind=BackgroundScheduler, **options):
+def run(store, kind=BackgroundScheduler, executor=Runs, **options):
     scheduler = kind(timezone="UTC", **options)
-    scheduler.executor = Runs()
+    scheduler.executor = executor()
     scheduler.add_executor(scheduler.executor, "default")
     scheduler.add_jobstore(store, "default")
     scheduler.start()

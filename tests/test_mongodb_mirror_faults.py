@@ -1,26 +1,19 @@
-"""The mirrored store where the server, the majority or a thread falls behind, or says no."""
+"""The mirrored store where the server or the majority falls behind, or says no."""
 
-import contextlib
 import logging
-import os
 import pickle
-import threading
-import warnings
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
-from mirrored import agree, documents, is_quiet, mirrored, regular, restarted, run
-from mongo import YEARS, at, by_hand, in_thread, job, names, run_times, until
+from mirrored import agree, documents, mirrored, regular, restarted, run
+from mongo import YEARS, at, by_hand, in_thread, job, run_times, until
 from proxy import Proxy
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import connection, watch
-from jobstore.mongodb.deferred import Deferred
-from jobstore.mongodb.statements import Seen, Write
 from jobstore.testing import mongod
 
 
@@ -42,20 +35,6 @@ def point(session_client):
     point.off = off
     yield point
     off()
-
-
-@pytest.fixture
-def start(server, database):
-    """Starts a scheduler, run by hand, on a mirrored store."""
-    stores = []
-
-    def start(uri=server.uri, **options):
-        stores.append(MongoDBJobStore(database.name, host=uri, mirror=True, **options))
-        return by_hand(stores[-1]), stores[-1]
-
-    yield start
-    for store in stores:
-        store.shutdown()
 
 
 def count_answers(store):
@@ -147,62 +126,6 @@ def test_changes_by_others_reach_jobs_that_are_due_all_the_time(server, database
         until(lambda: store.lookup_job("changed").args == (1,))
         proxy.delay = 0.0
         scheduler.shutdown()
-
-
-def write(name):
-    return Write(Seen(name, 1.0, b"1"), 2.0, b"2")
-
-
-def test_a_flush_ends_though_more_is_deferred_all_the_time():
-    def flush(writes, found, sent_before):
-        writes.clear()
-        deferred.add(write(f"{len(written)}"), lambda each: each)
-        written.append(1)
-
-    written = []
-    deferred = Deferred(flush, 10)
-    deferred.in_other_thread(lambda: None)
-    for number in range(25):
-        deferred.add(write(f"first {number}"), lambda each: each)
-    deferred.flush()
-    assert len(written) == 3
-    assert deferred.waits
-
-
-def test_a_flush_that_is_under_way_is_no_failure():
-    def flush(writes, found, sent_before):
-        failing.append(deferred.failing)
-        writes.clear()
-
-    failing = []
-    deferred = Deferred(flush, 10)
-    deferred.add(write("a"), lambda each: each)
-    deferred.flush()
-    assert failing == [False]
-
-
-def test_what_others_changed_wins_over_what_was_deferred_meanwhile():
-    """Removed: no more is written. Changed: our newest time is put into their newest state."""
-    theirs = pickle.dumps({"next_run_time": None, "new": True})
-
-    def flush(writes, found, sent_before):
-        for name, write in list(writes.items()):
-            deferred.add(write._replace(seen=write.after, run_time=3.0), lambda each: each)
-            found[name] = None if name == "removed" else Seen(name, 2.0, theirs)
-        writes.clear()
-
-    told = []
-    deferred = Deferred(flush, 10)
-    deferred.settled = lambda ids, found: told.append((ids, found))
-    deferred.add(write("removed"), lambda each: each)
-    deferred.add(write("changed"), lambda each: each)
-    deferred.flush()
-    left = deferred.writes
-    assert left.keys() == {"changed"}
-    assert left["changed"].seen.state == theirs
-    assert left["changed"].run_time == 3.0
-    assert pickle.loads(left["changed"].state)["new"]
-    assert told == [(["removed"], {"removed": None, "changed": left["changed"].after})]
 
 
 # ---- the server says no ----
@@ -416,148 +339,6 @@ def test_an_exclusive_mirror_lasts_through_an_outage(database):
         server.start()
         until(lambda: not store._deferred.waits and mirrored(store) == documents(store))
         store.shutdown()
-
-
-# ---- threads and processes ----
-
-
-def test_what_was_deferred_before_the_start_is_written_first(start, server, database):
-    store = MongoDBJobStore(database.name, host=server.uri, mirror=True)
-    store.add_job(job("a"))
-    for due in store.get_due_jobs(at(10)):
-        due.next_run_time = at(50)
-        store.update_job(due)
-    store.start(None, "default")
-    assert store.get_due_jobs(at(10)) == []
-    assert run_times(store) == {"a": at(50).timestamp()}
-    store.shutdown()
-
-
-def test_a_forked_process_writes_what_it_defers(start, monkeypatch):
-    monkeypatch.setattr("jobstore.mongodb.deferred.FLUSH_SECONDS", 0.01)
-    _, store = start()
-    store.add_job(job("a"))
-    agree(store)
-    child = os.fork()
-    if child == 0:
-        warnings.simplefilter("ignore")  # PyMongo's, about clients and forks
-        for due in store.get_due_jobs(at(10)):
-            due._modify(next_run_time=at(50))
-            store.update_job(due)
-        with contextlib.suppress(AssertionError):
-            until(lambda: not store._deferred.waits)
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert run_times(store) == {"a": at(50).timestamp()}
-
-
-def test_how_long_the_oldest_waits_is_counted_from_when_it_was_deferred(monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr("jobstore.mongodb.deferred.time.monotonic", lambda: clock[0])
-
-    def flush(writes, found, sent_before):
-        writes.clear()
-        deferred.add(write("late"), lambda each: each)
-
-    deferred = Deferred(flush, 10)
-    deferred.in_other_thread(lambda: None)
-    deferred.add(write("early"), lambda each: each)
-    clock[0] = 160.0
-    deferred.flush()
-    clock[0] = 161.0
-    assert deferred.status() == (1, 1.0)
-
-
-def test_a_thread_that_hangs_changes_nothing_after_a_new_start(start):
-    scheduler, store = start()
-    store.add_job(job("a", 5))
-    agree(store)
-    old = store._watcher
-    store.shutdown()
-    store.start(scheduler, "default")
-    agree(store)
-    old._mirror.apply({"operationType": "delete", "documentKey": {"_id": "a"}})
-    old._failed(ValueError("late"))
-    assert store._mirror.live
-    assert names(store) == ["a"]
-    assert store.lookup_job("a")
-
-
-@contextmanager
-def lost_before(store, name):
-    """The mirror is lost after it was seen to be live, and before it is asked."""
-    ask = getattr(type(store._mirror), name)
-
-    def lost(mirror, *args):
-        mirror.reset()
-        return ask(mirror, *args)
-
-    setattr(type(store._mirror), name, lost)
-    try:
-        yield
-    finally:
-        setattr(type(store._mirror), name, ask)
-
-
-ASKED = {
-    "find": lambda store: store.lookup_job("a").id == "a",
-    "all": lambda store: [each.id for each in store.get_all_jobs()] == ["a"],
-    "count": lambda store: len(store) == 1,
-    "due": lambda store: [each.id for each in store.get_due_jobs(at(10))] == ["a"],
-    "next_run_time": lambda store: store.get_next_run_time() == at(5),
-}
-
-
-@pytest.mark.parametrize("name", ASKED)
-def test_a_mirror_that_is_lost_just_when_it_is_asked_answers_nothing_wrong(start, name):
-    _, store = start()
-    store.add_job(job("a", 5))
-    agree(store)
-    with lost_before(store, name):
-        assert ASKED[name](store)
-
-
-def test_a_forked_process_never_asks_its_parents_mirror(start, stock):
-    _, store = start()
-    store.add_job(job("a", 5))
-    agree(store)
-    answer, question = os.pipe(), os.pipe()
-    child = os.fork()
-    if child == 0:
-        warnings.simplefilter("ignore")  # PyMongo's, about clients and forks
-        said = "an error"
-        try:
-            os.read(question[0], 1)
-            due = store.get_due_jobs(at(100))
-            said = f"{store._mirror.live} {due} {store.lookup_job('a')}"
-        except PyMongoError as error:
-            said = repr(error)
-        os.write(answer[1], said.encode())
-        os._exit(0)
-    stock.remove_job("a")
-    os.write(question[1], b"1")
-    assert os.read(answer[0], 1000).decode() == "False [] None"
-    os.waitpid(child, 0)
-    for end in (*answer, *question):
-        os.close(end)
-
-
-def test_what_a_state_does_ends_no_thread(start, monkeypatch):
-    """It is anybody's code, and may exit."""
-    scheduler, store = start()
-    exits = threading.Event()
-
-    def exit_once(*_):
-        if not exits.is_set():
-            exits.set()
-            raise SystemExit
-
-    monkeypatch.setattr(store._quarantine, "put_back_in_time", exit_once)
-    assert exits.wait(30)
-    store.add_job(job("a"))
-    scheduler._process_jobs()
-    until(lambda: is_quiet(store))
-    assert run_times(store) == {"a": at(YEARS).timestamp()}
 
 
 def test_a_run_time_in_the_last_second_of_all_is_one(start):

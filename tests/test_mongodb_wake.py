@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
+from mirrored import run as run_noting
 from mongo import YEARS, at, by_hand, in_thread, job, until
 from pymongo import MongoClient
 
@@ -49,13 +51,7 @@ class Punctuality(BaseExecutor):
         self._run_job_success(job.id, [])
 
 
-def run(store, kind=BackgroundScheduler, **options):
-    scheduler = kind(timezone="UTC", **options)
-    scheduler.executor = Punctuality()
-    scheduler.add_executor(scheduler.executor, "default")
-    scheduler.add_jobstore(store, "default")
-    scheduler.start()
-    return scheduler
+run = partial(run_noting, executor=Punctuality)
 
 
 @pytest.mark.parametrize("mode", MODES)

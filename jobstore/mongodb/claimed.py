@@ -17,7 +17,7 @@ from . import batches
 from .connection import Connection, Document
 from .documents import FIELDS, Seen, UnreadableError
 from .lease import FREE, IS_OVER, Lease, acquired, change_twice, release
-from .skipped import Skipped
+from .skipped import LEFT_SECONDS, Skipped
 from .sources import IN_TIME, REPLACED, counts, first_of, key
 from .statements import TRANSIENT
 
@@ -28,9 +28,8 @@ MOST_AT_ONCE = 8  # schedulers, between which claims are spread
 TRIES = 3  # at a claim, if others win all of it
 WAIT_SECONDS = 0.4  # before another look at what others have leased: they may leave it to us,
 # and then it should be in time for the stock `misfire_grace_time`, 1 s
-OVERDUE: Document = {  # for a minute, by the server's clock
-    "$lte": ["$next_run_time", {"$subtract": [{"$divide": [{"$toLong": "$$NOW"}, 1000]}, 60]}]
-}
+NOW: Document = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  # by the server, in seconds
+OVERDUE: Document = {"$lte": ["$next_run_time", {"$subtract": [NOW, LEFT_SECONDS]}]}
 
 
 class Claimed:

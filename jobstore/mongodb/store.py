@@ -88,8 +88,8 @@ class MongoDBJobStore(Running):
         self._new_mirror()
         self._deferred.settled = self._note_settled
         self._alarm = Alarm()
-        stores.add(self)
         self._cycles: dict[int, Cycle] = {}  # by thread
+        stores.add(self)
 
     @property
     def client(self) -> MongoClient[Document]:
@@ -125,7 +125,8 @@ class MongoDBJobStore(Running):
         with self._turn():
             if self._connection.closed:  # the scheduler's thread may come once more
                 return []
-            outer = self._cycle if self._cycle.in_loop else None
+            own = self._cycle
+            outer = own if own.in_loop else None
             if not outer:
                 self._alarm.cycle_begins()
             try:
