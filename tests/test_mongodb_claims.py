@@ -18,7 +18,7 @@ from pymongo import MongoClient
 from shared import Clock
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import claimed, deferred, lease, skipped
+from jobstore.mongodb import candidates, claimed, deferred, lease, skipped
 
 pytestmark = pytest.mark.slow
 
@@ -65,12 +65,13 @@ class World:
         self.stepped = MongoClient(server.uri, event_listeners=[Steps()], **fast)
         self.jobs = self.plain[name]["jobs"]
         self.fired, self.documents = [], []
-        self.crowd = 1
+        self.windows = 1
         self.log = Twice()
         self.clock = Clock(self.jobs)
         for module in (lease, claimed, skipped):
             monkeypatch.setattr(module, "time", self.clock)
-        monkeypatch.setattr(claimed, "random", SimpleNamespace(randrange=choose, uniform=min))
+        monkeypatch.setattr(candidates, "random", SimpleNamespace(randrange=choose))
+        monkeypatch.setattr(claimed, "random", SimpleNamespace(uniform=min))
         monkeypatch.setattr(deferred, "FLUSH_SECONDS", 3600)  # a cycle may stand still
         self.schedulers = [self.scheduler(name, self.stepped) for _ in range(2)]
         self.last = self.scheduler(name, self.plain)
@@ -92,7 +93,7 @@ class World:
             store._deferred.forget()  # of one that was killed, and so on
             store._cycles.clear()
             store._claimed._unread = None
-            store._claimed._crowd = self.crowd
+            store._claimed._candidates._windows = self.windows
         self.fired.clear()
         self.log.ids.clear()
 
@@ -144,10 +145,10 @@ def is_run(world, name, ends):
 
 
 @pytest.mark.parametrize("ends", [False, True])
-@pytest.mark.parametrize(("at_a_time", "crowd", "least"), [(1, 1, 50), (1, 2, 50), (2, 1, 25)])
-def test_every_job_runs_exactly_once(world, ends, at_a_time, crowd, least):
+@pytest.mark.parametrize(("at_a_time", "windows", "least"), [(1, 1, 50), (1, 2, 50), (2, 1, 25)])
+def test_every_job_runs_exactly_once(world, ends, at_a_time, windows, least):
     """Also where claims are spread, whatever chance says."""
-    world.crowd = crowd
+    world.windows = windows
     for store in world.stores:
         store._batch_size = at_a_time
     jobs = [job("a", every=None if ends else YEARS), job("b", 0)]

@@ -14,18 +14,17 @@ from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
 from . import batches
+from .candidates import Candidates
 from .connection import Connection, Document
 from .documents import FIELDS, Seen, UnreadableError
 from .lease import FREE, IS_OVER, Lease, acquired, change_twice, release
 from .skipped import LEFT_SECONDS, Skipped
-from .sources import IN_TIME, REPLACED, counts, first_of, key
+from .sources import IN_TIME, first_of, key
 from .statements import TRANSIENT
 
 __all__ = ["Claimed"]
 
 MOST = 10_000  # ids in one command
-MOST_AT_ONCE = 8  # schedulers, between which claims are spread
-TRIES = 3  # at a claim, if others win all of it
 WAIT_SECONDS = 0.4  # before another look at what others have leased: they may leave it to us,
 # and then it should be in time for the stock `misfire_grace_time`, 1 s
 NOW: Document = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  # by the server, in seconds
@@ -34,10 +33,6 @@ OVERDUE: Document = {"$lte": ["$next_run_time", {"$subtract": [NOW, LEFT_SECONDS
 
 class Claimed:
     """Claims due jobs for one scheduler.
-
-    Schedulers that claim at the same moment find the same jobs, and each wins a part of them, or
-    none. So one that has lost some finds more jobs than it may claim the next times, and claims
-    them from somewhere among these on.
 
     :param seconds: how long a claim lasts.
     :ivar skipped: the due jobs that can't be run here, left to others.
@@ -49,29 +44,26 @@ class Claimed:
         self._won: list[Seen] = []  # by the last call of `due`
         self._claimed_at = 0.0  # by the monotonic clock, or earlier
         self._unread: tuple[ObjectId, list[Any]] | None = None  # a claim; who has won isn't known
-        self._crowd = 1.0  # about how many claim at the same moment, as our claims tell
         self.skipped = Skipped()
+        self._candidates = Candidates(connection, self.skipped, self._leave)
         self.logger = logging.getLogger(__name__)
 
     def due(self, now: float, limit: int) -> list[Seen]:
-        """Claim the first due jobs that are free; O(log n + k), 3 commands, 1 if there are none.
+        """Claim due jobs that are free; O(log n + k), 3 commands, 1 if there are none.
 
-        2 more each time that others have won all of it. Won is what bears our token, whatever
-        has become of a reply.
+        2 more each time that others have won all of it, 1 more each time that others hold all
+        that is looked at. Won is what bears our token, whatever has become of a reply.
         """
         self.give_back()
         self._won = []
-        self._claimed_at = time.monotonic()
         free = {"next_run_time": {"$lte": now}, **FREE}
-        for _ in range(TRIES):
-            found = self._first(free, min(limit, MOST))
-            if not found:
-                break
+        for found in self._candidates.found(now, min(limit, MOST)):
             token, ids = ObjectId(), [seen.id for seen in found]
             self._unread = token, ids
+            self._claimed_at = time.monotonic()
             won = self._claim(free, found, token)
-            lost_some = won is not None and won < len(found)
-            self._crowd = max(1, min(MOST_AT_ONCE, self._crowd * (2 if lost_some else 0.9)))
+            if won is not None and won < len(found):
+                self._candidates.met_others()
             if won != 0:
                 self._won = self._bearing(token, ids)
             self._unread = None
@@ -88,32 +80,6 @@ class Claimed:
         if self._unread:
             (token, ids), self._unread = self._unread, None
             release(self._connection, ids, [token], self.logger)
-
-    def _first(self, query: Document, limit: int) -> list[Seen]:
-        """Find what may be claimed; what is left to others may be in front of it."""
-        by_time = [("next_run_time", ASCENDING)]
-        skipped = self.skipped.run_times()
-        most = limit * int(self._crowd) + len(skipped)
-        with self._connection.limit():
-            found = self._connection.jobs.find(
-                query, ["next_run_time"], sort=by_time, limit=most, batch_size=most
-            )
-            due = [Seen.of(document) for document in found]
-        due = self._nameable([seen for seen in due if counts(seen.id, seen.run_time, skipped)])
-        due = due[: limit * int(self._crowd)]
-        start = limit * random.randrange(max(1, -(-len(due) // limit)))  # all equally often
-        return due[start : start + limit]
-
-    def _nameable(self, due: list[Seen]) -> list[Seen]:
-        """Leave what no statement finds: ids that are no UTF-8 were read with replacements."""
-        doubtful = [seen.id for seen in due if REPLACED in str(seen.id)]
-        if not doubtful:
-            return due
-        named = batches.stored(self._connection, doubtful)
-        lost = [seen for seen in due if REPLACED in str(seen.id) and seen.id not in named]
-        for seen in lost:
-            self._leave(seen, "its id is no UTF-8, and so can't be named")
-        return [seen for seen in due if seen not in lost]
 
     def _claim(self, free: Document, found: list[Seen], token: ObjectId) -> int | None:
         """Claim what is still due and free; returns how many it were, None if that isn't known."""

@@ -1,0 +1,95 @@
+"""Which of the due jobs to claim: free ones, where others are not just at work."""
+
+import random
+from collections.abc import Callable, Iterator
+
+from pymongo import ASCENDING
+
+from . import batches
+from .connection import Connection, Document
+from .documents import Seen
+from .lease import FREE, IS_OVER
+from .skipped import Skipped
+from .sources import REPLACED, counts
+
+__all__ = ["Candidates"]
+
+LOOKS = 3  # at windows; then it is looked in front, behind what is leased there
+MOST_WINDOWS = 16  # twice as many as schedulers that are expected
+
+
+class Candidates:
+    """Finds due jobs that are free, for one scheduler of many.
+
+    What is in front is leased by those at work, and who looks at the same moment finds the same.
+    So each looks at a window of what is due, as large as what it may claim, one of the first few
+    at random. Their number doubles when what was found turns out to be others', and else
+    shrinks: a scheduler that is alone looks in front. What is before the window costs the server
+    a walk along the index, a sixth of what it costs to pass over leased documents.
+
+    :param skipped: the jobs that are left to others.
+    :param leave: is called with each job that can't be claimed, and why.
+    """
+
+    def __init__(
+        self, connection: Connection, skipped: Skipped, leave: Callable[[Seen, object], None]
+    ) -> None:
+        self._connection = connection
+        self._skipped = skipped
+        self._leave = leave
+        self._windows = 1.0
+
+    def found(self, now: float, limit: int) -> Iterator[list[Seen]]:
+        """Yield at most `limit` jobs to claim, and others if it is asked on; O(log n + limit).
+
+        1 command each, and 1 more for each window in which others hold all.
+        """
+        due: Document = {"next_run_time": {"$lte": now}}
+        size = limit + len(self._skipped.run_times())
+        for _ in range(LOOKS):
+            start = size * random.randrange(int(self._windows))
+            window = self._read(due, start, size)
+            if start and not window:
+                self._windows = start / size  # so many are due
+                continue
+            free = [document for document in window if document["free"]]
+            self.met_others(2 * len(free) < len(window))
+            if usable := self._usable(free)[:limit]:
+                yield usable
+            elif not start and len(window) < size:
+                return  # that is all, and others have it
+        if usable := self._usable(self._read(due | FREE, 0, size))[:limit]:
+            yield usable
+
+    def met_others(self, met: bool = True) -> None:
+        """Note whether what was found was others'."""
+        self._windows = min(MOST_WINDOWS, max(1, self._windows * (2 if met else 0.9)))
+
+    def _read(self, query: Document, start: int, size: int) -> list[Document]:
+        with self._connection.limit():
+            return list(
+                self._connection.jobs.find(
+                    query,
+                    {"next_run_time": 1, "free": IS_OVER},
+                    sort=[("next_run_time", ASCENDING)],
+                    skip=start,
+                    limit=size,
+                    batch_size=size,
+                )
+            )
+
+    def _usable(self, free: list[Document]) -> list[Seen]:
+        skipped = self._skipped.run_times()
+        seen = map(Seen.of, free)
+        return self._nameable([each for each in seen if counts(each.id, each.run_time, skipped)])
+
+    def _nameable(self, due: list[Seen]) -> list[Seen]:
+        """Leave what no statement finds: ids that are no UTF-8 were read with replacements."""
+        doubtful = [seen.id for seen in due if REPLACED in str(seen.id)]
+        if not doubtful:
+            return due
+        named = batches.stored(self._connection, doubtful)
+        lost = [seen for seen in due if REPLACED in str(seen.id) and seen.id not in named]
+        for seen in lost:
+            self._leave(seen, "its id is no UTF-8, and so can't be named")
+        return [seen for seen in due if seen not in lost]
