@@ -70,8 +70,8 @@ class World:
         self.clock = Clock(self.jobs)
         for module in (lease, claimed, skipped):
             monkeypatch.setattr(module, "time", self.clock)
-        monkeypatch.setattr(candidates, "random", SimpleNamespace(randrange=choose))
-        monkeypatch.setattr(claimed, "random", SimpleNamespace(uniform=min))
+        monkeypatch.setattr(candidates, "chance", SimpleNamespace(randrange=choose))
+        monkeypatch.setattr(claimed, "chance", SimpleNamespace(uniform=min))
         monkeypatch.setattr(deferred, "FLUSH_SECONDS", 3600)  # a cycle may stand still
         self.schedulers = [self.scheduler(name, self.stepped) for _ in range(2)]
         self.last = self.scheduler(name, self.plain)

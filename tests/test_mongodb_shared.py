@@ -1,7 +1,6 @@
 """Many schedulers on one collection: claims, waiting, and changes from outside."""
 
 import time
-from types import SimpleNamespace
 
 import pytest
 from apscheduler.jobstores.base import ConflictingIdError
@@ -11,7 +10,6 @@ from mongo import YEARS, at, in_thread, job, run_times, until
 from shared import ids, leased, run
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import candidates, claimed
 
 # Claims
 
@@ -187,104 +185,6 @@ def test_what_is_not_run_here_costs_no_second_look(make):
     store.commands.names.clear()
     run(store)
     assert store.commands.names == ["find", "aggregate"]
-
-
-def draw(monkeypatch, window):
-    """Let chance say which window is looked at."""
-    drawn = SimpleNamespace(randrange=lambda n: range(n)[window])
-    monkeypatch.setattr(candidates, "random", drawn)
-
-
-def test_under_contention_each_window_is_claimed_as_often_as_the_others(make, monkeypatch):
-    """So nothing that is due is passed by for ever."""
-    store = make(batch_size=2)
-    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
-    windows = []
-    for window in range(3):
-        store._claimed._candidates._windows = 3.0
-        draw(monkeypatch, window)
-        windows.append(ids(store.get_due_jobs(at(10))))
-        store.get_next_run_time()  # gives them back
-    assert windows == [["a", "b"], ["c", "d"], ["e"]]
-
-
-def test_who_meets_others_looks_elsewhere_and_comes_back(make, monkeypatch):
-    first, second = make(batch_size=2), make(batch_size=2)
-    first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcdefg")])
-    draw(monkeypatch, -1)
-    assert ids(first.get_due_jobs(at(10))) == ["a", "b"], "alone, it looks in front"
-    second.commands.names.clear()
-    assert ids(second.get_due_jobs(at(10))) == ["c", "d"]
-    assert second.commands.names == ["find", "find", "update", "find"], "others hold the first two"
-    second.get_next_run_time()
-    draw(monkeypatch, 0)
-    first.get_next_run_time()
-    for _ in range(9):
-        assert ids(second.get_due_jobs(at(10))) == ["a", "b"]
-        second.get_next_run_time()
-    draw(monkeypatch, -1)
-    assert ids(second.get_due_jobs(at(10))) == ["a", "b"], "others are not met any more"
-
-
-def test_who_looks_beyond_what_is_due_looks_again(make, monkeypatch):
-    store = make(batch_size=2)
-    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
-    store._claimed._candidates._windows = 4.0
-    draw(monkeypatch, -1)
-    assert ids(store.get_due_jobs(at(10))) == ["c"]
-
-
-def test_what_is_free_behind_many_leased_ones_is_found(make, monkeypatch):
-    """In one look, if chance says that all windows are others'."""
-    first, second = make(batch_size=3), make(batch_size=1)
-    first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
-    assert ids(first.get_due_jobs(at(10))) == ["a", "b", "c"]
-    draw(monkeypatch, 0)
-    second.commands.names.clear()
-    assert ids(second.get_due_jobs(at(10))) == ["d"]
-    looks = ["find"] * (candidates.LOOKS + 1)
-    assert second.commands.names == [*looks, "update", "find"]
-
-
-def test_what_others_have_leased_is_not_looked_for_if_that_is_all(make):
-    first, second = make(), make()
-    first.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
-    first.get_due_jobs(at(10))
-    second.commands.names.clear()
-    assert second.get_due_jobs(at(10)) == []
-    assert second.commands.names == ["find"]
-
-
-def test_a_lost_claim_is_tried_again(make, monkeypatch):
-    """Others win all that was found, in between: the next ones are found."""
-    draw(monkeypatch, -1)
-    first, second = make(batch_size=2), make()
-    first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
-    change_twice = claimed.change_twice
-
-    def after_another(connection, query, fields):
-        monkeypatch.setattr(claimed, "change_twice", change_twice)
-        assert ids(second_batch(second)) == ["a", "b"]
-        return change_twice(connection, query, fields)
-
-    def second_batch(store):
-        store._batch_size = 2
-        return store.get_due_jobs(at(10))
-
-    monkeypatch.setattr(claimed, "change_twice", after_another)
-    first.commands.names.clear()
-    assert ids(first.get_due_jobs(at(10))) == ["c", "d"]
-    assert first.commands.names == ["find", "update", "find", "update", "find"]
-
-
-def test_what_is_lost_all_the_time_is_left_for_a_while(make, monkeypatch):
-    store = make()
-    store.add_job(job("a"))
-    draw(monkeypatch, 0)
-    monkeypatch.setattr(claimed, "change_twice", lambda *_: 0)
-    store.commands.names.clear()
-    assert store.get_due_jobs(at(10)) == []
-    assert store.commands.names == ["find"] * (candidates.LOOKS + 1)
 
 
 def test_the_others_claims_and_flushes_are_not_told(make, stock):

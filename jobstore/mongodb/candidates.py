@@ -1,5 +1,6 @@
-"""Which of the due jobs to claim: free ones, where others are not just at work."""
+"""Which of the due jobs to claim: free ones, from where no others are at work just now."""
 
+import math
 import random
 from collections.abc import Callable, Iterator
 
@@ -12,10 +13,11 @@ from .lease import FREE, IS_OVER
 from .skipped import Skipped
 from .sources import REPLACED, counts
 
-__all__ = ["Candidates"]
+__all__ = ["Candidates", "chance"]
 
-LOOKS = 3  # at windows; then it is looked in front, behind what is leased there
-MOST_WINDOWS = 16  # twice as many as schedulers that are expected
+LOOKS = 3  # at windows; then one in front, behind what is leased there
+MOST_WINDOWS = 16  # twice the schedulers to expect
+chance = random.SystemRandom()  # not the generator that applications seed, all of them alike
 
 
 class Candidates:
@@ -23,9 +25,9 @@ class Candidates:
 
     What is in front is leased by those at work, and who looks at the same moment finds the same.
     So each looks at a window of what is due, as large as what it may claim, one of the first few
-    at random. Their number doubles when what was found turns out to be others', and else
-    shrinks: a scheduler that is alone looks in front. What is before the window costs the server
-    a walk along the index, a sixth of what it costs to pass over leased documents.
+    at random. Their number doubles when more than half of a window, or some of a claim, turns out
+    to be others', and else shrinks: a scheduler that is alone looks in front. What is before the
+    window costs the server a walk along the index, a fifth of passing over leased documents.
 
     :param skipped: the jobs that are left to others.
     :param leave: is called with each job that can't be claimed, and why.
@@ -40,30 +42,36 @@ class Candidates:
         self._windows = 1.0
 
     def found(self, now: float, limit: int) -> Iterator[list[Seen]]:
-        """Yield at most `limit` jobs to claim, and others if it is asked on; O(log n + limit).
+        """Yield at most `limit` jobs to claim; if the caller goes on, others.
 
-        1 command each, and 1 more for each window in which others hold all.
+        1 command each; 1 more for each window that is all others', or beyond what is due. A
+        window costs O(log n + its end), the last look O(log n + what is leased).
         """
         due: Document = {"next_run_time": {"$lte": now}}
-        size = limit + len(self._skipped.run_times())
+        is_beyond = False
         for _ in range(LOOKS):
-            start = size * random.randrange(int(self._windows))
+            size = self._size(limit)
+            start = 0 if is_beyond else size * chance.randrange(int(self._windows))
             window = self._read(due, start, size)
-            if start and not window:
-                self._windows = start / size  # so many are due
-                continue
+            is_beyond = start > 0 and not window
             free = [document for document in window if document["free"]]
-            self.met_others(2 * len(free) < len(window))
+            self.note(2 * len(free) < len(window))
+            if len(window) < size:  # there are no more
+                self._windows = max(1, min(self._windows, math.ceil((start + len(window)) / size)))
             if usable := self._usable(free)[:limit]:
                 yield usable
             elif not start and len(window) < size:
-                return  # that is all, and others have it
+                return  # that was all that is due
+        size = self._size(limit)
         if usable := self._usable(self._read(due | FREE, 0, size))[:limit]:
             yield usable
 
-    def met_others(self, met: bool = True) -> None:
-        """Note whether what was found was others'."""
-        self._windows = min(MOST_WINDOWS, max(1, self._windows * (2 if met else 0.9)))
+    def note(self, met_others: bool) -> None:
+        """Note whether others have what was found."""
+        self._windows = min(MOST_WINDOWS, max(1, self._windows * (2 if met_others else 0.9)))
+
+    def _size(self, limit: int) -> int:
+        return limit + len(self._skipped.run_times())
 
     def _read(self, query: Document, start: int, size: int) -> list[Document]:
         with self._connection.limit():

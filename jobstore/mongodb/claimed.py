@@ -4,7 +4,6 @@ What is due, a scheduler says by its own clock; what is leased, the server by it
 """
 
 import logging
-import random
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
 from . import batches
-from .candidates import Candidates
+from .candidates import Candidates, chance
 from .connection import Connection, Document
 from .documents import FIELDS, Seen, UnreadableError
 from .lease import FREE, IS_OVER, Lease, acquired, change_twice, release
@@ -49,10 +48,10 @@ class Claimed:
         self.logger = logging.getLogger(__name__)
 
     def due(self, now: float, limit: int) -> list[Seen]:
-        """Claim due jobs that are free; O(log n + k), 3 commands, 1 if there are none.
+        """Claim due jobs that are free; O(log n + k), 3 commands, 1 if nothing is due.
 
-        2 more each time that others have won all of it, 1 more each time that others hold all
-        that is looked at. Won is what bears our token, whatever has become of a reply.
+        2 more each time that others have won all of it, 1 more for each look in vain. Won is what
+        bears our token, whatever has become of a reply.
         """
         self.give_back()
         self._won = []
@@ -63,7 +62,7 @@ class Claimed:
             self._claimed_at = time.monotonic()
             won = self._claim(free, found, token)
             if won is not None and won < len(found):
-                self._candidates.met_others()
+                self._candidates.note(met_others=True)
             if won != 0:
                 self._won = self._bearing(token, ids)
             self._unread = None
@@ -150,7 +149,7 @@ class Claimed:
         if it is due, a moment from now, at random: those that leave it to others would find it
         leased by each other all the time. Or the time to look again at what was left to others.
         """
-        soon = now + WAIT_SECONDS * random.uniform(0.5, 1)
+        soon = now + WAIT_SECONDS * chance.uniform(0.5, 1)
         times = [
             each["next_run_time"] if each["free"] or each["next_run_time"] > now else soon
             for each in first_of(self._in_order, {**but, **self.skipped.run_times()})
