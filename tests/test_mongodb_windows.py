@@ -123,20 +123,28 @@ def test_the_number_of_windows_is_bounded(make, monkeypatch):
     assert max(asked) == candidates.MOST_WINDOWS
 
 
-def test_a_window_that_is_half_free_is_as_good_as_one(make, monkeypatch):
+@pytest.mark.parametrize(("others", "got"), [("ab", "cd"), ("abc", "efgh")])
+def test_a_window_of_which_others_have_more_than_half_is_passed_by(make, monkeypatch, others, got):
+    """A whole cycle for a few jobs would cost more than another look."""
     store = make(batch_size=4)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcdefgh")])
-    asked = []
-    drawn = SimpleNamespace(randrange=lambda n: asked.append(n) or 0)
-    monkeypatch.setattr(candidates, "chance", drawn)
-    for names in ("ab", "abc"):
-        store.collection.update_many(
-            {"_id": {"$in": list(names)}}, [{"$set": {"acquired_until": acquired(100)}}]
-        )
-        store.get_due_jobs(at(10))
-        store.get_next_run_time()
-    store.get_due_jobs(at(10))
-    assert asked == [1, 1, 2], "more than half of the second one were others'"
+    store.collection.update_many(
+        {"_id": {"$in": list(others)}}, [{"$set": {"acquired_until": acquired(100)}}]
+    )
+    draw(monkeypatch, -1)
+    assert ids(store.get_due_jobs(at(10))) == list(got)
+
+
+@pytest.mark.parametrize("others", ["abc", "ac"])
+def test_what_is_free_in_a_last_window_is_taken_however_little_it_is(make, others):
+    store = make(batch_size=5)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
+    store.collection.update_many(
+        {"_id": {"$in": list(others)}}, [{"$set": {"acquired_until": acquired(100)}}]
+    )
+    store.commands.names.clear()
+    assert ids(store.get_due_jobs(at(10))) == sorted(set("abcd") - set(others))
+    assert store.commands.names == ["find", "update", "find"]
 
 
 def test_what_others_have_of_less_than_a_window_is_no_reason_to_look_elsewhere(make):

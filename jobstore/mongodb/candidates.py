@@ -44,7 +44,7 @@ class Candidates:
     def found(self, now: float, limit: int) -> Iterator[list[Seen]]:
         """Yield at most `limit` jobs to claim; if the caller goes on, others.
 
-        1 command each; 1 more for each window that is all others', or beyond what is due. A
+        1 command each; 1 more for each window that is others', or beyond what is due. A
         window costs O(log n + its end), the last look O(log n + what is leased).
         """
         due: Document = {"next_run_time": {"$lte": now}}
@@ -55,9 +55,12 @@ class Candidates:
             window = self._read(due, start, size)
             is_beyond = start > 0 and not window
             free = [document for document in window if document["free"]]
-            self.note(2 * len(free) < len(window))
+            met_others = 2 * len(free) < len(window)
+            self.note(met_others)
             if len(window) < size:  # there are no more
                 self._windows = max(1, min(self._windows, math.ceil((start + len(window)) / size)))
+            elif met_others:
+                continue  # to look elsewhere costs less than a cycle for the few that are free
             if usable := self._usable(free)[:limit]:
                 yield usable
             elif not start and len(window) < size:
