@@ -3,6 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
+from bson import encode
+from bson.raw_bson import RawBSONDocument
 from mongo import at, job
 from shared import ids, leased, run
 
@@ -62,6 +64,19 @@ def test_who_looks_beyond_what_is_due_looks_in_front(make, monkeypatch):
     assert store.commands.names == ["find"], "it has seen that nothing is due"
 
 
+def test_a_last_window_that_is_not_full_is_one(make, monkeypatch):
+    store = make(batch_size=2)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
+    store._claimed._candidates._windows = 4.0
+    asked = []
+    drawn = SimpleNamespace(randrange=lambda n: asked.append(n) or 1)
+    monkeypatch.setattr(candidates, "chance", drawn)
+    for _ in range(2):
+        assert ids(store.get_due_jobs(at(10))) == ["c"]
+        store.get_next_run_time()
+    assert asked == [4, 2]
+
+
 def test_a_last_window_that_is_others_is_not_all_that_is_due(make, monkeypatch):
     store = make(batch_size=2)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
@@ -100,6 +115,33 @@ def test_no_more_is_claimed_than_a_batch(make, monkeypatch, behind):
     draw(monkeypatch, 0)
     assert len(ids(store.get_due_jobs(at(10)))) == 2
     assert len([each for each in leased(store) if each > "9"]) == 2
+
+
+def test_what_is_left_to_others_is_not_in_the_way(make, monkeypatch):
+    store = make(batch_size=2)
+    store.add_job(job("left", -1, executor="special"))
+    run(store)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
+    store._claimed._candidates._windows = 2.0
+    draw(monkeypatch, -1)
+    assert ids(store.get_due_jobs(at(10))) == ["c", "d"], "the second window"
+    store.get_next_run_time()
+    store.collection.update_many(
+        {"_id": {"$in": list("abcd")}}, [{"$set": {"acquired_until": acquired(100)}}]
+    )
+    store._batch_size = 1
+    draw(monkeypatch, 0)
+    assert ids(store.get_due_jobs(at(10))) == ["e"], "behind all"
+
+
+def test_what_can_not_be_named_is_not_in_the_way(make):
+    store = make(batch_size=2)
+    for number in range(3):
+        document = encode({"_id": "XX", "next_run_time": at(number).timestamp()})
+        raw = document.replace(b"XX", b"\xff%d" % number)
+        store.collection.insert_one(RawBSONDocument(raw))
+    store.add_job(job("a", 3))
+    assert ids(store.get_due_jobs(at(10))) == ["a"]
 
 
 def test_at_most_so_many_ids_are_in_one_command(make, monkeypatch):
