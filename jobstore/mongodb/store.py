@@ -117,6 +117,7 @@ class MongoDBJobStore(Running):
         """Hand out the first k jobs that are due, at most `batch_size`; 1 command, 3 if shared.
 
         What an earlier flush left behind is written first. A mirror answers without a command.
+        Where others share the jobs, it is some of the first ones; each look in vain is 1 more.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached; nothing is lost.
         """
