@@ -13,9 +13,17 @@ from jobstore.mongodb.lease import acquired
 
 
 def draw(monkeypatch, window):
-    """Let chance say which window is looked at."""
-    drawn = SimpleNamespace(randrange=lambda n: range(n)[window])
+    """Let chance say which window is looked at; returns from how many it was chosen, each time."""
+    asked = []
+    drawn = SimpleNamespace(randrange=lambda n: asked.append(n) or range(n)[window])
     monkeypatch.setattr(candidates, "chance", drawn)
+    return asked
+
+
+def lease_to_others(store, job_ids):
+    """Lease jobs to nobody that is here."""
+    lease = [{"$set": {"acquired_until": acquired(100)}}]
+    store.collection.update_many({"_id": {"$in": list(job_ids)}}, lease)
 
 
 def test_under_contention_each_window_is_claimed_as_often_as_the_others(make, monkeypatch):
@@ -68,9 +76,7 @@ def test_a_last_window_that_is_not_full_is_one(make, monkeypatch):
     store = make(batch_size=2)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
     store._claimed._candidates._windows = 4.0
-    asked = []
-    drawn = SimpleNamespace(randrange=lambda n: asked.append(n) or 1)
-    monkeypatch.setattr(candidates, "chance", drawn)
+    asked = draw(monkeypatch, 1)
     for _ in range(2):
         assert ids(store.get_due_jobs(at(10))) == ["c"]
         store.get_next_run_time()
@@ -80,7 +86,7 @@ def test_a_last_window_that_is_not_full_is_one(make, monkeypatch):
 def test_a_last_window_that_is_others_is_not_all_that_is_due(make, monkeypatch):
     store = make(batch_size=2)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
-    store.collection.update_one({"_id": "c"}, [{"$set": {"acquired_until": acquired(100)}}])
+    lease_to_others(store, "c")
     store._claimed._candidates._windows = 2.0
     windows = iter([1, 0])
     drawn = SimpleNamespace(randrange=lambda n: next(windows))
@@ -109,9 +115,7 @@ def test_no_more_is_claimed_than_a_batch(make, monkeypatch, behind):
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcdefgh"[behind:])])
     if behind:  # what fills a window
         other.add_jobs([job(f"0{n}", -1) for n in range(3)])
-        other.collection.update_many(
-            {"_id": {"$gt": "0", "$lt": "1"}}, [{"$set": {"acquired_until": acquired(100)}}]
-        )
+        lease_to_others(other, ["00", "01", "02"])
     draw(monkeypatch, 0)
     assert len(ids(store.get_due_jobs(at(10)))) == 2
     assert len([each for each in leased(store) if each > "9"]) == 2
@@ -126,9 +130,7 @@ def test_what_is_left_to_others_is_not_in_the_way(make, monkeypatch):
     draw(monkeypatch, -1)
     assert ids(store.get_due_jobs(at(10))) == ["c", "d"], "the second window"
     store.get_next_run_time()
-    store.collection.update_many(
-        {"_id": {"$in": list("abcd")}}, [{"$set": {"acquired_until": acquired(100)}}]
-    )
+    lease_to_others(store, "abcd")
     store._batch_size = 1
     draw(monkeypatch, 0)
     assert ids(store.get_due_jobs(at(10))) == ["e"], "behind all"
@@ -156,9 +158,7 @@ def test_the_number_of_windows_is_bounded(make, monkeypatch):
     first, second = make(), make(batch_size=1)
     first.add_jobs([job(f"{n:02}", n) for n in range(40)])
     first.get_due_jobs(at(100))
-    asked = []
-    drawn = SimpleNamespace(randrange=lambda n: asked.append(n) or 0)
-    monkeypatch.setattr(candidates, "chance", drawn)
+    asked = draw(monkeypatch, 0)
     for _ in range(9):
         second.get_due_jobs(at(100))
     assert asked[:4] == [1, 2, 4, 8]
@@ -170,9 +170,7 @@ def test_a_window_of_which_others_have_more_than_half_is_passed_by(make, monkeyp
     """A whole cycle for a few jobs would cost more than another look."""
     store = make(batch_size=4)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcdefgh")])
-    store.collection.update_many(
-        {"_id": {"$in": list(others)}}, [{"$set": {"acquired_until": acquired(100)}}]
-    )
+    lease_to_others(store, others)
     draw(monkeypatch, -1)
     assert ids(store.get_due_jobs(at(10))) == list(got)
 
@@ -181,9 +179,7 @@ def test_a_window_of_which_others_have_more_than_half_is_passed_by(make, monkeyp
 def test_what_is_free_in_a_last_window_is_taken_however_little_it_is(make, others):
     store = make(batch_size=5)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
-    store.collection.update_many(
-        {"_id": {"$in": list(others)}}, [{"$set": {"acquired_until": acquired(100)}}]
-    )
+    lease_to_others(store, others)
     store.commands.names.clear()
     assert ids(store.get_due_jobs(at(10))) == sorted(set("abcd") - set(others))
     assert store.commands.names == ["find", "update", "find"]

@@ -2,16 +2,15 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator
-
-from pymongo import ASCENDING
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from . import batches
 from .connection import Connection, Document
 from .documents import Seen
 from .lease import FREE, IS_OVER
 from .skipped import Skipped
-from .sources import REPLACED, counts
+from .sources import REPLACED, counts, in_order
 
 __all__ = ["Candidates", "chance"]
 
@@ -50,7 +49,8 @@ class Candidates:
         due: Document = {"next_run_time": {"$lte": now}}
         is_beyond = False
         for _ in range(LOOKS):
-            size = self._size(limit)
+            skipped = self._skipped.run_times()
+            size = limit + len(skipped)
             start = 0 if is_beyond else size * chance.randrange(int(self._windows))
             window = self._read(due, start, size)
             is_beyond = start > 0 and not window
@@ -61,46 +61,33 @@ class Candidates:
                 self._windows = max(1, min(self._windows, math.ceil((start + len(window)) / size)))
             elif met_others:
                 continue  # to look elsewhere costs less than a cycle for the few that are free
-            if usable := self._usable(free)[:limit]:
+            if usable := self._usable(free, skipped)[:limit]:
                 yield usable
             elif not start and len(window) < size:
                 return  # that was all that is due
-        size = self._size(limit)
-        if usable := self._usable(self._read(due | FREE, 0, size))[:limit]:
+        skipped = self._skipped.run_times()
+        in_front = self._read(due | FREE, 0, limit + len(skipped))
+        if usable := self._usable(in_front, skipped)[:limit]:
             yield usable
 
     def note(self, met_others: bool) -> None:
         """Note whether others have what was found."""
         self._windows = min(MOST_WINDOWS, max(1, self._windows * (2 if met_others else 0.9)))
 
-    def _size(self, limit: int) -> int:
-        return limit + len(self._skipped.run_times())
-
     def _read(self, query: Document, start: int, size: int) -> list[Document]:
-        with self._connection.limit():
-            return list(
-                self._connection.jobs.find(
-                    query,
-                    {"next_run_time": 1, "free": IS_OVER},
-                    sort=[("next_run_time", ASCENDING)],
-                    skip=start,
-                    limit=size,
-                    batch_size=size,
-                )
-            )
+        return in_order(self._connection, query, {"next_run_time": 1, "free": IS_OVER}, size, start)
 
-    def _usable(self, free: list[Document]) -> list[Seen]:
-        skipped = self._skipped.run_times()
+    def _usable(self, free: list[Document], skipped: Mapping[Any, Any]) -> list[Seen]:
         seen = map(Seen.of, free)
         return self._nameable([each for each in seen if counts(each.id, each.run_time, skipped)])
 
     def _nameable(self, due: list[Seen]) -> list[Seen]:
         """Leave what no statement finds: ids that are no UTF-8 were read with replacements."""
-        doubtful = [seen.id for seen in due if REPLACED in str(seen.id)]
+        doubtful = [seen for seen in due if REPLACED in str(seen.id)]
         if not doubtful:
             return due
-        named = batches.stored(self._connection, doubtful)
-        lost = [seen for seen in due if REPLACED in str(seen.id) and seen.id not in named]
+        named = batches.stored(self._connection, [seen.id for seen in doubtful])
+        lost = [seen for seen in doubtful if seen.id not in named]
         for seen in lost:
             self._leave(seen, "its id is no UTF-8, and so can't be named")
         return [seen for seen in due if seen not in lost]

@@ -9,7 +9,7 @@ from pymongo import ASCENDING
 from .connection import Connection, Document
 from .documents import END_OF_TIME, FIELDS, MIN_TIME, Seen
 
-__all__ = ["IN_TIME", "REPLACED", "Queried", "Source", "counts", "first_of", "key"]
+__all__ = ["IN_TIME", "REPLACED", "Queried", "Source", "counts", "first_of", "in_order", "key"]
 
 IN_TIME = {"$gte": MIN_TIME, "$lt": END_OF_TIME}
 MOST = 2**31 - 1  # what the driver and the server take for a limit
@@ -33,38 +33,36 @@ class Queried:
         self._connection = connection
 
     def due(self, now: float, limit: int) -> list[Seen]:
-        """Return the first jobs that are due; O(log n + k) and one command.
-
-        Sorted by the run time alone: a second sort key would cost the server its index.
-        """
-        with self._connection.limit():
-            found = self._connection.jobs.find(
-                {"next_run_time": {"$lte": now}},
-                FIELDS,
-                sort=[("next_run_time", ASCENDING)],
-                limit=min(limit, MOST),
-                batch_size=min(limit, MOST),
-            )
-            return [Seen.of(document) for document in found]
+        """Return the first jobs that are due; O(log n + k) and one command."""
+        due = {"next_run_time": {"$lte": now}}
+        return [Seen.of(document) for document in in_order(self._connection, due, FIELDS, limit)]
 
     def next_run_time(self, now: float, but: Mapping[Any, Any]) -> float | None:
         """Return the earliest run time; O(log n) and one command."""
-        for document in first_of(self._in_order, but):
+        in_time = {"next_run_time": IN_TIME}
+        for document in first_of(
+            lambda limit: in_order(self._connection, in_time, ["next_run_time"], limit), but
+        ):
             earliest: float = document["next_run_time"]
             return earliest
         return None
 
-    def _in_order(self, limit: int) -> list[Document]:
-        with self._connection.limit():
-            return list(
-                self._connection.jobs.find(
-                    {"next_run_time": IN_TIME},
-                    ["next_run_time"],
-                    sort=[("next_run_time", ASCENDING)],
-                    limit=limit,
-                    batch_size=limit,
-                )
+
+def in_order(
+    connection: Connection, query: Document, fields: Any, limit: int, skip: int = 0
+) -> list[Document]:
+    """Return the first documents by run time, after those to skip; O(log n + k), one command.
+
+    Sorted by the run time alone: a second sort key would cost the server its index.
+    """
+    limit = min(limit, MOST)
+    by_time = [("next_run_time", ASCENDING)]
+    with connection.limit():
+        return list(
+            connection.jobs.find(
+                query, fields, sort=by_time, skip=skip, limit=limit, batch_size=limit
             )
+        )
 
 
 def first_of(read: Callable[[int], list[Document]], but: Mapping[Any, Any]) -> list[Document]:
