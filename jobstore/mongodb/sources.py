@@ -51,7 +51,7 @@ class Queried:
 def in_order(
     connection: Connection, query: Document, fields: Any, limit: int, skip: int = 0
 ) -> list[Document]:
-    """Return the first documents by run time, after those to skip; O(log n + k), one command.
+    """Return the first documents by run time, but for some to skip; O(log n + skip + k).
 
     Sorted by the run time alone: a second sort key would cost the server its index.
     """
