@@ -9,13 +9,14 @@ from typing import Any
 
 from bson import Timestamp
 from pymongo.change_stream import CollectionChangeStream
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError, WaitQueueTimeoutError
 from pymongo.read_concern import ReadConcern
 
 from .alarm import Alarm
 from .connection import START_SECONDS, Connection, Document, moment
 from .documents import FIELDS
 from .mirror import Mirror
+from .pool import pool_of
 from .sources import Source
 from .statements import TRANSIENT
 
@@ -23,6 +24,9 @@ __all__ = ["Watcher", "needs_replica_set"]
 
 POLL_SECONDS = 1.0  # where there are no change streams
 PAUSE_SECONDS = 0.5  # before another try
+ASK_MS = 1  # that the server waits for a change, where the pool is small
+LEAVE_SECONDS = 0.25  # that the watcher then leaves its connection to others
+FILLING_SECONDS = 0.02  # the same, until the mirror is live
 PROGRESS_SECONDS = 5.0
 JOIN_SECONDS = 1.0
 NO_REPLICA_SET = 40573
@@ -83,6 +87,7 @@ class Watcher:
         self._mirror = mirror
         self._every = every
         self._logger = logger
+        self._pool = pool_of(connection.client)
         self._stopped = threading.Event()
         self._ready = threading.Event()
         if mirror is None:
@@ -132,6 +137,10 @@ class Watcher:
             self._thread.join(JOIN_SECONDS)
 
     def _run(self) -> None:
+        with self._pool.watched():
+            self._watch()
+
+    def _watch(self) -> None:
         while not self._stopped.is_set():
             try:
                 if self._every is None:
@@ -145,7 +154,8 @@ class Watcher:
                     return
                 if not self._stopped.is_set():
                     self._failed(error)
-                    self.connected = False
+                    # To wait in vain for a connection of the pool says nothing about the server.
+                    self.connected &= isinstance(error, WaitQueueTimeoutError)
 
     def _failed(self, error: BaseException) -> None:
         refused = isinstance(error, OperationFailure) and not _is_passing(error)
@@ -167,7 +177,13 @@ class Watcher:
         self._stopped.wait(PAUSE_SECONDS)
 
     def _follow(self) -> None:
-        """Resume the stream, or open one from now on, and read all that was before."""
+        """Resume the stream, or open one from now on, and read all that was before.
+
+        Ends when the pool has become small, or is so no more: the stream is then resumed.
+        """
+        small = self._pool.is_small
+        if small:
+            self._pool.warn(self._logger)
         pipeline = RUN_TIMES if self._mirror is None else []
         since = None
         if self._token is None:
@@ -181,7 +197,7 @@ class Watcher:
                     pipeline,
                     resume_after=self._token,
                     start_at_operation_time=since,
-                    max_await_time_ms=self._connection.await_ms,
+                    max_await_time_ms=ASK_MS if small else self._connection.await_ms,
                 )
         except OperationFailure as error:
             if self._mirror is not None and self._mirror.live and since and not _is_passing(error):
@@ -198,14 +214,25 @@ class Watcher:
                 self._alarm.ring()
             self._token = stream.resume_token
             self._named = moment(since)  # 0 where it resumes: another node may be behind
-            while not self._stopped.is_set():
-                self._next(stream)
+            while not self._stopped.is_set() and self._pool.is_small == small:
+                found = self._next(stream)
+                if small:
+                    self._leave_connection(found)
+
+    def _leave_connection(self, more: bool) -> None:
+        """Let other threads have the pool's connection; for a moment if there is more to read."""
+        seconds = LEAVE_SECONDS
+        if more:
+            seconds = self._pool.turn_seconds
+        elif self._mirror is not None and not self._mirror.live:
+            seconds = FILLING_SECONDS
+        self._stopped.wait(seconds)
 
     def _ask(self) -> None:
         self._alarm.told(self._source.next_run_time(time.time(), self._passed_over))
 
-    def _next(self, stream: CollectionChangeStream[Document]) -> None:
-        """Take the next change, or none within a while; note how far the stream has come.
+    def _next(self, stream: CollectionChangeStream[Document]) -> bool:
+        """Take the next change, if there is one within a while; note how far the stream has come.
 
         It has come to before the time that its token names: changes of that very time may follow,
         from the same transaction, say. It has come to that time when the next answer names it as
@@ -231,6 +258,7 @@ class Watcher:
         self._time = self._named if again else self._named - 1
         if self._mirror is not None:
             self._passed(self._mirror, self._time)
+        return event is not None
 
     def _passed(self, mirror: Mirror, time: int) -> None:
         for seen in mirror.passed(time):
@@ -258,6 +286,7 @@ def load(
         waits until the majority has all until then.
     """
     jobs = connection.jobs.with_options(read_concern=ReadConcern("majority"))
+    pool = pool_of(connection.client)
     count, reported = 0, time.monotonic()
     with connection.client.start_session(causal_consistency=True) as session:
         if since:
@@ -271,7 +300,7 @@ def load(
             if time.monotonic() - reported > PROGRESS_SECONDS:
                 reported = time.monotonic()
                 logger.info("%d jobs are in the mirror", count)
-            if stopped.is_set():
+            if stopped.wait(pool.turn_seconds):
                 return
         mirror.loaded(moment(session.operation_time))
     logger.info("All %d jobs are in the mirror", count)
