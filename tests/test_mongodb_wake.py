@@ -16,6 +16,7 @@ from apscheduler.executors.base import BaseExecutor
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import STATE_RUNNING
 from apscheduler.schedulers.blocking import BlockingScheduler
 from mirrored import run as run_noting
 from mongo import YEARS, at, by_hand, in_thread, job, until
@@ -318,6 +319,7 @@ def test_what_can_not_be_closed_as_the_server_is_gone_holds_nobody_up(database, 
 
 class Woken:
     count = 0
+    state = STATE_RUNNING
 
     def wakeup(self):
         self.count += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 __all__ = ["Alarm", "can_be_woken"]
@@ -70,10 +70,11 @@ class Alarm:
             self.ring()
 
     def ring(self) -> None:
-        """Wake the scheduler."""
+        """Wake the scheduler if it is running; asyncio's would run jobs even if it is not."""
         scheduler = self._scheduler
         if scheduler is not None:
             try:
-                scheduler.wakeup()
+                if scheduler.state == STATE_RUNNING:
+                    scheduler.wakeup()
             except Exception as error:  # its loop is closed, say: then it doesn't wait either
                 logging.getLogger(__name__).debug("Unable to wake the scheduler: %s", error)

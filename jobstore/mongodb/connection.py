@@ -18,12 +18,13 @@ from pymongo.cursor import Cursor
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
-__all__ = ["BATCH", "START_SECONDS", "Connection", "Document", "moment"]
+__all__ = ["BATCH", "CLOSE_SECONDS", "START_SECONDS", "Connection", "Document", "moment"]
 
 Document = dict[str, Any]
 
 COMMAND_SECONDS = 5.0  # the longest that one command may hold the scheduler
 START_SECONDS = 30.0  # the longest at start, when an election may be under way
+CLOSE_SECONDS = 5.0  # the longest that a store waits for its last commands
 AWAIT_MS = 250
 UNAUTHORIZED = 13
 BATCH = 1000  # documents read under one limit

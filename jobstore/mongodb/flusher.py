@@ -2,9 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Callable
 
 from .deferred import Deferred
+from .owner import Owner
 
 __all__ = ["Flusher"]
 
@@ -14,18 +14,16 @@ JOIN_SECONDS = 1.0
 
 
 class Flusher:
-    """One daemon thread, from `start` to `stop`.
+    """One daemon thread, from `start` to `stop`, or until its store isn't used any more.
 
     :param deferred: what is to be flushed.
-    :param chores: is called after a flush, and every second.
+    :param owner: the store, whose chores are done after a flush, and every second.
     """
 
-    def __init__(
-        self, deferred: Deferred, chores: Callable[[], None], logger: logging.Logger
-    ) -> None:
+    def __init__(self, deferred: Deferred, owner: Owner, logger: logging.Logger) -> None:
         self._logger = logger
         self._deferred = deferred
-        self._chores = chores
+        self._owner = owner
         self._wanted = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="jobstore-flusher", daemon=True)
@@ -39,21 +37,23 @@ class Flusher:
         """End the thread; if it hangs in a command, it ends when that does."""
         self._stopped.set()
         self._wanted.set()
-        self._thread.join(JOIN_SECONDS)
+        if self._thread is not threading.current_thread():
+            self._thread.join(JOIN_SECONDS)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             self._wanted.wait(CHORES_SECONDS)
             self._wanted.clear()
-            if self._stopped.is_set():
-                return
+            if self._stopped.is_set() or not self._owner.needs_thread():
+                break
             failed_before = self._deferred.failing
             try:
                 self._deferred.flush()
-                self._chores()
+                self._owner.do_chores()
             except BaseException as error:  # a state that is restored may even exit
                 level = logging.DEBUG if failed_before else logging.WARNING
                 count = self._deferred.status()[0]
                 self._logger.log(level, "%d jobs wait to be written, after: %s", count, error)
                 self._wanted.set()
                 self._stopped.wait(PAUSE_SECONDS)
+        self._owner.thread_ends()

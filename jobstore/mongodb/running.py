@@ -6,21 +6,21 @@ import time
 import weakref
 
 import pymongo
-from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
 
 from . import sharing
 from .alarm import Alarm, can_be_woken
+from .connection import CLOSE_SECONDS
 from .documents import UnreadableError
 from .flusher import Flusher
 from .mirror import Mirror
+from .owner import Owner, start_failed
 from .sources import Source, key
 from .status import Status
 from .through import WrittenThrough
 from .watch import Watcher, load
 
 __all__ = ["Running", "stores"]
-
-CLOSE_SECONDS = 5.0  # the longest that `shutdown` waits for the last flush
 
 
 class Running(WrittenThrough):
@@ -32,12 +32,14 @@ class Running(WrittenThrough):
     _watched: bool | float
     _watcher: Watcher | None = None
     _flusher: Flusher | None = None
+    _start_failed = False  # the last one, its scheduler's or its own
     _filled_after = 0  # how much was not noted in the mirror when it was filled
 
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
         """Create the indexes that are missing, try what is in quarantine again, fill the mirror.
 
-        O(n) with a mirror. Of the threads that it starts, `shutdown` ends all.
+        O(n) with a mirror. Of the threads that it starts, `shutdown` ends all; so they end when
+        the scheduler's start fails, or the store is dropped.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached within 30 s.
         :raises ValueError: if the server has no change streams to keep a mirror current by; if
@@ -45,6 +47,16 @@ class Running(WrittenThrough):
         """
         super().start(scheduler, alias)
         self._end_threads()
+        self._start_failed = True
+        try:
+            self._begin()
+        except BaseException:
+            self._end_threads()
+            self._mirror.reset()
+            raise
+        self._start_failed = False
+
+    def _begin(self) -> None:
         self._new_mirror()  # a thread that hangs may still have the old one
         for part in (self._quarantine, self._deferred, self._mirror, self._claimed):
             if part:
@@ -60,11 +72,21 @@ class Running(WrittenThrough):
             self._connection.create_indexes(self._logger)
             self._quarantine.sweep()
             self._quarantine.put_back(self._runnable)
-        try:
-            self._start_threads()
-        except BaseException:
-            self._end_threads()
-            raise
+        self._start_threads()
+
+    def _is_in_use(self) -> bool:
+        """For its threads: whether they go on. Shuts down if the scheduler's start has failed."""
+        with start_failed(self._scheduler, self) as failed:
+            if failed and not self._start_failed:
+                self._start_failed = True
+                self._logger.info("The scheduler's start has failed: its job store shuts down")
+                self.shutdown()
+        return not failed
+
+    def _start_again_if_running(self) -> None:
+        """Start again, if the start has failed and the scheduler asks for jobs all the same."""
+        if self._start_failed and self._scheduler and self._scheduler.state != STATE_STOPPED:
+            self.start(self._scheduler, self._alias or "")
 
     def _new_mirror(self) -> None:
         self._mirror = Mirror(self._deferred, follows=self._mirrored is True)
@@ -75,13 +97,14 @@ class Running(WrittenThrough):
             kind = type(self._scheduler).__name__
             self._logger.info("No wake-ups: a %s can't be woken by other threads", kind)
             woken = False
-        self._alarm.set(self._scheduler if woken else None)
+        self._alarm.set(weakref.proxy(self._scheduler) if woken and self._scheduler else None)
         if self._mirrored == "exclusive":
             with self._lock:
                 self._fill_mirror()
         elif self._mirrored or (woken and self._scheduler):
             asked_every = None if self._mirrored or self._watched is True else self._watched
             self._watcher = Watcher(
+                Owner(self),
                 self._connection,
                 self._alarm,
                 self._source,
@@ -92,7 +115,7 @@ class Running(WrittenThrough):
             )
             self._watcher.start()
         if self._mirrored:
-            self._flusher = Flusher(self._deferred, self._chores, self._logger)
+            self._flusher = Flusher(self._deferred, Owner(self), self._logger)
             self._flusher.start()
             with self._lock:
                 self._mirror.go_live(self._connection.time)

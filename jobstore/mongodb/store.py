@@ -20,6 +20,7 @@ from .deferred import Deferred
 from .documents import Seen, UnreadableError, plain, timestamp, to_datetime
 from .flush import flush
 from .mirror import Mirror, NotLiveError
+from .owner import weakly
 from .quarantine import Quarantine
 from .running import Running, stores
 from .sources import Queried, Source
@@ -84,9 +85,9 @@ class MongoDBJobStore(Running):
         self._claimed = Claimed(self._connection, lease) if shared else None
         self._source: Source = self._claimed or Queried(self._connection)
         self._quarantine = Quarantine(self._connection, unreadable == "remove")
-        self._deferred = Deferred(self._write, batch_size)
+        self._deferred = Deferred(weakly(self._write), batch_size)
         self._new_mirror()
-        self._deferred.settled = self._note_settled
+        self._deferred.settled = weakly(self._note_settled)
         self._alarm = Alarm()
         self._cycles: dict[int, Cycle] = {}  # by thread
         stores.add(self)
@@ -123,6 +124,7 @@ class MongoDBJobStore(Running):
         """
         moment = timestamp(now)
         assert moment is not None
+        self._start_again_if_running()
         with self._turn():
             if self._connection.closed:  # the scheduler's thread may come once more
                 return []

@@ -16,6 +16,7 @@ from .alarm import Alarm
 from .connection import START_SECONDS, Connection, Document, moment
 from .documents import FIELDS
 from .mirror import Mirror
+from .owner import Owner
 from .pool import pool_of
 from .sources import Source
 from .statements import TRANSIENT
@@ -27,6 +28,7 @@ PAUSE_SECONDS = 0.5  # before another try
 ASK_MS = 1  # that the server waits for a change, where the pool is small
 LEAVE_SECONDS = 0.25  # that the watcher then leaves its connection to others
 FILLING_SECONDS = 0.02  # the same, until the mirror is live
+LOOK_SECONDS = 1.0  # between two looks whether the store is still in use
 PROGRESS_SECONDS = 5.0
 JOIN_SECONDS = 1.0
 NO_REPLICA_SET = 40573
@@ -61,8 +63,11 @@ def needs_replica_set(error: BaseException | None) -> bool:
 
 
 class Watcher:
-    """One daemon thread, from `start` to `stop`; it outlives outages.
+    """One daemon thread, from `start` to `stop`, or until its store isn't used any more.
 
+    It outlives outages.
+
+    :param owner: the store.
     :param source: asked for the first run time, where there is no stream.
     :param passed_over: the jobs that nobody waits for, with their run times.
     :param mirror: is loaded, and kept current; if None, run times are all that is watched.
@@ -72,6 +77,7 @@ class Watcher:
 
     def __init__(
         self,
+        owner: Owner,
         connection: Connection,
         alarm: Alarm,
         source: Source,
@@ -80,6 +86,7 @@ class Watcher:
         every: float | None,
         logger: logging.Logger,
     ) -> None:
+        self._owner = owner
         self._connection = connection
         self._alarm = alarm
         self._source = source
@@ -136,12 +143,16 @@ class Watcher:
         if self._thread is not threading.current_thread():
             self._thread.join(JOIN_SECONDS)
 
+    def _ends(self) -> bool:
+        return self._stopped.is_set() or not self._owner.needs_thread()
+
     def _run(self) -> None:
         with self._pool.watched():
             self._watch()
+        self._owner.thread_ends()
 
     def _watch(self) -> None:
-        while not self._stopped.is_set():
+        while not self._ends():
             try:
                 if self._every is None:
                     self._follow()
@@ -214,7 +225,7 @@ class Watcher:
                 self._alarm.ring()
             self._token = stream.resume_token
             self._named = moment(since)  # 0 where it resumes: another node may be behind
-            while not self._stopped.is_set() and self._pool.is_small == small:
+            while not self._ends() and self._pool.is_small == small:
                 found = self._next(stream)
                 if small:
                     self._leave_connection(found)
@@ -270,7 +281,9 @@ class Watcher:
         self._ask()
         self.connected = True
         self._answered_at = time.monotonic()
-        self._stopped.wait(every)
+        asks_at = time.monotonic() + every
+        while not self._ends() and (left := asks_at - time.monotonic()) > 0:
+            self._stopped.wait(min(left, LOOK_SECONDS))
 
 
 def load(
