@@ -24,7 +24,7 @@ class ConflictingIdsError(ConflictingIdError):
     """
 
     def __init__(self, job_ids: list[str]) -> None:
-        super().__init__(_first_few(job_ids))
+        super().__init__(first_few(job_ids))
         self.job_ids = job_ids
 
     def __reduce__(self) -> tuple[type[KeyError], tuple[list[str]]]:
@@ -38,7 +38,7 @@ class JobsLookupError(JobLookupError):
     """
 
     def __init__(self, job_ids: list[str]) -> None:
-        super().__init__(_first_few(job_ids))
+        super().__init__(first_few(job_ids))
         self.job_ids = job_ids
 
     def __reduce__(self) -> tuple[type[KeyError], tuple[list[str]]]:
@@ -140,6 +140,7 @@ def _each(
     return refused
 
 
-def _first_few(job_ids: Sequence[str]) -> str:
+def first_few(job_ids: Sequence[object]) -> str:
+    """Name the first ten ids, and say how many more there are."""
     shown = ", ".join(map(str, job_ids[:10]))
-    return shown if len(job_ids) <= 10 else f"{shown} and {len(job_ids) - 10} more"
+    return shown if len(job_ids) <= 10 else f"{shown} and {len(job_ids) - 10:,} more"

@@ -1,7 +1,5 @@
 """The mirror alone, against a model of a server: whatever the order in which things happen."""
 
-import logging
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -13,10 +11,10 @@ from jobstore.mongodb.documents import Seen
 from jobstore.mongodb.flush import decide
 from jobstore.mongodb.mirror import Mirror
 from jobstore.mongodb.statements import Write
+from jobstore.mongodb.summary import Summary
 
 IDS = st.sampled_from("ab")
 TIMES = st.one_of(st.none(), st.integers(0, 3))
-LOGGER = logging.getLogger(__name__)
 
 
 def document(job_id, seconds, state):
@@ -131,7 +129,7 @@ class Followed(RuleBasedStateMachine):
                 raise ConnectionError
             there = self.server.documents.get(job_id)
             theirs = there and Seen.of(there)
-            left = decide(write, theirs, LOGGER)
+            left = decide(write, theirs, Summary())
             if left is not None:
                 after = left.after and document(job_id, None, left.state) | {
                     "next_run_time": left.run_time

@@ -51,7 +51,7 @@ def test_a_successor_that_is_at_it_keeps_its_claims(make, clock, caplog):
         "b": at(1).timestamp(),
         "c": at(2).timestamp(),
     }
-    assert [record.args[0] for record in caplog.records if "runs twice" in record.msg] == ["a", "b"]
+    assert twice(caplog) == ["a", "b"]
 
 
 def test_one_that_nobody_succeeded_goes_on(make, clock, caplog):

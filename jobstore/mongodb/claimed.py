@@ -20,10 +20,16 @@ from .lease import FREE, IS_OVER, Lease, acquired, change_twice, release
 from .skipped import LEFT_SECONDS, Skipped
 from .sources import IN_TIME, first_of, key
 from .statements import TRANSIENT
+from .summary import Line, Summary
 
 __all__ = ["Claimed"]
 
 MOST = 10_000  # ids in one command
+LEFT = Line(
+    logging.INFO,
+    'Leaving job "%s" to other schedulers: %s',
+    "Leaving %s jobs (%s) to other schedulers: %s",
+)
 WAIT_SECONDS = 0.4  # before another look at what others have leased: they may leave it to us,
 # and then it should be in time for the stock `misfire_grace_time`, 1 s
 NOW: Document = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  # by the server, in seconds
@@ -44,6 +50,7 @@ class Claimed:
         self._claimed_at = 0.0  # by the monotonic clock, or earlier
         self._unread: tuple[ObjectId, list[Any]] | None = None  # a claim; who has won isn't known
         self.skipped = Skipped()
+        self._lines = Summary()
         self._candidates = Candidates(connection, self.skipped, self._leave)
         self.logger = logging.getLogger(__name__)
 
@@ -68,6 +75,7 @@ class Claimed:
             self._unread = None
             if won != 0:
                 break
+        self._lines.log(self.logger)
         return [seen for seen in self._won if not _is_later(seen.run_time, now)]
 
     def forked(self) -> None:
@@ -101,7 +109,7 @@ class Claimed:
 
     def _leave(self, seen: Seen, reason: object) -> None:
         if self.skipped.add(seen):
-            self.logger.info('Leaving job "%s" to other schedulers: %s', seen.id, reason)
+            self._lines.add(LEFT, seen.id, reason)
 
     def _bearing(self, token: ObjectId, ids: list[Any]) -> list[Seen]:
         query = {"_id": {"$in": ids}, "acquired_by": token}
@@ -128,6 +136,7 @@ class Claimed:
         leaving = [pair for pair in bad if key(pair[0].id) not in waited]
         for seen, reason in leaving:
             self._leave(seen, reason)
+        self._lines.log(self.logger)
         lease.release([seen.id for seen, _ in leaving])
         taking = [pair for pair in bad if key(pair[0].id) in waited]
         for seen, _ in taking:  # once it is back from quarantine, others have a minute again

@@ -10,8 +10,15 @@ from apscheduler.job import Job
 from .documents import UNTOUCHABLE, Seen, advanced, dump, timestamp
 from .lease import Lease
 from .statements import Write
+from .summary import Line, Summary
 
 __all__ = ["Cycle", "DueJobs"]
+
+KEEPS_STATE = Line(
+    logging.ERROR,
+    'Job "%s" keeps its old state, not its new one: %s',
+    "%s jobs (%s) keep their old states, not their new ones: %s",
+)
 
 
 class DueJobs(list[Job]):
@@ -86,7 +93,7 @@ class Cycle:
             return False
         return job_id not in self._rewritten or self._ended(job_id)
 
-    def advance(self, job: Job, protocol: int, logger: logging.Logger) -> Write | None:
+    def advance(self, job: Job, protocol: int, lines: Summary) -> Write | None:
         """Make the write of a job's new state, unless it is removed; never raises but for Ctrl-C.
 
         If the state can't be pickled, the one that was read is given the new run time.
@@ -104,7 +111,7 @@ class Cycle:
         except UNTOUCHABLE:
             raise
         except BaseException as error:
-            logger.error('Job "%s" keeps its old state, not its new one: %s', job.id, error)
+            lines.add(KEEPS_STATE, job.id, error)
             state = advanced(seen.state, run_time)
         write = Write(seen, run_time, state, lease=self._lease)
         self._handed[job.id] = job, write.after or seen

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+from ..base import first_few
 from .documents import Seen
 from .flush import decide
 from .statements import Write
+from .summary import Summary
 
 __all__ = ["Deferred"]
 
@@ -43,6 +45,7 @@ class Deferred:
     :ivar soon: lets what is full be flushed; the caller's thread does it, or one of the store's.
     :ivar settled: is told, under `short`, the ids of what is written or lost to others' changes,
         and not deferred anew; and what records are that others have changed.
+    :ivar lines: what is to be logged of single writes, at the end of a cycle or of a flush.
     :ivar failing: whether the last flush failed.
     """
 
@@ -50,6 +53,7 @@ class Deferred:
         self._flush = flush
         self._most = most
         self.logger = logging.getLogger(__name__)
+        self.lines = Summary()
         self.lock = threading.RLock()
         self.short = threading.RLock()
         self.in_callers_thread()
@@ -159,8 +163,13 @@ class Deferred:
         try:
             self.flush()
         except Exception as error:
-            count = len(self.writes)
-            self.logger.warning("Unable to write %d jobs, to be tried again: %s", count, error)
+            ids = list(self.writes)
+            self.logger.warning(
+                "Unable to write %d jobs (%s), to be tried again: %s",
+                len(ids),
+                first_few(ids),
+                error,
+            )
 
     def _take(self) -> None:
         """Begin with the first of what waits; no more at a time than may be sent at a time."""
@@ -182,7 +191,7 @@ class Deferred:
         """Let others' changes win over what was deferred since, too; and tell what is through."""
         with self.short:
             for job_id in found.keys() & self._waiting.keys():
-                left = decide(self._waiting[job_id], found[job_id], self.logger)
+                left = decide(self._waiting[job_id], found[job_id], self.lines)
                 self._pop(job_id)
                 if left:
                     found[job_id] = left.after
@@ -192,6 +201,7 @@ class Deferred:
                 ours = (self._sending, self._waiting)
                 through = [each for each in ids if not any(each in some for some in ours)]
                 self.settled(through, found)
+        self.lines.log(self.logger)
 
     def _flush_unless_failing(self) -> None:
         if not self.failing:  # else nothing is tried before the next cycle

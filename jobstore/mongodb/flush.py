@@ -21,11 +21,37 @@ from .connection import Connection
 from .documents import FIELDS, Seen, advanced, restore, timestamp
 from .lease import release
 from .quarantine import Quarantine
-from .statements import Write, send
+from .statements import Refused, Write, send
+from .summary import Line, Summary, summed
 
 __all__ = ["decide", "flush"]
 
 ROUNDS = 5  # each but the first only because somebody changed the same documents meanwhile
+REFUSED = Line(
+    logging.ERROR,
+    'Job "%s" can\'t be written, quarantining it: %s',
+    "%s jobs (%s) can't be written, quarantining them: %s",
+)
+RUNS_TWICE = Line(
+    logging.WARNING,
+    'Job "%s" runs twice: its lease ended, others took it',
+    "%s jobs (%s) run twice: their lease ended, others took them",
+)
+REMOVED = Line(
+    logging.INFO,
+    'Job "%s" was removed by others meanwhile',
+    "%s jobs (%s) were removed by others meanwhile",
+)
+RESCHEDULED = Line(
+    logging.INFO,
+    'Job "%s" was rescheduled by others meanwhile',
+    "%s jobs (%s) were rescheduled by others meanwhile",
+)
+CHANGED = Line(
+    logging.INFO,
+    'Job "%s" was changed by others meanwhile',
+    "%s jobs (%s) were changed by others meanwhile",
+)
 
 
 def flush(
@@ -60,10 +86,9 @@ def flush(
                 raise
             error = failure
             continue
-        for write, reason in refused:
-            logger.error('Job "%s" can\'t be written, quarantining it: %s', write.seen.id, reason)
-            why = f"it can't be written: {reason}"
-            quarantine.put([quarantine.verdict(write.seen, why, write.run_time)])
+        if refused:
+            _refuse(quarantine, refused, logger)
+        for write, _ in refused:
             del writes[write.seen.id]
         if changed == len(writes):
             writes.clear()
@@ -71,6 +96,17 @@ def flush(
             _settle(connection, writes, found, logger)
     if writes:
         raise error or PyMongoError(f"{len(writes)} jobs are changed by others all the time")
+
+
+def _refuse(quarantine: Quarantine, refused: Refused, logger: logging.Logger) -> None:
+    """Quarantine the jobs whose documents the server refuses."""
+    verdicts = []
+    with summed(logger) as lines:
+        for write, reason in refused:
+            lines.add(REFUSED, write.seen.id, reason)
+            why = f"it can't be written: {reason}"
+            verdicts.append(quarantine.verdict(write.seen, why, write.run_time))
+    quarantine.put(verdicts)
 
 
 def _is_late(write: Write) -> bool:
@@ -93,41 +129,45 @@ def _settle(
     with connection.session() as session:
         cursor = connection.jobs.find(query, FIELDS, batch_size=len(writes) + 1, session=session)
         stored = {document["_id"]: Seen.of(document) for document in connection.read(cursor)}
-    for write in list(writes.values()):
-        seen = stored.get(write.seen.id)
-        left = decide(write, seen, logger)
-        if left is None:
-            del writes[write.seen.id]
-            found[write.seen.id] = seen
-            claim = write.seen.claim
-            if seen and seen != write.after and claim is not None and seen.claim == claim:
-                claims[seen.id] = claim
-        elif left is not write:
-            writes[write.seen.id] = left
-            found[write.seen.id] = left.after
+    with summed(logger) as lines:
+        for write in list(writes.values()):
+            seen = stored.get(write.seen.id)
+            left = decide(write, seen, lines)
+            if left is None:
+                del writes[write.seen.id]
+                found[write.seen.id] = seen
+                claim = write.seen.claim
+                if seen and seen != write.after and claim is not None and seen.claim == claim:
+                    claims[seen.id] = claim
+            elif left is not write:
+                writes[write.seen.id] = left
+                found[write.seen.id] = left.after
     if claims:
         release(connection, claims, list(claims.values()), logger)
 
 
-def decide(write: Write, theirs: Seen | None, logger: logging.Logger) -> Write | None:
-    """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins."""
+def decide(write: Write, theirs: Seen | None, lines: Summary) -> Write | None:
+    """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins.
+
+    :param lines: is told what others did.
+    """
     if theirs is not None and theirs == write.after:
         return None  # ours
     if theirs == write.seen:
         return write  # it did not get there
     if _was_taken(write, theirs):
         if not write.quarantine:
-            logger.warning('Job "%s" runs twice: its lease ended, others took it', write.seen.id)
+            lines.add(RUNS_TWICE, write.seen.id)
         return None
     if theirs is None and write.removes:
         return None  # ours, or theirs
     if theirs is None:
-        logger.info('Job "%s" was removed by others meanwhile', write.seen.id)
+        lines.add(REMOVED, write.seen.id)
         return None
     if theirs.run_time != write.seen.run_time:
-        logger.info('Job "%s" was rescheduled by others meanwhile', write.seen.id)
+        lines.add(RESCHEDULED, write.seen.id)
         return None
-    logger.info('Job "%s" was changed by others meanwhile', write.seen.id)
+    lines.add(CHANGED, write.seen.id)
     return None if write.quarantine else _merged(write, theirs)
 
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 
+from ..base import first_few
 from .deferred import Deferred
 from .owner import Owner
 
@@ -52,8 +53,14 @@ class Flusher:
                 self._owner.do_chores()
             except BaseException as error:  # a state that is restored may even exit
                 level = logging.DEBUG if failed_before else logging.WARNING
-                count = self._deferred.status()[0]
-                self._logger.log(level, "%d jobs wait to be written, after: %s", count, error)
+                ids = list(self._deferred.writes)
+                self._logger.log(
+                    level,
+                    "%d jobs (%s) wait to be written, after: %s",
+                    len(ids),
+                    first_few(ids),
+                    error,
+                )
                 self._wanted.set()
                 self._stopped.wait(PAUSE_SECONDS)
         self._owner.thread_ends()

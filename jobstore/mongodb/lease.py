@@ -16,6 +16,7 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
+from ..base import first_few
 from . import batches
 from .connection import Connection, Document
 from .sources import key
@@ -118,7 +119,11 @@ class Lease:
             held.clear()
         lost = self._untouched - self._barred - held
         if lost:
-            self._logger.warning("%d due jobs are left to others: their lease ended", len(lost))
+            self._logger.warning(
+                "%d due jobs are left to others (%s): their lease ended",
+                len(lost),
+                first_few([job_id for name, job_id in self._claimed.items() if name in lost]),
+            )
         self._barred |= lost  # it may still be ours to give back
 
     def done(self, job_id: Any) -> None:
@@ -150,4 +155,9 @@ def release(
         with connection.session() as session:
             connection.jobs.update_many(query, {"$set": {"acquired_until": None}}, session=session)
     except PyMongoError as error:
-        logger.warning("Unable to release %d jobs before their lease ends: %s", len(job_ids), error)
+        logger.warning(
+            "Unable to release %d jobs (%s) before their lease ends: %s",
+            len(job_ids),
+            first_few(list(job_ids)),
+            error,
+        )

@@ -12,7 +12,6 @@ So an older change by others never hides our newer one, and where a guarded writ
 theirs, the mirror follows. Times are the server's operation times, as numbers.
 """
 
-import logging
 from collections import deque
 from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
@@ -62,7 +61,6 @@ class Mirror:
         self._deferred = deferred
         self._follows = follows
         self.odd: list[Seen] = []
-        self.logger = logging.getLogger(__name__)
         self.reset()
 
     def reset(self) -> None:
@@ -169,7 +167,7 @@ class Mirror:
             return write
         theirs = self._get(write.seen.id)
         if theirs is not write.seen:
-            left = decide(write, theirs, self.logger)
+            left = decide(write, theirs, self._deferred.lines)
             if left is None:
                 return None
             write = left

@@ -14,11 +14,13 @@ from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 from pymongo import UpdateOne
 
+from ..base import first_few
 from . import batches
 from .connection import BATCH, Connection, Document
 from .documents import END_OF_TIME, FIELDS, MIN_TIME, Seen, UnreadableError, restore, to_datetime
 from .sources import REPLACED, key
 from .statements import Write, send
+from .summary import Line, Summary, summed
 
 __all__ = ["Quarantine", "QuarantinedJob"]
 
@@ -36,6 +38,21 @@ NO_TIME = {  # each is a range of the index; that of arrays, whose type is none,
         {"next_run_time": {"$type": NO_TIMES}},
     ]
 }
+PASSED_OVER = Line(
+    logging.ERROR,
+    'Unable to restore job "%s" -- passing it over: %s',
+    "Unable to restore %s jobs (%s) -- passing them over: %s",
+)
+QUARANTINED = Line(
+    logging.ERROR,
+    'Unable to restore job "%s" -- quarantining it: %s',
+    "Unable to restore %s jobs (%s) -- quarantining them: %s",
+)
+REMOVED = Line(
+    logging.ERROR,
+    'Unable to restore job "%s" -- removing it: %s',
+    "Unable to restore %s jobs (%s) -- removing them: %s",
+)
 
 
 class QuarantinedJob(NamedTuple):
@@ -71,11 +88,17 @@ class Quarantine:
         self.logger = logging.getLogger(__name__)
 
     def read(
-        self, document: Document, scheduler: BaseScheduler | None, alias: str | None
+        self,
+        document: Document,
+        scheduler: BaseScheduler | None,
+        alias: str | None,
+        lines: Summary,
     ) -> Job | None:
         """Make a document's job, in quarantine or not; one that can't be made is passed over.
 
         That is logged once, and nobody has to wake up for it.
+
+        :param lines: what is to be logged.
         """
         seen, mark = Seen.of(document), document.get("quarantine")
         if seen.run_time is None and isinstance(mark, dict):
@@ -85,9 +108,7 @@ class Quarantine:
         except UnreadableError as reason:
             if self.passed_over.get(key(seen.id), self) != seen.run_time:
                 self.passed_over[key(seen.id)] = seen.run_time
-                self.logger.error(
-                    'Unable to restore job "%s" -- passing it over: %s', seen.id, reason
-                )
+                lines.add(PASSED_OVER, seen.id, reason)
             return None
 
     def forget(self, job_id: Any) -> None:
@@ -108,10 +129,11 @@ class Quarantine:
 
     def verdicts(self, found: list[tuple[Seen, UnreadableError]]) -> list[Write]:
         """Make the writes for what can't be made here, and log why."""
-        for seen, reason in found:
-            if key(seen.id) not in self.unmarked:
-                what = "removing" if self._remove else "quarantining"
-                self.logger.error('Unable to restore job "%s" -- %s it: %s', seen.id, what, reason)
+        line = REMOVED if self._remove else QUARANTINED
+        with summed(self.logger) as lines:
+            for seen, reason in found:
+                if key(seen.id) not in self.unmarked:
+                    lines.add(line, seen.id, reason)
         return [self.verdict(seen, str(reason), seen.run_time) for seen, reason in found]
 
     def put(self, writes: list[Write]) -> None:
@@ -123,7 +145,8 @@ class Quarantine:
         try:
             _, refused = send(self._connection, writes)
         except Exception as error:  # the good jobs are to run, whatever happens to these
-            self.logger.error("Unable to quarantine %d jobs: %s", len(writes), error)
+            ids = first_few([write.seen.id for write in writes])
+            self.logger.error("Unable to quarantine %d jobs (%s): %s", len(writes), ids, error)
             refused = [(write, str(error)) for write in writes]
         else:  # an id that is not UTF-8 was read with replacements: no statement finds it
             refused += [(write, "its id") for write in writes if REPLACED in str(write.seen.id)]
@@ -170,7 +193,11 @@ class Quarantine:
             back += batches.stored(self._connection, ids, {"quarantine": {"$exists": False}})
         if back:
             self.changes += 1
-            self.logger.info("%d jobs load again -- they are back from quarantine", len(back))
+            self.logger.info(
+                "%d jobs load again (%s) -- they are back from quarantine",
+                len(back),
+                first_few(back),
+            )
         return back
 
     def put_back_in_time(self, restore: Callable[[Seen], Job]) -> None:

@@ -8,6 +8,7 @@ import weakref
 import pymongo
 from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
 
+from ..base import first_few
 from . import sharing
 from .alarm import Alarm, can_be_woken
 from .connection import CLOSE_SECONDS
@@ -58,7 +59,7 @@ class Running(WrittenThrough):
 
     def _begin(self) -> None:
         self._new_mirror()  # a thread that hangs may still have the old one
-        for part in (self._quarantine, self._deferred, self._mirror, self._claimed):
+        for part in (self._quarantine, self._deferred, self._claimed):
             if part:
                 part.logger = self._logger
         with self._lock:
@@ -189,7 +190,7 @@ class Running(WrittenThrough):
                     self._lock.release()
             left = self._deferred.writes
             if left:
-                some = ", ".join([*sorted(map(str, left))[:10], *["..."] * (len(left) > 10)])
+                some = first_few(sorted(map(str, left)))
                 self._logger.error("%d jobs are not written and run again: %s", len(left), some)
             self._deferred.forget()
             for cycle in list(self._cycles.values()):

@@ -17,7 +17,7 @@ from .connection import Connection, Document
 from .documents import Seen
 from .lease import Lease
 
-__all__ = ["Write", "send"]
+__all__ = ["Refused", "Write", "send"]
 
 MAX_BYTES = 12_000_000  # of states in one statement; the server's limit is 16 MiB
 MOST = 100  # documents in one statement: the server searches its arrays from the start

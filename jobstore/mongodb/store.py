@@ -194,7 +194,7 @@ class MongoDBJobStore(Running):
         with self._turn():
             cycle = self._cycle
             if cycle.is_of(job):
-                write = cycle.advance(job, self.pickle_protocol, self._logger)
+                write = cycle.advance(job, self.pickle_protocol, self._deferred.lines)
                 self._deferred.add(write, self._mirror.foresee)
                 return
         self._replace_job(job)
@@ -235,6 +235,7 @@ class MongoDBJobStore(Running):
                 if not cycle.jobs.in_loop:
                     cycle.end()
                     self._alarm.cycle_ends(timestamp(answer))
+                self._deferred.lines.log(self._logger)
         return answer
 
     def _earliest(self, cycle: Cycle) -> float | None:

@@ -25,6 +25,7 @@ from .deferred import Deferred
 from .documents import FIELDS, Seen, order, plain, restore_runnable, to_document
 from .mirror import Mirror, NotLiveError
 from .quarantine import Quarantine, QuarantinedJob
+from .summary import summed
 
 __all__ = ["WrittenThrough"]
 
@@ -63,7 +64,8 @@ class WrittenThrough(BaseJobStore):
                 return self._connection.jobs.find_one(batches.named(job_id), FIELDS)
 
         document = self._asked(lambda mirror: mirror.find(job_id), of_server)
-        return self._readable(document) if document else None
+        jobs = self._readable([document] if document else [])
+        return jobs[0] if jobs else None
 
     def add_job(self, job: Job) -> None:
         """Add a job; 1 command.
@@ -114,7 +116,7 @@ class WrittenThrough(BaseJobStore):
             return list(self._connection.read(found, START_SECONDS))
 
         documents = self._asked(Mirror.all, of_server)
-        return sorted(filter(None, map(self._readable, documents)), key=order)
+        return sorted(self._readable(documents), key=order)
 
     def remove_all_jobs(self) -> None:
         """Remove all jobs, those in quarantine as well; O(n)."""
@@ -286,8 +288,13 @@ class WrittenThrough(BaseJobStore):
     def _runnable(self, seen: Seen) -> Job:
         return restore_runnable(seen, self._scheduler, self._alias)
 
-    def _readable(self, document: Document) -> Job | None:
-        return self._quarantine.read(document, self._scheduler, self._alias)
+    def _readable(self, documents: Iterable[Document]) -> list[Job]:
+        with summed(self._logger) as lines:
+            jobs = (
+                self._quarantine.read(document, self._scheduler, self._alias, lines)
+                for document in documents
+            )
+            return list(filter(None, jobs))
 
 
 def _done(

@@ -1,0 +1,74 @@
+"""Log lines about jobs: one for each reason, which counts the jobs and names the first ten."""
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from ..base import first_few
+
+__all__ = ["Line", "Summary", "summed"]
+
+MOST_REASONS = 10  # lines of a kind; reasons that name each job would be a line for each
+
+
+class Line(NamedTuple):
+    """How a line reads for one job, and for several with the same reason.
+
+    :ivar one: a format of the id, and of the reason where there is one.
+    :ivar many: a format of the number of jobs, of their first ids, and of the reason.
+    """
+
+    level: int
+    one: str
+    many: str
+
+
+class Summary:
+    """Collects what is to be logged of single jobs; any thread may add to it."""
+
+    def __init__(self) -> None:
+        self._noted: deque[tuple[Line, Any, str | None]] = deque()
+
+    def add(self, line: Line, job_id: Any, reason: object = None) -> None:
+        """Note a job."""
+        self._noted.append((line, job_id, None if reason is None else str(reason)))
+
+    def log(self, logger: logging.Logger) -> None:
+        """Log what was noted since the last time.
+
+        Jobs whose reasons are many share a line, which gives the first of these reasons.
+        """
+        if not self._noted:
+            return
+        kinds: dict[Line, dict[str | None, list[Any]]] = {}
+        for line, job_id, reason in [self._noted.popleft() for _ in range(len(self._noted))]:
+            kinds.setdefault(line, {}).setdefault(reason, []).append(job_id)
+        for line, reasons in kinds.items():
+            for reason, job_ids in _joined(reasons).items():
+                why = () if reason is None else (reason,)
+                if len(job_ids) == 1:
+                    logger.log(line.level, line.one, job_ids[0], *why)
+                else:
+                    number = f"{len(job_ids):,}"
+                    logger.log(line.level, line.many, number, first_few(job_ids), *why)
+
+
+@contextmanager
+def summed(logger: logging.Logger) -> Iterator[Summary]:
+    """Collect lines, and log them in the end, whatever happens."""
+    lines = Summary()
+    try:
+        yield lines
+    finally:
+        lines.log(logger)
+
+
+def _joined(reasons: dict[str | None, list[Any]]) -> dict[str | None, list[Any]]:
+    if len(reasons) <= MOST_REASONS:
+        return reasons
+    kept = list(reasons.items())
+    first, rest = kept[: MOST_REASONS - 1], kept[MOST_REASONS - 1 :]
+    shared = f"{rest[0][0]} (and {len(rest) - 1:,} other reasons)"
+    return {**dict(first), shared: [job_id for _, job_ids in rest for job_id in job_ids]}
