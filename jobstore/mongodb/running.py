@@ -16,6 +16,7 @@ from .documents import UnreadableError
 from .flusher import Flusher
 from .mirror import Mirror
 from .owner import Owner, start_failed
+from .polling import poll_seconds
 from .sources import Source, key
 from .status import Status
 from .through import WrittenThrough
@@ -112,6 +113,7 @@ class Running(WrittenThrough):
                 self._quarantine.passed_over,
                 self._mirror if self._mirrored else None,
                 asked_every,
+                poll_seconds(self._scheduler),
                 self._logger,
             )
             self._watcher.start()

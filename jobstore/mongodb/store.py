@@ -52,8 +52,8 @@ class MongoDBJobStore(Running):
     :param mirror: keep all records in memory, current by a change stream, so that a cycle does no
         I/O of its own; ``"exclusive"`` does so without one, if nobody else writes to them.
     :param watch: wake the scheduler when others make a job due earlier than what it waits for:
-        True by a change stream, or every second where there is none; a number of seconds to ask
-        that often; False not at all.
+        True by a change stream, or by asking, once a second or more often, where there is none; a
+        number of seconds to ask that often; False not at all.
     :param shared: share the collection with other schedulers, each told so: a due job fires from
         exactly one of them.
     :param lease: seconds for which a job that is about to fire here is kept from the others.

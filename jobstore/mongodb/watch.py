@@ -17,13 +17,13 @@ from .connection import START_SECONDS, Connection, Document, moment
 from .documents import FIELDS
 from .mirror import Mirror
 from .owner import Owner
+from .polling import pause
 from .pool import pool_of
 from .sources import Source
 from .statements import TRANSIENT
 
 __all__ = ["Watcher", "needs_replica_set"]
 
-POLL_SECONDS = 1.0  # where there are no change streams
 PAUSE_SECONDS = 0.5  # before another try
 ASK_MS = 1  # that the server waits for a change, where the pool is small
 LEAVE_SECONDS = 0.25  # that the watcher then leaves its connection to others
@@ -71,7 +71,8 @@ class Watcher:
     :param source: asked for the first run time, where there is no stream.
     :param passed_over: the jobs that nobody waits for, with their run times.
     :param mirror: is loaded, and kept current; if None, run times are all that is watched.
-    :param every: how often to ask where there is no stream; None: there is to be one.
+    :param every: ask so often, in seconds, and open no stream; None: open one.
+    :param instead: ask so often where the server refuses the stream.
     :ivar connected: whether the last command was answered.
     """
 
@@ -84,6 +85,7 @@ class Watcher:
         passed_over: Mapping[Any, Any],
         mirror: Mirror | None,
         every: float | None,
+        instead: float,
         logger: logging.Logger,
     ) -> None:
         self._owner = owner
@@ -92,7 +94,7 @@ class Watcher:
         self._source = source
         self._passed_over = passed_over
         self._mirror = mirror
-        self._every = every
+        self._every, self._instead = every, instead
         self._logger = logger
         self._pool = pool_of(connection.client)
         self._stopped = threading.Event()
@@ -171,10 +173,10 @@ class Watcher:
     def _failed(self, error: BaseException) -> None:
         refused = isinstance(error, OperationFailure) and not _is_passing(error)
         if refused and self._mirror is None and self._token is None:
-            self._every = POLL_SECONDS
+            self._every = self._instead
             level = logging.INFO if needs_replica_set(error) else logging.WARNING
             self._logger.log(
-                level, "No change stream, asking every %.0f s instead: %s", POLL_SECONDS, error
+                level, "No change stream, asking every %g s instead: %s", self._every, error
             )
             return
         lost = getattr(error, "code", None) in LOST or not isinstance(error, PyMongoError)
@@ -278,12 +280,18 @@ class Watcher:
             self._ready.set()
 
     def _poll(self, every: float) -> None:
+        """Ask once, and wait: the time that the answer takes is part of the interval."""
+        began = time.monotonic()
         self._ask()
         self.connected = True
         self._answered_at = time.monotonic()
-        asks_at = time.monotonic() + every
-        while not self._ends() and (left := asks_at - time.monotonic()) > 0:
-            self._stopped.wait(min(left, LOOK_SECONDS))
+        self._rest(pause(every, self._answered_at - began))
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, and look meanwhile whether the store is in use; by no clock, which may be set."""
+        while seconds > 0 and not self._ends():
+            self._stopped.wait(min(seconds, LOOK_SECONDS))
+            seconds -= LOOK_SECONDS
 
 
 def load(
