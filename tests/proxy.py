@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server: it loses replies, closes connections, or hangs.
+"""A TCP proxy in front of a server: it loses replies, is slow, closes, or hangs.
 
 It knows where a MongoDB message ends (its first four bytes are its length), so it can lose the
 reply of just the command that a test names.
@@ -8,7 +8,10 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
+
+PIECE = 4096  # bytes that a slow line passes on at once
 
 
 class Proxy:
@@ -21,6 +24,9 @@ class Proxy:
         self.faults: list[Callable[[bytes], str]] = []  # asked for each request; "" is no fault
         self.happened = 0
         self.delay = 0.0  # seconds that each reply is kept back
+        self.rate = 0.0  # bytes a second in each direction, of all connections; 0: no limit
+        self._free_at = {"requests": 0.0, "replies": 0.0}  # when the line has passed all of these
+        self._lock = threading.Lock()
         self._server_port = port
         self._released = threading.Event()
         self._waiting = threading.Event()
@@ -100,10 +106,24 @@ class Proxy:
                     break
                 if fault:
                     doomed[request[4:8]] = fault
-                server.sendall(request)
+                self._send(server, request, "requests")
         except OSError:
             pass
         end(client, server)
+
+    def _send(self, connection: socket.socket, message: bytes, way: str) -> None:
+        """Pass a message on, in pieces, as a slow line does: what nobody waits for stops."""
+        if not self.rate:
+            connection.sendall(message)
+            return
+        for start in range(0, len(message), PIECE):
+            piece = message[start : start + PIECE]
+            with self._lock:
+                now = time.monotonic()
+                self._free_at[way] = max(now, self._free_at[way]) + len(piece) / self.rate
+                wait = self._free_at[way] - now
+            self._waiting.wait(wait)
+            connection.sendall(piece)
 
     def _reply(
         self, client: socket.socket, server: socket.socket, doomed: dict[bytes, str]
@@ -118,7 +138,7 @@ class Proxy:
                     self._waiting.wait(self.delay)
                 if fault:
                     break
-                client.sendall(reply)
+                self._send(client, reply, "replies")
         except OSError:
             pass
         end(client, server)

@@ -1,22 +1,26 @@
 """Operations on many jobs, one batch at a time; each returns the ids refused, in order."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sized
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from apscheduler.job import Job
 from bson import MinKey
 from pymongo import ASCENDING, UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from .connection import Connection, Document
 from .documents import to_document
+from .pace import ID_BYTES
+from .paced import bytes_of, id_bytes, in_parts, is_slow
 
 __all__ = [
     "NO_LEASE",
     "add",
+    "all_ids",
     "change",
-    "ids_from",
+    "delete",
+    "for_ids",
     "is_conflict",
     "named",
     "of",
@@ -63,48 +67,71 @@ def is_conflict(error: Mapping[str, Any]) -> bool:
 
 
 def add(connection: Connection, documents: list[Document], replace_existing: bool) -> list[str]:
-    """Insert a batch; 1 command."""
-    with connection.session() as session:
-        if replace_existing:
-            connection.jobs.bulk_write(
-                [UpdateOne(*change(document), upsert=True) for document in documents],
-                session=session,
-            )
-            return []
+    """Insert a batch; 1 command, more on a slow line."""
+
+    def insert(some: list[Document], in_doubt: bool) -> list[str]:
         try:
-            connection.jobs.insert_many(documents, ordered=False, session=session)
+            with connection.session() as session:
+                connection.jobs.insert_many(some, ordered=False, session=session)
         except BulkWriteError as error:
             failed = error.details["writeErrors"]
             if error.details["writeConcernErrors"] or not all(map(is_conflict, failed)):
                 raise
-            return [documents[place]["_id"] for place in sorted(each["index"] for each in failed)]
-    return []
+            taken = [some[place] for place in sorted(each["index"] for each in failed)]
+            return _not_ours(connection, taken) if in_doubt else [each["_id"] for each in taken]
+        return []
+
+    def replace(some: list[Document], in_doubt: bool) -> list[str]:
+        changes = [UpdateOne(*change(document), upsert=True) for document in some]
+        with connection.session() as session:
+            connection.jobs.bulk_write(changes, session=session)
+        return []
+
+    return list(
+        chain.from_iterable(_write(connection, documents, replace if replace_existing else insert))
+    )
+
+
+def _write(
+    connection: Connection,
+    documents: list[Document],
+    act: Callable[[list[Document], bool], Item],
+) -> Iterator[Item]:
+    return in_parts(connection, connection.writing, documents, lambda each: bytes_of([each]), act)
+
+
+def _not_ours(connection: Connection, documents: list[Document]) -> list[str]:
+    """Return the ids of those that an insert without an answer has not stored."""
+    return [
+        document["_id"]
+        for document in documents
+        if not stored(connection, [document["_id"]], {"job_state": document["job_state"]})
+    ]
 
 
 def update(connection: Connection, documents: list[Document]) -> list[str]:
-    """Update the stored ones of a batch; 2 commands.
+    """Update the stored ones of a batch; 2 commands, more on a slow line.
 
     The ids are read first, as a bulk's result doesn't name what it missed. Whoever removes some
     of them in between makes it start again.
     """
+
+    def act(some: list[Document], in_doubt: bool) -> int:
+        changes = [UpdateOne(*change(document)) for document in some]
+        with connection.session() as session:
+            return connection.jobs.bulk_write(changes, session=session).matched_count
+
     while True:
         found = set(stored(connection, [document["_id"] for document in documents]))
         present = [document for document in documents if document["_id"] in found]
-        if present:
-            with connection.session() as session:
-                result = connection.jobs.bulk_write(
-                    [UpdateOne(*change(document)) for document in present], session=session
-                )
-        if not present or result.matched_count == len(present):
+        if sum(_write(connection, present, act)) == len(present):
             return [document["_id"] for document in documents if document["_id"] not in found]
 
 
 def remove(connection: Connection, job_ids: list[Any]) -> list[Any]:
-    """Remove the stored ones of a batch; 2 commands."""
+    """Remove the stored ones of a batch; 2 commands, more if their ids are long."""
     found = set(stored(connection, job_ids))
-    if found:
-        with connection.session() as session:
-            connection.jobs.delete_many({"_id": {"$in": list(found)}}, session=session)
+    delete(connection, list(found))
     refused = []
     for job_id in job_ids:
         if job_id in found:
@@ -114,28 +141,67 @@ def remove(connection: Connection, job_ids: list[Any]) -> list[Any]:
     return refused
 
 
+def delete(connection: Connection, job_ids: list[Any]) -> None:
+    """Remove the documents with these ids; 1 command, more if they are long."""
+
+    def act(some: list[Any], in_doubt: bool) -> None:
+        with connection.session() as session:
+            connection.jobs.delete_many({"_id": {"$in": some}}, session=session)
+
+    for_ids(connection, job_ids, act)
+
+
+def for_ids(
+    connection: Connection, job_ids: list[Any], act: Callable[[list[Any], bool], object]
+) -> None:
+    """Write to the documents with these ids, so many at once as a command can name."""
+    for _ in in_parts(connection, connection.writing, job_ids, id_bytes, act, ID_BYTES):
+        pass
+
+
 def stored(
     connection: Connection, job_ids: list[Any], also: Mapping[str, Any] | None = None
 ) -> list[Any]:
-    """Return those ids that are stored, in documents that have `also` this; 1 command."""
-    with connection.limit():
-        query = {"_id": {"$in": job_ids}, **(also or {})}
-        found = connection.jobs.find(query, ["_id"], batch_size=len(job_ids) + 1)
-        return [document["_id"] for document in found]
+    """Return those ids that are stored, in documents that have `also` this; 1 command, more if
+    they are long.
+    """
+
+    def act(some: list[Any], in_doubt: bool) -> list[Any]:
+        with connection.limit():
+            query = {"_id": {"$in": some}, **(also or {})}
+            found = connection.jobs.find(query, ["_id"], batch_size=len(some) + 1)
+            return [document["_id"] for document in found]
+
+    found = in_parts(connection, connection.reading, job_ids, id_bytes, act, ID_BYTES)
+    return list(chain.from_iterable(found))
 
 
 def remove_all(connection: Connection) -> None:
     """Remove all documents, so many at once that each statement is done in time."""
-    last = MinKey()
-    while ids := ids_from(connection, last, {}):
-        last = ids[-1]
-        with connection.session() as session:
-            connection.jobs.delete_many({"_id": {"$in": ids}}, session=session)
+    for ids in all_ids(connection, {}):
+        delete(connection, ids)
 
 
-def ids_from(connection: Connection, first: Any, query: Document) -> list[Any]:
-    """Return ids from this one on, in order, so many that a statement on them is done in time."""
+def all_ids(connection: Connection, query: Document) -> Iterator[list[Any]]:
+    """Yield the ids of such documents, so many that a statement on them is done in time."""
+    first, failed = MinKey(), False
+    while True:
+        try:
+            ids = _ids_from(connection, first, query)
+        except PyMongoError as error:
+            if failed or not is_slow(error) or not connection.reading.timed_out():
+                raise
+            failed = True
+            continue
+        if not ids or ids[-1] == first:  # what can't be named is not written, and is found again
+            return
+        yield ids
+        first, failed = ids[-1], False
+
+
+def _ids_from(connection: Connection, first: Any, query: Document) -> list[Any]:
+    most = min(AT_ONCE, connection.reading.count)
     with connection.limit():
-        found = connection.jobs.find(query, ["_id"], limit=AT_ONCE, batch_size=AT_ONCE)
+        found = connection.jobs.find(query, ["_id"], limit=most, batch_size=most)
         by_id = found.min([("_id", first)]).hint([("_id", ASCENDING)]).sort("_id")
         return [document["_id"] for document in by_id]

@@ -9,8 +9,10 @@ from . import batches
 from .connection import Connection, Document
 from .documents import Seen
 from .lease import FREE, IS_OVER
+from .pace import ID_BYTES, affordable, parts
+from .paced import id_bytes, size_of
 from .skipped import Skipped
-from .sources import REPLACED, counts, in_order
+from .sources import REPLACED, counts, in_order, sized_in_order
 
 __all__ = ["Candidates", "chance"]
 
@@ -75,11 +77,23 @@ class Candidates:
         self._windows = min(MOST_WINDOWS, max(1, self._windows * (2 if met_others else 0.9)))
 
     def _read(self, query: Document, start: int, size: int) -> list[Document]:
-        return in_order(self._connection, query, {"next_run_time": 1, "free": IS_OVER}, size, start)
+        read = sized_in_order if self._connection.is_slow else in_order
+        return read(self._connection, query, {"next_run_time": 1, "free": IS_OVER}, size, start)
 
     def _usable(self, free: list[Document], skipped: Mapping[Any, Any]) -> list[Seen]:
-        seen = map(Seen.of, free)
-        return self._nameable([each for each in seen if counts(each.id, each.run_time, skipped)])
+        mine = [each for each in free if counts(each["_id"], each["next_run_time"], skipped)]
+        return self._nameable(list(map(Seen.of, self._affordable(mine))))
+
+    def _affordable(self, free: list[Document]) -> list[Document]:
+        """Leave what one command can't name, and on a slow line what a cycle can't read and write.
+
+        What was looked at before the line was found slow has no size: the next look tells it.
+        """
+        free = next(parts(free, lambda each: id_bytes(each["_id"]), ID_BYTES), [])
+        if not all("size" in each for each in free):
+            return free
+        first, small = affordable(list(map(size_of, free)), self._connection.cycle_budget)
+        return free[:first] + [free[place] for place in small]
 
     def _nameable(self, due: list[Seen]) -> list[Seen]:
         """Leave what no statement finds: ids that are no UTF-8 were read with replacements."""

@@ -17,8 +17,9 @@ from .candidates import Candidates, chance
 from .connection import Connection, Document
 from .documents import FIELDS, Seen, UnreadableError
 from .lease import FREE, IS_OVER, Lease, acquired, change_twice, release
+from .paced import bytes_of, is_slow, noted
 from .skipped import LEFT_SECONDS, Skipped
-from .sources import IN_TIME, first_of, key
+from .sources import IN_TIME, first_of, key, sample
 from .statements import TRANSIENT
 from .summary import Line, Summary
 
@@ -54,16 +55,17 @@ class Claimed:
         self._candidates = Candidates(connection, self.skipped, self._leave)
         self.logger = logging.getLogger(__name__)
 
-    def due(self, now: float, limit: int) -> list[Seen]:
+    def due(self, now: float, limit: int, is_second_try: bool = False) -> list[Seen]:
         """Claim due jobs that are free; O(log n + k), 3 commands, 1 if nothing is due.
 
         2 more each time that others have won all of it, 1 more for each look in vain. Won is what
-        bears our token, whatever has become of a reply.
+        bears our token, whatever has become of a reply. What can't be read in time is given back,
+        and so many are claimed as can.
         """
         self.give_back()
         self._won = []
         free = {"next_run_time": {"$lte": now}, **FREE}
-        for found in self._candidates.found(now, min(limit, MOST)):
+        for found in self._candidates.found(now, min(limit, MOST, self._connection.reading.count)):
             token, ids = ObjectId(), [seen.id for seen in found]
             self._unread = token, ids
             self._claimed_at = time.monotonic()
@@ -71,7 +73,13 @@ class Claimed:
             if won is not None and won < len(found):
                 self._candidates.note(met_others=True)
             if won != 0:
-                self._won = self._bearing(token, ids)
+                try:
+                    self._won = self._bearing(token, ids)
+                except PyMongoError as error:
+                    if not is_slow(error) or is_second_try:
+                        raise
+                    sample(self._connection, {"_id": {"$in": ids}}, len(ids))
+                    return self.due(now, limit, is_second_try=True)
             self._unread = None
             if won != 0:
                 break
@@ -113,9 +121,11 @@ class Claimed:
 
     def _bearing(self, token: ObjectId, ids: list[Any]) -> list[Seen]:
         query = {"_id": {"$in": ids}, "acquired_by": token}
-        with self._connection.limit():
-            found = self._connection.jobs.find(query, FIELDS, batch_size=len(ids) + 1)
-            return [Seen.of(document) for document in found]
+        found: list[Document] = []
+        reading = self._connection.reading
+        with noted(self._connection, reading, lambda: bytes_of(found)), self._connection.limit():
+            found += self._connection.jobs.find(query, FIELDS, batch_size=len(ids) + 1)
+        return list(map(Seen.of, found))
 
     def lease(self) -> Lease | None:
         """Make the lease of what was claimed by the last call of `due`."""

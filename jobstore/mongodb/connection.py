@@ -1,6 +1,7 @@
 """The client, the collection, and how long a command may take."""
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
@@ -17,6 +18,8 @@ from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
+
+from .pace import Pace
 
 __all__ = ["BATCH", "CLOSE_SECONDS", "START_SECONDS", "Connection", "Document", "moment"]
 
@@ -41,6 +44,7 @@ class Connection:
 
     :param client: a `MongoClient`, a textual reference to one, or None: one is made.
     :param connect_args: for the `MongoClient` that is made.
+    :ivar reading, writing: how many bytes a command may carry.
     :raises ValueError: if writes are not acknowledged (``w=0``).
     """
 
@@ -51,6 +55,7 @@ class Connection:
         self._given = maybe_ref(client) if client is not None else None
         self._connect_args = connect_args
         self.time = 0  # of the latest operation that a change stream has to be compared with
+        self.reading, self.writing = Pace(), Pace()
         self.closed = True
         self.open()
 
@@ -101,6 +106,22 @@ class Connection:
         if self.client.options.timeout is not None:
             return nullcontext()
         return pymongo.timeout(COMMAND_SECONDS if seconds is None else seconds)
+
+    @property
+    def seconds(self) -> float:
+        """How long a command may take: as `limit` says."""
+        limit = self.client.options.timeout  # the user's, in seconds; 0 is none
+        return COMMAND_SECONDS if limit is None else limit or math.inf
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether commands have to be smaller than they could be."""
+        return self.reading.is_bounded or self.writing.is_bounded
+
+    @property
+    def cycle_budget(self) -> float:
+        """How many bytes of jobs a cycle may take; a guarded write carries them twice."""
+        return min(self.reading.budget, self.writing.budget / 2)
 
     @property
     def await_ms(self) -> int:

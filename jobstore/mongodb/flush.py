@@ -20,8 +20,9 @@ from pymongo.errors import PyMongoError
 from .connection import Connection
 from .documents import FIELDS, Seen, advanced, restore, timestamp
 from .lease import release
+from .pace import parts
 from .quarantine import Quarantine
-from .statements import Refused, Write, send
+from .statements import Refused, Write, send, size
 from .summary import Line, Summary, summed
 
 __all__ = ["decide", "flush"]
@@ -71,16 +72,20 @@ def flush(
     :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row; what is
         still in `writes` is to be flushed again.
     """
-    leases = {write.lease for write in writes.values() if write.lease}
-    if not sent_before and any(lease.was_over for lease in leases):
-        _settle(connection, writes, found, logger)
-    error: PyMongoError | None = None
-    for _ in range(ROUNDS):
-        if not writes:
-            return
+    sent = set(writes) if sent_before else set()
+    rounds, error = ROUNDS, None
+    while writes and rounds:
+        part = _part(connection, writes)
+        if fresh := [job_id for job_id in part if job_id not in sent]:
+            sent.update(fresh)
+            leases = {write.lease for job_id in fresh if (write := writes[job_id]).lease}
+            if any(lease.was_over for lease in leases if lease):
+                _settle(connection, writes, fresh, found, logger)
+                continue
         failed_before, error = error, None
+        rounds -= 1
         try:
-            changed, refused = send(connection, writes.values())
+            changed, refused = send(connection, [writes[job_id] for job_id in part])
         except PyMongoError as failure:  # some may have been written
             if failed_before:
                 raise
@@ -90,10 +95,15 @@ def flush(
             _refuse(quarantine, refused, logger)
         for write, _ in refused:
             del writes[write.seen.id]
-        if changed == len(writes):
-            writes.clear()
+        before = len(writes)
+        part = [job_id for job_id in part if job_id in writes]
+        if changed == len(part):
+            for job_id in part:
+                del writes[job_id]
         else:
-            _settle(connection, writes, found, logger)
+            _settle(connection, writes, part, found, logger)
+        if len(writes) < before:
+            rounds = ROUNDS
     if writes:
         raise error or PyMongoError(f"{len(writes)} jobs are changed by others all the time")
 
@@ -109,6 +119,14 @@ def _refuse(quarantine: Quarantine, refused: Refused, logger: logging.Logger) ->
     quarantine.put(verdicts)
 
 
+def _part(connection: Connection, writes: dict[Any, Write]) -> list[Any]:
+    """Take so many ids as may be written by one command; and be read back, without new states."""
+    if not connection.is_slow:
+        return list(writes)
+    budget = min(connection.writing.budget, 2 * connection.reading.budget)
+    return next(parts(list(writes), lambda job_id: size(writes[job_id]), budget))
+
+
 def _is_late(write: Write) -> bool:
     """Whether the job was fired under a lease that has ended, so that others may have run it."""
     return write.lease is not None and write.lease.was_over
@@ -117,20 +135,21 @@ def _is_late(write: Write) -> bool:
 def _settle(
     connection: Connection,
     writes: dict[Any, Write],
+    part: list[Any],
     found: dict[Any, Seen | None],
     logger: logging.Logger,
 ) -> None:
-    """Read back what is not known to be written, and decide for each document.
+    """Read back a part that is not known to be written, and decide for each document.
 
     What others have changed, and left our claim on, is released.
     """
     claims = {}
-    query = {"_id": {"$in": list(writes)}}
+    query = {"_id": {"$in": part}}
     with connection.session() as session:
-        cursor = connection.jobs.find(query, FIELDS, batch_size=len(writes) + 1, session=session)
+        cursor = connection.jobs.find(query, FIELDS, batch_size=len(part) + 1, session=session)
         stored = {document["_id"]: Seen.of(document) for document in connection.read(cursor)}
     with summed(logger) as lines:
-        for write in list(writes.values()):
+        for write in [writes[job_id] for job_id in part]:
             seen = stored.get(write.seen.id)
             left = decide(write, seen, lines)
             if left is None:

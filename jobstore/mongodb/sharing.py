@@ -4,8 +4,8 @@ It is a document, ``{_id: "sharing", since: ...}``, in the collection ``<jobs>_m
 """
 
 import logging
+from typing import Any
 
-from bson import MinKey
 from pymongo import ReadPreference
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
@@ -64,11 +64,13 @@ def check(connection: Connection, logger: logging.Logger) -> None:
 def end(connection: Connection) -> None:
     """Take away the mark, and all claims first; O(n)."""
     claimed = {"$or": [{name: {"$exists": True}} for name in batches.NO_LEASE]}
-    last = MinKey()
-    while ids := batches.ids_from(connection, last, claimed):
-        last = ids[-1]
+
+    def unclaim(ids: list[Any], in_doubt: bool) -> None:
+        none = {"$unset": batches.NO_LEASE}
         with connection.session() as session:
-            none = {"$unset": batches.NO_LEASE}
             connection.jobs.update_many({"_id": {"$in": ids}}, none, session=session)
+
+    for ids in batches.all_ids(connection, claimed):
+        batches.for_ids(connection, ids, unclaim)
     with connection.limit():
         _meta(connection).delete_one(MARK)

@@ -5,13 +5,30 @@ from typing import Any, Protocol
 
 from bson import encode
 from pymongo import ASCENDING
+from pymongo.errors import PyMongoError
 
 from .connection import Connection, Document
 from .documents import END_OF_TIME, FIELDS, MIN_TIME, Seen
+from .pace import affordable
+from .paced import SIZE, bytes_of, is_slow, noted, size_of
 
-__all__ = ["IN_TIME", "REPLACED", "Queried", "Source", "counts", "first_of", "in_order", "key"]
+__all__ = [
+    "IN_TIME",
+    "REPLACED",
+    "Queried",
+    "Source",
+    "affordable_in_order",
+    "counts",
+    "first_of",
+    "in_order",
+    "key",
+    "sample",
+    "sized_in_order",
+]
 
 IN_TIME = {"$gte": MIN_TIME, "$lt": END_OF_TIME}
+BY_TIME: Document = {"next_run_time": 1}
+SAMPLE = 100  # documents whose sizes tell that of a batch
 MOST = 2**31 - 1  # what the driver and the server take for a limit
 REPLACED = "\ufffd"  # what is read in the place of bytes that are no UTF-8
 
@@ -33,9 +50,10 @@ class Queried:
         self._connection = connection
 
     def due(self, now: float, limit: int) -> list[Seen]:
-        """Return the first jobs that are due; O(log n + k) and one command."""
+        """Return the first jobs that are due; O(log n + k) and one command, 3 on a slow line."""
         due = {"next_run_time": {"$lte": now}}
-        return [Seen.of(document) for document in in_order(self._connection, due, FIELDS, limit)]
+        found = affordable_in_order(self._connection, due, FIELDS, limit)
+        return [Seen.of(document) for document in found]
 
     def next_run_time(self, now: float, but: Mapping[Any, Any]) -> float | None:
         """Return the earliest run time; O(log n) and one command."""
@@ -57,12 +75,64 @@ def in_order(
     """
     limit = min(limit, MOST)
     by_time = [("next_run_time", ASCENDING)]
-    with connection.limit():
-        return list(
-            connection.jobs.find(
-                query, fields, sort=by_time, skip=skip, limit=limit, batch_size=limit
-            )
+    found: list[Document] = []
+    with noted(connection, connection.reading, lambda: bytes_of(found)), connection.limit():
+        found += connection.jobs.find(
+            query, fields, sort=by_time, skip=skip, limit=limit, batch_size=limit
         )
+    return found
+
+
+def affordable_in_order(
+    connection: Connection, query: Document, fields: Any, limit: int
+) -> list[Document]:
+    """Return the first documents by run time; on a slow line so many as it carries.
+
+    There it looks at their sizes before, and reads small ones, too, that are behind large ones.
+    """
+    if connection.is_slow:
+        sized = sized_in_order(connection, query, BY_TIME, limit)
+    else:
+        try:
+            return in_order(connection, query, fields, limit)
+        except PyMongoError as error:
+            if not is_slow(error):
+                raise
+        sized = sample(connection, query, limit)
+    first, small = affordable(list(map(size_of, sized)), connection.cycle_budget)
+    named = {"_id": {"$in": [sized[place]["_id"] for place in small]}}
+    try:
+        found = in_order(connection, query, fields, first) if first else []
+        return found + (in_order(connection, query | named, fields, len(small)) if small else [])
+    except PyMongoError as error:
+        if is_slow(error):
+            connection.reading.timed_out(sum(map(size_of, sized[:first])))
+        raise
+
+
+def sample(connection: Connection, query: Document, limit: int) -> list[Document]:
+    """After a read of so many documents has timed out, note what it would have carried.
+
+    Returns the first of them, with their sizes. In an outage that fails, and nothing is noted.
+    """
+    with connection.limit(connection.seconds / 2):
+        sized = in_order(connection, query, BY_TIME | {"size": SIZE}, min(limit, SAMPLE))
+    total = sum(map(size_of, sized))
+    connection.reading.timed_out(total * limit // SAMPLE if len(sized) == SAMPLE else total)
+    return sized
+
+
+def sized_in_order(
+    connection: Connection, query: Document, fields: Document, limit: int, skip: int = 0
+) -> list[Document]:
+    """Return the first documents by run time, with their sizes, where the line is slow."""
+    limit = min(limit, connection.reading.count)
+    try:
+        return in_order(connection, query, {"size": SIZE, **fields}, limit, skip)
+    except PyMongoError as error:
+        if is_slow(error):
+            connection.reading.timed_out()
+        raise
 
 
 def first_of(read: Callable[[int], list[Document]], but: Mapping[Any, Any]) -> list[Document]:

@@ -16,8 +16,9 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge
 from .connection import Connection, Document
 from .documents import Seen
 from .lease import Lease
+from .paced import id_bytes, writing
 
-__all__ = ["Refused", "Write", "send"]
+__all__ = ["Refused", "Write", "send", "size"]
 
 MAX_BYTES = 12_000_000  # of states in one statement; the server's limit is 16 MiB
 MOST = 100  # documents in one statement: the server searches its arrays from the start
@@ -81,16 +82,21 @@ def send(
 
 def _chunks(writes: list[Write], most: int) -> Iterator[list[Write]]:
     chunk: list[Write] = []
-    size = 0
+    total = 0
     for write in writes:
-        bytes_more = _size(write.seen.state) + _size(write.state)
-        if chunk and (len(chunk) == most or size + bytes_more > MAX_BYTES):
+        bytes_more = size(write)
+        if chunk and (len(chunk) == most or total + bytes_more > MAX_BYTES):
             yield chunk
-            chunk, size = [], 0
+            chunk, total = [], 0
         chunk.append(write)
-        size += bytes_more
+        total += bytes_more
     if chunk:
         yield chunk
+
+
+def size(write: Write) -> int:
+    """Count the bytes of a write: states as seen and new, and the id, which is named twice."""
+    return _size(write.seen.state) + _size(write.state) + 2 * id_bytes(write.seen.id)
 
 
 def _size(state: Any) -> int:
@@ -99,7 +105,10 @@ def _size(state: Any) -> int:
 
 def _bulk_write(connection: Connection, chunks: list[list[Write]]) -> tuple[int, Refused]:
     try:
-        with connection.session() as session:
+        with (
+            writing(connection, lambda: sum(size(write) for chunk in chunks for write in chunk)),
+            connection.session() as session,
+        ):
             result = connection.jobs.bulk_write(
                 list(map(_operation, chunks)), ordered=False, session=session
             )

@@ -1,0 +1,105 @@
+"""How many bytes a command may carry, on a line whose speed nobody knows; no database here.
+
+A command has a time limit. On a slow line a batch of large jobs doesn't get through within it, and
+a repetition doesn't either. So a batch becomes smaller until it does.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+__all__ = ["ID_BYTES", "Pace", "affordable", "parts"]
+
+MOST = 12_000_000  # bytes: who carries so many in a second needs no bound
+LEAST = 16_000  # bytes: smaller commands take their time for other reasons
+CUT = 8  # what took more than five times as long as it should
+SMALL = 1_000  # bytes: such jobs, or of a hundredth of the budget, pass large ones before them
+ID_BYTES = 4_000_000  # of ids in one command, which may name each of them three times
+Item = TypeVar("Item")
+
+
+class Pace:
+    """Bounds the bytes of commands in one direction: reads, or writes.
+
+    There is no bound until a command times out, or takes too long; from then on it is as much as
+    the line carries in about a second.
+
+    :ivar budget: how many bytes the next command may carry.
+    """
+
+    def __init__(self) -> None:
+        self.budget = math.inf
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether commands have to be smaller than they could be."""
+        return self.budget != math.inf
+
+    @property
+    def count(self) -> int:
+        """How many ids may be looked at, with a little about each."""
+        return max(1, int(min(self.budget, MOST) // 400))
+
+    def took(self, seconds: float, target: float, size: Callable[[], int]) -> None:
+        """Note how long a command took, and what it carried.
+
+        :param target: how long it should take.
+        :param size: counts the bytes; not called while there is nothing to learn.
+        """
+        if seconds <= target and not self.is_bounded:
+            return
+        carried = size()
+        in_time = carried * target / max(seconds, 1e-6)
+        if in_time > self.budget:
+            self._set(min(2 * self.budget, in_time))
+        elif seconds > target and carried > LEAST:
+            self._set(in_time)
+
+    def timed_out(self, size: int | None = None) -> bool:
+        """Note that a command timed out; returns whether a smaller one is worth a try.
+
+        :param size: the bytes that it carried, if that is known.
+        """
+        carried = min(self.budget, MOST) if size is None else size
+        if carried <= LEAST:
+            return False
+        self._set(min(self.budget, carried / CUT))
+        return True
+
+    def _set(self, budget: float) -> None:
+        self.budget = math.inf if budget >= MOST else max(LEAST, budget)
+
+
+def affordable(sizes: Sequence[int], budget: float) -> tuple[int, list[int]]:
+    """Return how many of the first fit the budget, one at least; and the places of small ones.
+
+    A small one that is due behind large ones need not wait for them.
+    """
+    total = 0.0
+    first = 0
+    for size in sizes:
+        total += size
+        if first and total > budget:
+            break
+        first += 1
+    small: list[int] = []
+    left = budget / 2
+    for place in range(first, len(sizes)):
+        if sizes[place] <= min(left, max(SMALL, budget / 100)):
+            left -= sizes[place]
+            small.append(place)
+    return first, small
+
+
+def parts(items: Sequence[Item], size: Callable[[Item], int], most: float) -> Iterator[list[Item]]:
+    """Part items, in order, into lists of at most so many bytes; a larger one is alone."""
+    part: list[Item] = []
+    total = 0
+    for item in items:
+        total += size(item)
+        if part and total > most:
+            yield part
+            part, total = [], size(item)
+        part.append(item)
+    if part:
+        yield part

@@ -1,0 +1,108 @@
+"""Commands that carry no more bytes than the line does in their time.
+
+On a line that is quick enough each read is one command, as if nothing of this were here.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from bson import encode
+from pymongo.errors import PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
+
+from .connection import Connection, Document
+from .pace import Pace, parts
+
+__all__ = ["SIZE", "bytes_of", "id_bytes", "in_parts", "is_slow", "noted", "size_of", "writing"]
+
+SIZE: Document = {"$bsonSize": "$$ROOT"}  # of a document, by the server
+OVERHEAD = 100  # bytes of a document beside its state and its id
+TARGET_SECONDS = 1.0  # for a command that carries states
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def is_slow(error: BaseException) -> bool:
+    """Whether a command was sent, and its time was over before its answer came."""
+    unsent = ServerSelectionTimeoutError, WaitQueueTimeoutError
+    return isinstance(error, PyMongoError) and error.timeout and not isinstance(error, unsent)
+
+
+def id_bytes(job_id: Any) -> int:
+    """Count the bytes of an id, or a few more."""
+    return 3 * len(job_id) if type(job_id) is str else len(encode({"": job_id}))
+
+
+def size_of(document: Mapping[str, Any]) -> int:
+    """Return the size that the server told, of a document read with `SIZE`."""
+    size: int = document["size"]
+    return size
+
+
+def bytes_of(documents: Sequence[Mapping[str, Any]]) -> int:
+    """Count the bytes of documents that were read, or about so many."""
+    total = 0
+    for document in documents:
+        state = document.get("job_state")
+        total += OVERHEAD + (len(state) if isinstance(state, bytes) else 0)
+        total += id_bytes(document["_id"])
+    return total
+
+
+@contextmanager
+def noted(connection: Connection, pace: Pace, size: Callable[[], int]) -> Iterator[None]:
+    """Note how long a command takes that carries so many bytes."""
+    began = time.monotonic()
+    yield
+    target = min(TARGET_SECONDS, connection.seconds / 5)
+    pace.took(time.monotonic() - began, target, size)
+
+
+@contextmanager
+def writing(connection: Connection, size: Callable[[], int]) -> Iterator[None]:
+    """Note how long a write takes, and if it takes too long, that."""
+    try:
+        with noted(connection, connection.writing, size):
+            yield
+    except PyMongoError as error:
+        if is_slow(error):
+            connection.writing.timed_out(size())
+        raise
+
+
+def in_parts(
+    connection: Connection,
+    pace: Pace,
+    items: Sequence[Item],
+    size: Callable[[Item], int],
+    act: Callable[[list[Item], bool], Result],
+    most: float = math.inf,
+) -> Iterator[Result]:
+    """Act on items, in order, so many at a time as the line carries; yield what it returns.
+
+    After a time-out it goes on with fewer; after the second in a row the error is raised, as it is
+    where there are no fewer.
+
+    :param act: is told whether any of these may have been acted on before.
+    :param most: bytes that a command can carry at all.
+    """
+    left, in_doubt, failed = list(items), 0, False
+    while left:
+        part = next(parts(left, size, min(most, pace.budget)))
+
+        def carried(part: list[Item] = part) -> int:
+            return sum(map(size, part))
+
+        try:
+            with noted(connection, pace, carried):
+                result = act(part, in_doubt > 0)
+        except PyMongoError as error:
+            if failed or not is_slow(error) or not pace.timed_out(carried()) or len(part) == 1:
+                raise
+            failed, in_doubt = True, len(part)
+        else:
+            failed, in_doubt = False, max(0, in_doubt - len(part))
+            left = left[len(part) :]
+            yield result

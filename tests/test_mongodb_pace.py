@@ -1,0 +1,84 @@
+"""How many bytes a command may carry: pure, no database."""
+
+import math
+
+from jobstore.mongodb.pace import Pace, affordable, parts
+
+
+def never():
+    raise AssertionError("there is nothing to learn")
+
+
+def test_quick_commands_are_not_even_measured():
+    pace = Pace()
+    pace.took(0.9, 1.0, never)
+    assert pace.budget == math.inf
+    assert not pace.is_bounded
+
+
+def test_a_command_that_takes_too_long_bounds_the_next_to_a_second():
+    pace = Pace()
+    pace.took(3.0, 1.0, lambda: 1_200_000)
+    assert pace.budget == 400_000
+    assert pace.is_bounded
+
+
+def test_after_a_time_out_a_command_carries_an_eighth():
+    pace = Pace()
+    assert pace.timed_out(2_400_000)
+    assert pace.budget == 300_000
+    assert pace.timed_out(300_000)
+    assert pace.budget == 37_500
+
+
+def test_a_time_out_of_a_small_command_says_nothing_of_the_line():
+    pace = Pace()
+    assert not pace.timed_out(10_000)
+    pace.took(3.0, 1.0, lambda: 10_000)
+    assert not pace.is_bounded
+
+
+def test_quick_commands_double_the_budget_until_there_is_none():
+    pace = Pace()
+    pace.timed_out(2_400_000)
+    pace.took(0.01, 1.0, lambda: 300_000)
+    assert pace.budget == 600_000
+    for _ in range(10):
+        pace.took(0.01, 1.0, lambda: 300_000)
+    assert not pace.is_bounded
+
+
+def test_quick_commands_that_carry_little_prove_no_more_than_they_carry():
+    pace = Pace()
+    pace.timed_out(2_400_000)
+    for _ in range(10):
+        pace.took(0.01, 1.0, lambda: 4_000)
+    assert pace.budget == 400_000
+
+
+def test_it_never_comes_below_what_a_command_takes_anyway():
+    pace = Pace()
+    while pace.timed_out():
+        pass
+    assert pace.budget == 16_000
+    assert pace.count == 40
+
+
+def test_the_first_that_fit_are_taken_and_small_ones_behind_them():
+    assert affordable([40, 40, 40], math.inf) == (3, [])
+    assert affordable([400_000, 1], 100_000) == (1, [1])
+    sizes = [40_000, 40_000, 40_000, 900, 40_000, 900]
+    assert affordable(sizes, 100_000) == (2, [3, 5])
+    assert affordable([], 100_000) == (0, [])
+
+
+def test_small_ones_take_half_of_the_budget_at_most():
+    first, small = affordable([90_000, 90_000, *[1_000] * 100], 100_000)
+    assert first == 1
+    assert len(small) == 50
+
+
+def test_parts_are_in_order_and_what_is_too_large_is_alone():
+    assert list(parts([1, 2, 9, 3, 3], int, 6)) == [[1, 2], [9], [3, 3]]
+    assert list(parts([], int, 6)) == []
+    assert list(parts([1, 2, 9], int, math.inf)) == [[1, 2, 9]]
