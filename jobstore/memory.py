@@ -6,7 +6,8 @@ from datetime import datetime
 from apscheduler.job import Job
 
 from ._index import JobIndex
-from .base import BaseJobStore, ConflictingIdsError, JobsLookupError
+from .base import BaseJobStore, ConflictingIdsError, JobLookupError, JobsLookupError
+from .caller import is_cycle
 
 __all__ = ["MemoryJobStore"]
 
@@ -17,6 +18,9 @@ class MemoryJobStore(BaseJobStore):
     Takes the place of `apscheduler.jobstores.memory.MemoryJobStore`; plugin alias ``fastmemory``.
     Nothing is kept when the process ends.
 
+    A listener or a synchronous job may remove or replace a job that the scheduler has been handed
+    in the same cycle. The scheduler's own update or removal of that job then does nothing.
+
     >>> from apscheduler.schedulers.background import BackgroundScheduler
     >>> from jobstore import MemoryJobStore
     >>> scheduler = BackgroundScheduler(jobstores={"default": MemoryJobStore()})
@@ -25,6 +29,8 @@ class MemoryJobStore(BaseJobStore):
     def __init__(self) -> None:
         super().__init__()
         self._index = JobIndex()
+        self._handed = False  # whether a cycle may be under way, in any thread
+        self._before: dict[str, Job | None] = {}  # in a cycle: what was stored before an id was put
 
     def lookup_job(self, job_id: str) -> Job | None:
         """Return the job of that id, or None; O(1)."""
@@ -32,10 +38,16 @@ class MemoryJobStore(BaseJobStore):
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
         """Return the k jobs whose run time is `now` or earlier, in order; O(log n + k)."""
-        return self._index.due(now)
+        jobs = self._index.due(now)
+        if jobs:
+            self._handed = True
+        return jobs
 
     def get_next_run_time(self) -> datetime | None:
         """Return the earliest run time, or None if no job waits for one; O(1)."""
+        if self._handed:
+            self._handed = False
+            self._before = {}
         return self._index.first_run_time()
 
     def get_all_jobs(self) -> list[Job]:
@@ -47,6 +59,8 @@ class MemoryJobStore(BaseJobStore):
 
         :raises ConflictingIdError: if a job of that id is stored.
         """
+        if self._handed:
+            self._note_before([job])
         self._index.add(job)
 
     def update_job(self, job: Job) -> None:
@@ -54,14 +68,26 @@ class MemoryJobStore(BaseJobStore):
 
         :raises JobLookupError: if no job of that id is stored.
         """
-        self._index.replace(job)
+        if self._before and self._is_replaced(job.id, job) and is_cycle():
+            return
+        try:
+            self._index.replace(job)
+        except JobLookupError:
+            if not is_cycle():
+                raise
 
     def remove_job(self, job_id: str) -> None:
         """Remove the job of that id; O(log n).
 
         :raises JobLookupError: if no job of that id is stored.
         """
-        self._index.remove(job_id)
+        if self._before and self._is_replaced(job_id) and is_cycle():
+            return
+        try:
+            self._index.remove(job_id)
+        except JobLookupError:
+            if not is_cycle():
+                raise
 
     def remove_all_jobs(self) -> None:
         """Remove every job; O(n)."""
@@ -83,6 +109,8 @@ class MemoryJobStore(BaseJobStore):
         :param replace_existing: replace a job that has the same id.
         :raises ConflictingIdsError: naming the ids refused, after all others were added.
         """
+        if self._handed:
+            jobs = self._note_before(jobs)
         if replace_existing:
             self._index.put_many(jobs)
         elif refused := self._index.add_many(jobs):
@@ -98,6 +126,8 @@ class MemoryJobStore(BaseJobStore):
         :param jobs: the newer versions of stored jobs.
         :raises JobsLookupError: naming the ids not found, after all others were updated.
         """
+        if self._handed:
+            jobs = self._note_before(jobs)
         if refused := self._index.replace_many(jobs):
             raise JobsLookupError(refused)
 
@@ -114,3 +144,22 @@ class MemoryJobStore(BaseJobStore):
 
     def __len__(self) -> int:
         return len(self._index)
+
+    def _note_before(self, jobs: Iterable[Job]) -> list[Job]:
+        """Note which jobs are stored under the ids of those that are about to be put here."""
+        jobs = list(jobs)
+        for job in jobs:
+            if isinstance(job.id, str):
+                self._before.setdefault(str.__str__(job.id), self._index.get(job.id))
+        return jobs
+
+    def _is_replaced(self, job_id: str, handed: Job | None = None) -> bool:
+        """Whether another job has been put in the place of one that was handed out.
+
+        A removal gives only the id. The job handed out is then the one that was stored first.
+        """
+        if not isinstance(job_id, str) or str.__str__(job_id) not in self._before:
+            return False
+        if handed is None:
+            handed = self._before[str.__str__(job_id)]
+        return self._index.get(job_id) is not handed
