@@ -6,6 +6,7 @@ import threading
 from ..base import first_few
 from .deferred import Deferred
 from .owner import Owner
+from .threads import daemon
 
 __all__ = ["Flusher"]
 
@@ -27,7 +28,7 @@ class Flusher:
         self._owner = owner
         self._wanted = threading.Event()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="jobstore-flusher", daemon=True)
+        self._thread = daemon(self._run, "jobstore-flusher")
 
     def start(self) -> None:
         """Take over what is to be flushed soon."""

@@ -21,6 +21,7 @@ from .polling import pause
 from .pool import pool_of
 from .sources import Source
 from .statements import TRANSIENT
+from .threads import daemon
 
 __all__ = ["Watcher", "needs_replica_set"]
 
@@ -108,7 +109,7 @@ class Watcher:
         self._time = 0  # how far the stream has come, by the server's clock
         self._answered_at: float | None = None  # by the monotonic one
         self.connected = False
-        self._thread = threading.Thread(target=self._run, name="jobstore-watcher", daemon=True)
+        self._thread = daemon(self._run, "jobstore-watcher")
 
     @property
     def lag(self) -> float | None:
