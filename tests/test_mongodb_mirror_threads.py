@@ -128,7 +128,7 @@ def test_what_a_state_does_ends_no_thread(start, monkeypatch):
             exits.set()
             raise SystemExit
 
-    monkeypatch.setattr(store._quarantine, "put_back_in_time", exit_once)
+    monkeypatch.setattr(store._retry, "step", exit_once)
     assert exits.wait(30)
     store.add_job(job("a"))
     scheduler._process_jobs()

@@ -14,7 +14,7 @@ from damage import Fatal, Raises, corpus, damaged, good, state
 from mongo import YEARS, at, by_hand, job, names
 from pymongo import MongoClient
 
-import jobstore.mongodb.quarantine
+import jobstore.mongodb.retry
 from jobstore import ConflictingIdError, MongoDBJobStore
 
 KINDS = corpus()
@@ -142,8 +142,8 @@ def test_the_cycle_puts_back_every_ten_minutes(store, lost, module, monkeypatch)
     module(True)
     lost._process_jobs()
     assert not is_back(store)
-    tried = store._quarantine._tried
-    monkeypatch.setattr(jobstore.mongodb.quarantine.time, "monotonic", lambda: tried + 601)
+    due_at = store._retry._next_at
+    monkeypatch.setattr(jobstore.mongodb.retry.time, "monotonic", lambda: due_at)
     lost._process_jobs()
     assert lost.executor.submitted[-1] == ("lost", [at(7)])
 

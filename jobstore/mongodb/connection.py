@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import Any
@@ -136,7 +136,7 @@ class Connection:
 
     def read_batches(
         self, cursor: Cursor[Document], seconds: float | None = None
-    ) -> Iterator[list[Document]]:
+    ) -> Generator[list[Document], None, None]:
         """Read a cursor; each batch has a time limit of its own, whatever their number.
 
         The limit of the first one, `seconds`, bounds what the server may work on all of them

@@ -5,7 +5,6 @@ no run time of its own. It keeps all else, so whoever can make its job can put i
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,16 +15,16 @@ from pymongo import UpdateOne
 
 from ..base import first_few
 from . import batches
-from .connection import BATCH, Connection, Document
+from .connection import Connection, Document
 from .documents import END_OF_TIME, FIELDS, MIN_TIME, Seen, UnreadableError, restore, to_datetime
 from .sources import REPLACED, key
 from .statements import Write, send
 from .summary import Line, Summary, summed
 
-__all__ = ["Quarantine", "QuarantinedJob"]
+__all__ = ["RETRIED", "Quarantine", "QuarantinedJob"]
 
-RETRY_SECONDS = 600.0
 MARKED = {"quarantine.since": {"$exists": True}, "next_run_time": None}
+RETRIED = MARKED  # what is tried again, though nobody names it
 NO_TIMES = ["string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp"]
 NO_TIMES += ["undefined", "dbPointer", "javascript", "symbol", "javascriptWithScope"]
 NO_TIMES += ["minKey", "maxKey"]
@@ -81,7 +80,6 @@ class Quarantine:
     def __init__(self, connection: Connection, remove: bool) -> None:
         self._connection = connection
         self._remove = remove
-        self._tried = 0.0
         self.changes = 0
         self.passed_over: dict[Any, Any] = {}
         self.unmarked: set[Any] = set()
@@ -180,32 +178,35 @@ class Quarantine:
         self, restore: Callable[[Seen], Job], job_ids: Iterable[str] | None = None
     ) -> list[str]:
         """Give their run times back to the documents whose jobs can be made now."""
-        self._tried = time.monotonic()
-        query = MARKED if job_ids is None else MARKED | {"_id": {"$in": list(job_ids)}}
-        found = self._connection.read(self._connection.jobs.find(query, FIELDS))
+        query = RETRIED if job_ids is None else MARKED | {"_id": {"$in": list(job_ids)}}
         back: list[Any] = []
-        for batch in batches.of(filter(None, (_healed(each, restore) for each in found)), BATCH):
+        for found in self._connection.read_batches(self._connection.jobs.find(query, FIELDS)):
+            back += self.put_back_those(restore, found)
+        return back
+
+    def put_back_those(
+        self, restore: Callable[[Seen], Job], documents: list[Document]
+    ) -> list[str]:
+        """Do that for a batch of documents that were read; 2 commands, if any is to be put back."""
+        healed = list(filter(None, (_healed(each, restore) for each in documents)))
+        if not healed:
+            return []
+        try:
             with self._connection.session() as session:
                 self._connection.jobs.bulk_write(
-                    [healed for _, healed in batch], ordered=False, session=session
+                    [write for _, write in healed], ordered=False, session=session
                 )
-            ids = [job_id for job_id, _ in batch]
-            back += batches.stored(self._connection, ids, {"quarantine": {"$exists": False}})
-        if back:
+            ids = [job_id for job_id, _ in healed]
+            back = batches.stored(self._connection, ids, {"quarantine": {"$exists": False}})
+        finally:
             self.changes += 1
+        if back:
             self.logger.info(
                 "%d jobs load again (%s) -- they are back from quarantine",
                 len(back),
                 first_few(back),
             )
         return back
-
-    def put_back_in_time(self, restore: Callable[[Seen], Job]) -> None:
-        """Try again every ten minutes."""
-        if time.monotonic() - self._tried > RETRY_SECONDS:
-            self.passed_over.clear()
-            self.unmarked.clear()
-            self.put_back(restore)
 
 
 def _healed(document: Document, restore: Callable[[Seen], Job]) -> tuple[str, UpdateOne] | None:

@@ -17,6 +17,7 @@ from .flusher import Flusher
 from .mirror import Mirror
 from .owner import Owner, start_failed
 from .polling import poll_seconds
+from .retry import Retry
 from .sources import Source, key
 from .status import Status
 from .through import WrittenThrough
@@ -30,6 +31,7 @@ class Running(WrittenThrough):
 
     _source: Source
     _alarm: Alarm
+    _retry: Retry
     _mirrored: bool | str
     _watched: bool | float
     _watcher: Watcher | None = None
@@ -60,7 +62,7 @@ class Running(WrittenThrough):
 
     def _begin(self) -> None:
         self._new_mirror()  # a thread that hangs may still have the old one
-        for part in (self._quarantine, self._deferred, self._claimed):
+        for part in (self._quarantine, self._retry, self._deferred, self._claimed):
             if part:
                 part.logger = self._logger
         with self._lock:
@@ -74,6 +76,7 @@ class Running(WrittenThrough):
             self._connection.create_indexes(self._logger)
             self._quarantine.sweep()
             self._quarantine.put_back(self._runnable)
+            self._retry.postpone()
         self._start_threads()
 
     def _is_in_use(self) -> bool:
@@ -139,6 +142,9 @@ class Running(WrittenThrough):
 
     def _chores(self) -> None:
         """Quarantine, and what follows from it; in the store's own thread."""
+        self._retry.step(self._runnable)
+        if not self._mirrored:
+            return
         with self._lock:
             unmarked = self._quarantine.unmarked
             odd = [seen for seen in self._mirror.take_odd() if key(seen.id) not in unmarked]
@@ -146,9 +152,13 @@ class Running(WrittenThrough):
                 reason = UnreadableError("its _id or its next_run_time is that of no job")
                 self._quarantine.put(self._quarantine.verdicts([(seen, reason) for seen in odd]))
                 self._quarantine.sweep()  # what has been changed since, too
-            self._quarantine.put_back_in_time(self._runnable)
             if self._mirrored == "exclusive" and self._unnoted != self._filled_after:
                 self._fill_mirror()
+
+    @property
+    def _has_thread(self) -> bool:
+        """Whether a thread of the store does the chores; else the cycle does."""
+        return self._watcher is not None or self._flusher is not None
 
     @property
     def _unnoted(self) -> int:

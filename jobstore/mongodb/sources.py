@@ -161,9 +161,9 @@ def counts(job_id: Any, run_time: Any, but: Mapping[Any, Any]) -> bool:
 
     Ids that are no UTF-8 are read with replacements, so several documents may have one key.
     """
-    if not but or key(job_id) not in but:
+    if not but or (passed := but.get(key(job_id), but)) is but:  # other threads may change it
         return True
-    return bool(but[key(job_id)] != run_time) and REPLACED not in str(job_id)
+    return bool(passed != run_time) and REPLACED not in str(job_id)
 
 
 def key(job_id: Any) -> Any:

@@ -22,6 +22,7 @@ from .flush import flush
 from .mirror import Mirror, NotLiveError
 from .owner import weakly
 from .quarantine import Quarantine
+from .retry import Retry
 from .running import Running, stores
 from .sources import Queried, Source
 from .statements import Write
@@ -85,6 +86,7 @@ class MongoDBJobStore(Running):
         self._claimed = Claimed(self._connection, lease) if shared else None
         self._source: Source = self._claimed or Queried(self._connection)
         self._quarantine = Quarantine(self._connection, unreadable == "remove")
+        self._retry = Retry(self._connection, self._quarantine)
         self._deferred = Deferred(weakly(self._write), batch_size)
         self._new_mirror()
         self._deferred.settled = weakly(self._note_settled)
@@ -168,7 +170,8 @@ class MongoDBJobStore(Running):
         def of_server() -> list[Seen]:
             if not nested:
                 self._cycle.release()
-                self._quarantine.put_back_in_time(self._runnable)
+                if not self._has_thread:
+                    self._retry.step(self._runnable)
             if self._mirror.go_live(self._connection.time):
                 with suppress(NotLiveError):
                     return self._mirror.due(now, limit)

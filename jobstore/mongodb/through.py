@@ -201,13 +201,13 @@ class WrittenThrough(BaseJobStore):
         >>> store.quarantined()
         []
         """
-        with self._lock:
-            return list(self._quarantine.listed())
+        return list(self._quarantine.listed())
 
     def restore_quarantined(self, job_ids: Iterable[str] | None = None) -> list[str]:
         """Try jobs in quarantine again, and return the ids of those that are back.
 
-        `start` does so too, and a cycle that comes ten minutes after the last try.
+        `start` does so too. Every ten minutes a thread of the store tries one job of each reason,
+        and if that is back, the others of its reason. A cycle does that where there is no thread.
 
         >>> store.restore_quarantined()
         []
@@ -216,7 +216,7 @@ class WrittenThrough(BaseJobStore):
         """
         with self._lock:
             self._deferred.flush()
-            return self._quarantine.put_back(self._runnable, job_ids)
+        return self._quarantine.put_back(self._runnable, job_ids)
 
     def end_sharing(self) -> None:
         """Let schedulers run the jobs again that are not told to share them; O(n).

@@ -149,6 +149,14 @@ class Watcher:
     def _ends(self) -> bool:
         return self._stopped.is_set() or not self._owner.needs_thread()
 
+    def _do_chores(self) -> None:
+        """Do the store's chores, unless its flusher does. Their errors are none of the stream's."""
+        if self._mirror is None:
+            try:
+                self._owner.do_chores()
+            except BaseException as error:  # a state that is restored may even exit
+                self._logger.warning("Unable to try again what is in quarantine: %s", error)
+
     def _run(self) -> None:
         with self._pool.watched():
             self._watch()
@@ -230,6 +238,7 @@ class Watcher:
             self._named = moment(since)  # 0 where it resumes: another node may be behind
             while not self._ends() and self._pool.is_small == small:
                 found = self._next(stream)
+                self._do_chores()
                 if small:
                     self._leave_connection(found)
 
@@ -291,6 +300,7 @@ class Watcher:
     def _rest(self, seconds: float) -> None:
         """Wait, and look meanwhile whether the store is in use; by no clock, which may be set."""
         while seconds > 0 and not self._ends():
+            self._do_chores()
             self._stopped.wait(min(seconds, LOOK_SECONDS))
             seconds -= LOOK_SECONDS
 
