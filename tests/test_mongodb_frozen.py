@@ -139,6 +139,24 @@ def test_a_standalone_server_is_polled_while_the_clock_stands_still(database):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_clock_that_is_set_forward_wakes_the_scheduler(server, database, mode):
+    """As after a suspend: nobody else tells the scheduler."""
+    with freeze_time(NOON) as clock:
+        scheduler = run(MongoDBJobStore(database.name, host=server.uri, **MODES[mode]))
+        scheduler.add_job(print, "interval", days=1, id="daily")
+        times = scheduler.executor.times["daily"]
+        for day in range(3):
+            until(lambda day=day: awaited(scheduler) == [(NOON + (day + 1) * DAY).timestamp()])
+            clock.tick(DAY)
+            until(lambda day=day: len(times) == day + 1)
+        scheduler.shutdown()
+
+
+def awaited(scheduler):
+    return list(scheduler._jobstores["default"]._alarm._awaited.values())
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_store_outlives_the_freezing_of_the_clock(server, database, mode):
     """It is started before, and goes on after."""
     scheduler = run(MongoDBJobStore(database.name, host=server.uri, **MODES[mode]))

@@ -365,6 +365,27 @@ def test_whoever_asks_what_is_due_beside_the_scheduler_silences_nothing(alarm):
     assert alarm._scheduler.count == 2
 
 
+def test_a_scheduler_that_does_not_come_when_it_should_is_woken_once(alarm):
+    alarm.look(1e12)
+    assert alarm._scheduler.count == 0, "it is in a cycle"
+    alarm.cycle_ends(1000.0)
+    for now in (0.0, 999.0, 1000.0):
+        alarm.look(now)
+    assert alarm._scheduler.count == 0, "it may be about to come by itself"
+    alarm.cycle_begins()
+    alarm.cycle_ends(2000.0)
+    alarm.look(2000.0)
+    assert alarm._scheduler.count == 0, "as it did"
+    for now in (2000.0, 2000.5):
+        alarm.look(now)
+    alarm.told(5.0)
+    assert alarm._scheduler.count == 1
+    alarm.cycle_begins()
+    alarm.cycle_ends(None)
+    alarm.look(1e12)
+    assert alarm._scheduler.count == 1
+
+
 @pytest.mark.parametrize("value", [None, "soon", [1.0], True, float("nan")])
 def test_what_is_no_run_time_wakes_nobody(alarm, value):
     alarm.cycle_ends(None)

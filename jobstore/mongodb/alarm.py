@@ -41,6 +41,7 @@ class Alarm:
         self._scheduler = scheduler
         self._awaited: dict[int, float] = {}  # by thread: the run time that it waits for
         self._meanwhile: dict[int, float] = {}  # by thread: what it was told in its cycle
+        self._past: dict[int, float] = {}  # by thread: what it waited for, past at the last look
 
     def cycle_begins(self) -> None:
         """Note that the calling thread has asked what is due."""
@@ -66,6 +67,22 @@ class Alarm:
                 self._meanwhile[thread] = min(earliest, run_time)
             late = [thread for thread, awaited in self._awaited.items() if run_time < awaited]
             self._awaited |= dict.fromkeys(late, run_time)  # each is woken once
+        if late:
+            self.ring()
+
+    def look(self, now: float) -> None:
+        """Wake the scheduler if what it waits for was past, by the wall clock, at two looks.
+
+        It waits by a clock that nobody sets, and that may stand still while the machine sleeps.
+        At the first look it may be about to come by itself.
+
+        :param now: in seconds since the epoch.
+        """
+        with self._lock:
+            past = {each: time for each, time in self._awaited.items() if -inf < time <= now}
+            late = [each for each, time in past.items() if self._past.get(each) == time]
+            self._past = past
+            self._awaited |= dict.fromkeys(late, -inf)  # each is woken once
         if late:
             self.ring()
 

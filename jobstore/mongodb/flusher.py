@@ -2,8 +2,10 @@
 
 import logging
 import threading
+import time
 
 from ..base import first_few
+from .alarm import Alarm
 from .deferred import Deferred
 from .owner import Owner
 from .threads import daemon
@@ -20,12 +22,16 @@ class Flusher:
 
     :param deferred: what is to be flushed.
     :param owner: the store, whose chores are done after a flush, and every second.
+    :param alarm: is told the time then, to wake the scheduler if the clock was set.
     """
 
-    def __init__(self, deferred: Deferred, owner: Owner, logger: logging.Logger) -> None:
+    def __init__(
+        self, deferred: Deferred, owner: Owner, alarm: Alarm, logger: logging.Logger
+    ) -> None:
         self._logger = logger
         self._deferred = deferred
         self._owner = owner
+        self._alarm = alarm
         self._wanted = threading.Event()
         self._stopped = threading.Event()
         self._thread = daemon(self._run, "jobstore-flusher")
@@ -48,6 +54,7 @@ class Flusher:
             self._wanted.clear()
             if self._stopped.is_set() or not self._owner.needs_thread():
                 break
+            self._alarm.look(time.time())
             failed_before = self._deferred.failing
             try:
                 self._deferred.flush()

@@ -97,7 +97,7 @@ class Running(WrittenThrough):
         self._mirror = Mirror(self._deferred, follows=self._mirrored is True)
 
     def _start_threads(self) -> None:
-        woken = self._mirrored != "exclusive" and self._watched is not False
+        woken = self._watched is not False
         if woken and self._scheduler is not None and not can_be_woken(self._scheduler):
             kind = type(self._scheduler).__name__
             self._logger.info("No wake-ups: a %s can't be woken by other threads", kind)
@@ -121,7 +121,7 @@ class Running(WrittenThrough):
             )
             self._watcher.start()
         if self._mirrored:
-            self._flusher = Flusher(self._deferred, Owner(self), self._logger)
+            self._flusher = Flusher(self._deferred, Owner(self), self._alarm, self._logger)
             self._flusher.start()
             with self._lock:
                 self._mirror.go_live(self._connection.time)

@@ -29,7 +29,7 @@ PAUSE_SECONDS = 0.5  # before another try
 ASK_MS = 1  # that the server waits for a change, where the pool is small
 LEAVE_SECONDS = 0.25  # that the watcher then leaves its connection to others
 FILLING_SECONDS = 0.02  # the same, until the mirror is live
-LOOK_SECONDS = 1.0  # between two looks whether the store is still in use
+LOOK_SECONDS = 0.25  # between two looks at the clock, and whether the store is still in use
 PROGRESS_SECONDS = 5.0
 JOIN_SECONDS = 1.0
 NO_REPLICA_SET = 40573
@@ -108,6 +108,7 @@ class Watcher:
         self._named = 0  # the time that the stream's last token names
         self._time = 0  # how far the stream has come, by the server's clock
         self._answered_at: float | None = None  # by the monotonic one
+        self._looked_at = time.time()
         self.connected = False
         self._thread = daemon(self._run, "jobstore-watcher")
 
@@ -196,7 +197,7 @@ class Watcher:
             self._alarm.ring()
         level = logging.WARNING if self.connected else logging.DEBUG  # an outage is news once
         self._logger.log(level, "Watching the jobs again, after: %s", error)
-        self._stopped.wait(PAUSE_SECONDS)
+        self._rest(PAUSE_SECONDS)
 
     def _follow(self) -> None:
         """Resume the stream, or open one from now on, and read all that was before.
@@ -264,6 +265,8 @@ class Watcher:
         with self._connection.limit():
             event = stream.try_next()
         self._answered_at = time.monotonic()
+        if event is None or abs(time.time() - self._looked_at) > LOOK_SECONDS:
+            self._look_at_clock()
         if event is None:
             pass
         elif event["operationType"] in ENDS:
@@ -302,7 +305,12 @@ class Watcher:
         while seconds > 0 and not self._ends():
             self._do_chores()
             self._stopped.wait(min(seconds, LOOK_SECONDS))
+            self._look_at_clock()
             seconds -= LOOK_SECONDS
+
+    def _look_at_clock(self) -> None:
+        self._looked_at = time.time()
+        self._alarm.look(self._looked_at)
 
 
 def load(
