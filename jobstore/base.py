@@ -23,12 +23,14 @@ class ConflictingIdsError(ConflictingIdError):
     :ivar job_ids: the ids that were refused, in the order given.
     """
 
-    def __init__(self, job_ids: list[str]) -> None:
+    def __init__(self, job_ids: list[str], note: str = "") -> None:
         super().__init__(first_few(job_ids))
         self.job_ids = job_ids
+        self._note = note  # what else is known of them
+        self.args = (f"{self.args[0]}{note}",)
 
-    def __reduce__(self) -> tuple[type[KeyError], tuple[list[str]]]:
-        return type(self), (self.job_ids,)
+    def __reduce__(self) -> tuple[type[KeyError], tuple[list[str], str]]:
+        return type(self), (self.job_ids, self._note)
 
 
 class JobsLookupError(JobLookupError):

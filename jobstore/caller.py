@@ -1,20 +1,38 @@
-"""Who calls a store: the scheduler's cycle itself, or a listener or a job that runs within it."""
+"""Who calls a store: which of the scheduler's own methods, or a listener or a job within one.
+
+A call tells nothing of its caller, but the stack does. It can't be mistaken about threads, nor
+about a listener that calls the same method within the scheduler's cycle. Only what would fail is
+worth the look, so nothing else pays for it.
+"""
 
 import sys
+from types import FrameType
 
-__all__ = ["is_cycle"]
+__all__ = ["is_change", "is_cycle", "is_replacement"]
 
-PASSED = {"update_job", "remove_job"}  # of the store, its subclasses, and the scheduler
+PASSED = {"add_job", "lookup_job", "remove_job", "update_job"}  # of the store, its subclasses, ...
 
 
 def is_cycle() -> bool:
-    """Whether the calling store's method was called by a scheduler's cycle itself.
+    """Whether the calling method of a store was called by a scheduler's cycle itself."""
+    return _caller(sys._getframe(1)).f_code.co_name == "_process_jobs"
 
-    A call tells nothing of its caller, but the stack does. It can't be mistaken about threads, nor
-    about a listener that calls the same method within the cycle. Only what would fail is worth the
-    look, so a cycle doesn't pay for it.
-    """
-    frame = sys._getframe(1)
+
+def is_change() -> bool:
+    """Whether the calling method looks a job up that a scheduler is to change."""
+    caller = _caller(sys._getframe(1))
+    of_caller = caller.f_back.f_code.co_name if caller.f_back else ""
+    return caller.f_code.co_name == "_lookup_job" and of_caller != "get_job"
+
+
+def is_replacement() -> bool:
+    """Whether the calling method adds a job that a scheduler is told to replace if it is there."""
+    caller = _caller(sys._getframe(1))
+    is_added = caller.f_code.co_name == "_real_add_job"
+    return is_added and caller.f_locals.get("replace_existing") is True
+
+
+def _caller(frame: FrameType) -> FrameType:
     while frame.f_code.co_name in PASSED and frame.f_back:
         frame = frame.f_back
-    return frame.f_code.co_name == "_process_jobs"
+    return frame

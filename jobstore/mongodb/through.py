@@ -17,7 +17,8 @@ from ..base import (
     JobLookupError,
     JobsLookupError,
 )
-from . import batches, sharing
+from ..caller import is_change, is_replacement
+from . import batches, reasons, sharing
 from .claimed import Claimed
 from .connection import START_SECONDS, Connection, Document
 from .cycle import Cycle
@@ -56,7 +57,11 @@ class WrittenThrough(BaseJobStore):
     # One job
 
     def lookup_job(self, job_id: str) -> Job | None:
-        """Return the job of that id; None if there is none, or it can't be restored; 1 command."""
+        """Return the job of that id; None if there is none, or it can't be restored; 1 command.
+
+        :raises JobLookupError: where a scheduler is to change the job, and it can't be restored
+            here; the error says why.
+        """
         job_id = plain(job_id)
 
         def of_server() -> Document | None:
@@ -65,12 +70,21 @@ class WrittenThrough(BaseJobStore):
 
         document = self._asked(lambda mirror: mirror.find(job_id), of_server)
         jobs = self._readable([document] if document else [])
-        return jobs[0] if jobs else None
+        if jobs:
+            return jobs[0]
+        if document and is_change() and not self._is_elsewhere(job_id):
+            raise reasons.unusable(self._connection, document, self._scheduler, self._alias)
+        return None
+
+    def _is_elsewhere(self, job_id: str) -> bool:
+        """Whether another store of the scheduler has a job of that id."""
+        others = getattr(self._scheduler, "_jobstores", {}).values()
+        return any(store is not self and store.lookup_job(job_id) for store in others)
 
     def add_job(self, job: Job) -> None:
-        """Add a job; 1 command.
+        """Add a job; 1 command, 2 if its id is taken.
 
-        :raises ConflictingIdError: if a job of that id is stored, in quarantine or not.
+        :raises ConflictingIdError: if a job of that id is stored; if in quarantine, it says why.
         :raises TransientJobError: if the job's function can't be imported by name.
         :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
         """
@@ -83,7 +97,9 @@ class WrittenThrough(BaseJobStore):
             except DuplicateKeyError as error:
                 if not batches.is_conflict(error.details or {}):
                     raise
-                raise ConflictingIdError(job.id) from None
+                if is_replacement():  # the scheduler goes on, whatever the error says
+                    raise ConflictingIdError(job.id) from None
+                raise reasons.conflict(self._connection, document["_id"]) from None
             self._wrote({document["_id"]: Seen.of(document)})
 
     def _replace_job(self, job: Job) -> None:
@@ -148,7 +164,8 @@ class WrittenThrough(BaseJobStore):
 
         :param jobs: the jobs, each with its `next_run_time` set.
         :param replace_existing: replace a job that has the same id.
-        :raises ConflictingIdsError: naming the ids refused, after all others were added.
+        :raises ConflictingIdsError: naming the ids refused, after all others were added, and of
+            those in quarantine why they are there.
         """
         refused = self._in_batches(
             batches.of_documents(jobs, self.pickle_protocol, self._batch_size),
@@ -156,7 +173,7 @@ class WrittenThrough(BaseJobStore):
             Seen.of,
         )
         if refused:
-            raise ConflictingIdsError(refused)
+            raise ConflictingIdsError(refused, reasons.noted(self._connection, refused))
 
     def update_jobs(self, jobs: Iterable[Job]) -> None:
         """Replace k stored jobs; 2 commands for each `batch_size` of them.

@@ -1,0 +1,95 @@
+"""Errors about jobs that are stored and can't be used, which say why."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from apscheduler.schedulers.base import BaseScheduler
+from pymongo.errors import PyMongoError
+
+from ..base import ConflictingIdError, JobLookupError
+from . import batches
+from .connection import Connection, Document
+from .documents import Seen, UnreadableError, restore
+
+__all__ = ["conflict", "noted", "unusable"]
+
+MARKED = {"quarantine.since": {"$exists": True}}
+SHOWN = 10
+
+
+class UnusableJobError(JobLookupError):
+    """A job that is stored, and can't be restored here."""
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(job_id)
+        self.job_id, self.reason = job_id, reason
+        self.args = (
+            f"Job {job_id} {reason}. Mend that and call restore_quarantined([{job_id!r}]), "
+            "or add it with replace_existing=True, or remove it",
+        )
+
+    def __reduce__(self) -> tuple[type[KeyError], tuple[str, str]]:
+        return type(self), (self.job_id, self.reason)
+
+
+class QuarantinedIdError(ConflictingIdError):
+    """An id that is taken by a job in quarantine."""
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(job_id)
+        self.job_id, self.reason = job_id, reason
+        self.args = (
+            f"{self.args[0]}, which {reason}. Replace it by replace_existing=True, or remove it",
+        )
+
+    def __reduce__(self) -> tuple[type[KeyError], tuple[str, str]]:
+        return type(self), (self.job_id, self.reason)
+
+
+def unusable(
+    connection: Connection, document: Document, scheduler: BaseScheduler | None, alias: str | None
+) -> JobLookupError:
+    """Make the error about a document whose job can't be restored here; 1 command."""
+    job_id = document["_id"]
+    mark = _marks(connection, [job_id]).get(job_id)  # a mirror has none
+    if mark is not None:
+        return UnusableJobError(job_id, f"is in {_described(mark)}")
+    try:
+        restore(Seen.of(document), scheduler, alias)
+    except UnreadableError as error:
+        return UnusableJobError(job_id, f"can't be restored here: {error}")
+    return JobLookupError(job_id)
+
+
+def conflict(connection: Connection, job_id: str) -> ConflictingIdError:
+    """Make the error about an id that is taken; 1 command."""
+    mark = _marks(connection, [job_id]).get(job_id)
+    if mark is None:
+        return ConflictingIdError(job_id)
+    return QuarantinedIdError(job_id, f"is in {_described(mark)}")
+
+
+def noted(connection: Connection, job_ids: Sequence[str]) -> str:
+    """Say which of these are in quarantine, and why the first few are; 1 or 2 commands."""
+    found: list[str] = []
+    with suppress(PyMongoError):
+        found = sorted(batches.stored(connection, list(job_ids), MARKED))
+    if not found:
+        return ""
+    marks = _marks(connection, found[:SHOWN])
+    shown = ", ".join(f"{job_id} ({mark.get('reason')})" for job_id, mark in marks.items())
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"; in quarantine: {shown}{more}"
+
+
+def _marks(connection: Connection, job_ids: list[Any]) -> dict[Any, Mapping[str, Any]]:
+    """Read the marks of quarantine; none if the server can't be asked, as the error is another."""
+    with suppress(PyMongoError), connection.limit():
+        found = connection.jobs.find({"_id": {"$in": job_ids}, **MARKED}, ["quarantine"])
+        return {each["_id"]: each["quarantine"] for each in found.sort("_id")}
+    return {}
+
+
+def _described(mark: Mapping[str, Any]) -> str:
+    return f"quarantine since {str(mark.get('since'))[:16]} UTC: {mark.get('reason')}"
