@@ -43,6 +43,12 @@ class Alarm:
         self._meanwhile: dict[int, float] = {}  # by thread: what it was told in its cycle
         self._past: dict[int, float] = {}  # by thread: what it waited for, past at the last look
 
+    @property
+    def awaited(self) -> float | None:
+        """What the calling thread waits for, infinity if for nothing; None in a cycle."""
+        with self._lock:
+            return self._awaited.get(threading.get_ident())
+
     def cycle_begins(self) -> None:
         """Note that the calling thread has asked what is due."""
         with self._lock:
@@ -60,7 +66,7 @@ class Alarm:
 
     def told(self, run_time: Any) -> None:
         """Wake the scheduler if this run time, of a job that was changed, is earlier."""
-        if type(run_time) is not float and type(run_time) is not int:
+        if not isinstance(run_time, int | float) or isinstance(run_time, bool):
             return
         with self._lock:
             for thread, earliest in self._meanwhile.items():

@@ -55,6 +55,7 @@ class Connection:
         self._given = maybe_ref(client) if client is not None else None
         self._connect_args = connect_args
         self.time = 0  # of the latest operation that a change stream has to be compared with
+        self.writes = 0  # how many commands may have written something
         self.reading, self.writing = Pace(), Pace()
         self.closed = True
         self.open()
@@ -170,6 +171,7 @@ class Connection:
                 yield session
             finally:
                 self.time = max(self.time, moment(session.operation_time))
+                self.writes += 1
 
     def now(self, seconds: float | None = None) -> Timestamp | None:
         """Ask for the time of the server's last operation; None if it is a standalone one."""

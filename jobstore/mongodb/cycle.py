@@ -7,6 +7,7 @@ from datetime import datetime
 
 from apscheduler.job import Job
 
+from .cached import Asked
 from .documents import UNTOUCHABLE, Seen, advanced, dump, timestamp
 from .lease import Lease
 from .statements import Write
@@ -60,6 +61,8 @@ class Cycle:
         self.jobs.lease = self._lease = lease
         self._beside: list[Lease] = []  # of cycles within this one
         self.shut_down = False  # in mid-cycle: what comes after is not written
+        self.is_over = False
+        self.asked: Asked | None = None  # for the run time that the scheduler waits for
 
     @property
     def now(self) -> float:
@@ -141,6 +144,7 @@ class Cycle:
 
     def end(self) -> None:
         """Forget the jobs."""
+        self.is_over = True
         self._handed.clear()
         self._rewritten.clear()
         self._removed.clear()

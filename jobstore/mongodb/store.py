@@ -13,11 +13,12 @@ from pymongo.collection import Collection
 
 from .alarm import Alarm
 from .arguments import check
+from .cached import Asked
 from .claimed import Claimed
 from .connection import Connection, Document
 from .cycle import Cycle
 from .deferred import Deferred
-from .documents import Seen, UnreadableError, plain, timestamp, to_datetime
+from .documents import END_OF_TIME, Seen, UnreadableError, plain, timestamp, to_datetime
 from .flush import flush
 from .mirror import Mirror, NotLiveError
 from .owner import weakly
@@ -119,7 +120,8 @@ class MongoDBJobStore(Running):
     def get_due_jobs(self, now: datetime) -> list[Job]:
         """Hand out the first k jobs that are due, at most `batch_size`; 1 command, 3 if shared.
 
-        What an earlier flush left behind is written first. A mirror answers without a command.
+        What an earlier flush left behind is written first. A mirror answers without a command;
+        so does a store whose change stream has told of nothing that is due.
         Where others share the jobs, it is some of the first ones; each look in vain is 1 more.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached; nothing is lost.
@@ -133,6 +135,11 @@ class MongoDBJobStore(Running):
             own = self._cycle
             outer = own if own.in_loop else None
             if not outer:
+                if self._waits_for(own, moment) is not None:
+                    self._cycles[threading.get_ident()] = cycle = Cycle(now, ())
+                    cycle.asked = own.asked
+                    return cycle.jobs
+                own.asked = None
                 self._alarm.cycle_begins()
             try:
                 found = self._due(moment, nested=outer is not None)
@@ -158,6 +165,15 @@ class MongoDBJobStore(Running):
             else:
                 self._cycles[threading.get_ident()] = cycle
             return cycle.jobs
+
+    def _waits_for(self, cycle: Cycle, now: float) -> float | None:
+        """When the next job is due, where that is known without a command, and is not yet."""
+        asked = cycle.asked
+        if asked and not self._deferred.waits and asked.holds(self._connection, self._watcher):
+            awaited = self._alarm.awaited
+            if awaited is not None and awaited > now:
+                return awaited
+        return None
 
     @property
     def _cycle(self) -> Cycle:
@@ -229,7 +245,13 @@ class MongoDBJobStore(Running):
             try:
                 if self._connection.closed:
                     return None
-                if self._mirror.live or not self._deferred.failing:
+                earliest = self._waits_for(cycle, cycle.now)
+                if earliest is not None:
+                    answer = to_datetime(earliest) if earliest < END_OF_TIME else None
+                elif self._mirror.live or not self._deferred.failing:
+                    if cycle.asked and not cycle.is_over:
+                        self._alarm.cycle_begins()  # get_due_jobs has not asked
+                    cycle.asked = None
                     earliest = self._earliest(cycle)
                     answer = None if earliest is None else to_datetime(earliest)
             except Exception as error:
@@ -253,7 +275,11 @@ class MongoDBJobStore(Running):
         def of_server() -> float | None:
             if not cycle.in_loop:
                 cycle.release()
-            return self._source.next_run_time(cycle.now, passed_over)
+            asked = Asked.now(self._connection)
+            earliest = self._source.next_run_time(cycle.now, passed_over)
+            if not cycle.in_loop and not cycle.is_over:
+                cycle.asked = asked
+            return earliest
 
         return self._asked(of_mirror, of_server)
 

@@ -31,6 +31,7 @@ LEAVE_SECONDS = 0.25  # that the watcher then leaves its connection to others
 FILLING_SECONDS = 0.02  # the same, until the mirror is live
 LOOK_SECONDS = 0.25  # between two looks at the clock, and whether the store is still in use
 PROGRESS_SECONDS = 5.0
+LAG_SECONDS = 1.0  # of a stream that is not to be relied on
 JOIN_SECONDS = 1.0
 NO_REPLICA_SET = 40573
 LOST = {260, 280, 286, 10334}  # the token is invalid, too old, or before what is over 16 MB
@@ -110,6 +111,7 @@ class Watcher:
         self._answered_at: float | None = None  # by the monotonic one
         self._looked_at = time.time()
         self.connected = False
+        self._follows = False  # a stream, and the alarm knows all that was before
         self._thread = daemon(self._run, "jobstore-watcher")
 
     @property
@@ -122,6 +124,12 @@ class Watcher:
             return None
         behind = (self._connection.time >> 32) - (self._time >> 32) if self._time else 0
         return time.monotonic() - self._answered_at + max(0, behind)
+
+    @property
+    def tells_all(self) -> bool:
+        """Whether the alarm hears of all changes that make a job earlier, within about a second."""
+        lag = self.lag
+        return self._follows and lag is not None and lag < LAG_SECONDS
 
     def start(self) -> None:
         """Start watching; returns when the mirror has caught up, if there is one.
@@ -237,11 +245,15 @@ class Watcher:
                 self._alarm.ring()
             self._token = stream.resume_token
             self._named = moment(since)  # 0 where it resumes: another node may be behind
-            while not self._ends() and self._pool.is_small == small:
-                found = self._next(stream)
-                self._do_chores()
-                if small:
-                    self._leave_connection(found)
+            self._follows = self._mirror is None
+            try:
+                while not self._ends() and self._pool.is_small == small:
+                    found = self._next(stream)
+                    self._do_chores()
+                    if small:
+                        self._leave_connection(found)
+            finally:
+                self._follows = False
 
     def _leave_connection(self, more: bool) -> None:
         """Let other threads have the pool's connection; for a moment if there is more to read."""
