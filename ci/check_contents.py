@@ -3,7 +3,9 @@
 import re
 import sys
 import tarfile
+import tempfile
 import zipfile
+from pathlib import Path
 
 NEEDED = ["setup.py", "pyproject.toml", "ext/_index_c.pyx", "ext/index.h", "tests/conftest.py"]
 NEEDED += [
@@ -16,6 +18,8 @@ NEEDED += [
 ]
 WHEEL = re.compile(r"jobstore/(\w+/)?(\w+\.py|py\.typed|_index_c\.[\w-]+\.(so|pyd))$")
 METADATA = re.compile(r"jobstore-[\w.]+\.dist-info/")
+# Search paths, assertions and debug information would name them.
+PLACES = [str(place) for place in (Path.home(), Path.cwd(), tempfile.gettempdir())]
 
 
 def main() -> None:
@@ -24,8 +28,15 @@ def main() -> None:
         if name.endswith(".whl"):
             with zipfile.ZipFile(name) as wheel:
                 files = [file for file in wheel.namelist() if not file.endswith("/")]
+                cores = {file: wheel.read(file) for file in files if "/_index_c." in file}
             wrong = [file for file in files if not (WHEEL.match(file) or METADATA.match(file))]
-            if not any("/_index_c." in file for file in files):
+            wrong += [
+                f"{file} names this machine's {place}"
+                for file, core in cores.items()
+                for place in PLACES
+                if f"{place}/".encode() in core
+            ]
+            if not cores:
                 wrong.append("no compiled core")
         else:
             with tarfile.open(name) as sdist:
