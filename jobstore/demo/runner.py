@@ -40,11 +40,14 @@ class Demo:
         self.console = Console()
         self.pairs: dict[str, tuple[Sample, Sample]] = {}
         self.child: subprocess.Popen[str] | None = None
-        self.interrupted = False
+        self.interrupted: int | None = None  # the signal's number
         self.failure = ""
 
     def run(self) -> int:
-        """Run both sides, print the table, and return the exit code: 0, 1, or 130 after Ctrl-C."""
+        """Run both sides, print the table, and return the exit code.
+
+        0, 1, or 128 and the number of the signal that ended it: 130 after Ctrl-C.
+        """
         with self._interruptible(), KINDS[self.plan.store].server() as self.plan.where:
             display: AbstractContextManager[Live | None] = nullcontext()
             if sys.stdout.isatty():
@@ -58,7 +61,7 @@ class Demo:
             state = "interrupted" if self.interrupted else "failed" if self.failure else "finished"
             self.console.print(result_table(self.plan, samples, state))
         if self.interrupted:
-            return 130
+            return 128 + self.interrupted
         if self.failure:
             print(self.failure, file=sys.stderr)
             return 1
@@ -101,18 +104,19 @@ class Demo:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C end the child; nothing is raised, the loops see the child's output end.
+        """Let Ctrl-C and SIGTERM end the child; nothing is raised, the loops see its output end.
 
         So there is no moment, while drawing or starting a process, at which it does harm.
         """
 
         def interrupt(number: int, frame: FrameType | None) -> None:
-            self.interrupted = True
+            self.interrupted = number
             if self.child:
                 self.child.kill()
 
-        before = signal.signal(signal.SIGINT, interrupt)
+        before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for each, handler in before.items():
+                signal.signal(each, handler)

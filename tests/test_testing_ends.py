@@ -1,0 +1,77 @@
+"""A throw-away server ends with the process that started it, whatever ends that."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from processes import is_gone, wait_until
+
+CHILD = Path(__file__).with_name("mongod_child.py")
+
+
+@contextmanager
+def child(way):
+    """A process that has servers; yields it, and what it says of them."""
+    with subprocess.Popen([sys.executable, CHILD, way], stdout=subprocess.PIPE) as process:
+        try:
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def assert_nothing_is_left(known):
+    assert all(is_gone(pid) for pid in known["pids"])
+    assert wait_until(lambda: not any(Path(folder).exists() for folder in known["folders"]))
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_that_ends_the_process_ends_its_server(number):
+    with child("standalone") as (process, known):
+        process.send_signal(number)
+        assert process.wait() == -number
+        assert_nothing_is_left(known)
+
+
+def test_a_process_that_exits_inside_the_block_ends_its_server():
+    with child("exits") as (process, known):
+        assert process.wait() == 0
+        assert_nothing_is_left(known)
+
+
+@pytest.mark.parametrize("way", ["three nodes", "nested", "frozen", "killed"])
+def test_all_servers_of_a_killed_process_end_and_their_folders_go(way):
+    with child(way) as (process, known):
+        process.kill()
+        assert_nothing_is_left(known)
+
+
+@pytest.mark.parametrize("way", ["forked", "multiprocessing"])
+def test_a_forked_child_that_lives_longer_does_not_keep_the_server(way):
+    with child(way) as (process, known):
+        try:
+            process.kill()
+            assert_nothing_is_left(known)
+            assert not is_gone(known["child"], seconds=0)
+        finally:
+            os.kill(known["child"], signal.SIGKILL)
+
+
+def test_a_forked_child_that_leaves_the_block_leaves_the_server_alone():
+    with child("fork leaves the block") as (process, known):
+        assert known["pids"]  # its parent has used the server since
+        process.kill()
+        assert_nothing_is_left(known)
+
+
+def test_the_server_ends_even_with_the_process_that_watches_over_it():
+    with child("standalone") as (process, known):
+        (server,) = known["pids"]
+        watcher = int(Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[1])
+        assert watcher != process.pid
+        os.kill(watcher, signal.SIGKILL)
+        assert is_gone(server)
