@@ -15,6 +15,7 @@ from .base import (
     ConflictingIdsError,
     JobLookupError,
     JobsLookupError,
+    TransientJobsError,
 )
 from .bulk import add_jobs
 from .memory import MemoryJobStore
@@ -31,6 +32,7 @@ __all__ = [
     "JobLookupError",
     "JobsLookupError",
     "MemoryJobStore",
+    "TransientJobsError",
     "__version__",
     "add_jobs",
     "backend",

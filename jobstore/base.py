@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from apscheduler.job import Job
 from apscheduler.jobstores.base import BaseJobStore as HostBaseJobStore
-from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
+from apscheduler.jobstores.base import ConflictingIdError, JobLookupError, TransientJobError
 
 __all__ = [
     "BaseJobStore",
@@ -14,6 +14,7 @@ __all__ = [
     "ConflictingIdsError",
     "JobLookupError",
     "JobsLookupError",
+    "TransientJobsError",
 ]
 
 
@@ -44,6 +45,20 @@ class JobsLookupError(JobLookupError):
         self.job_ids = job_ids
 
     def __reduce__(self) -> tuple[type[KeyError], tuple[list[str]]]:
+        return type(self), (self.job_ids,)
+
+
+class TransientJobsError(TransientJobError):
+    """Raised for jobs of which a database can't keep the functions; nothing is stored then.
+
+    :ivar job_ids: the ids of the jobs whose functions can't be imported by name.
+    """
+
+    def __init__(self, job_ids: list[str]) -> None:
+        super().__init__(first_few(job_ids))
+        self.job_ids = job_ids
+
+    def __reduce__(self) -> tuple[type[ValueError], tuple[list[str]]]:
         return type(self), (self.job_ids,)
 
 

@@ -9,6 +9,7 @@ from bson import MinKey
 from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
+from .bad_jobs import documents_of
 from .connection import Connection, Document
 from .documents import to_document
 from .pace import ID_BYTES
@@ -46,8 +47,9 @@ def of(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
 
 def of_documents(jobs: Iterable[Job], protocol: int, most: int) -> Iterator[list[Document]]:
     """Make the jobs' documents: of a collection all, before the first is used; else by batches."""
-    documents: Iterable[Document] = (to_document(job, protocol) for job in jobs)
-    return of(list(documents) if isinstance(jobs, Sized) else documents, most)
+    if isinstance(jobs, Sized):
+        return of(documents_of(jobs, protocol), most)
+    return of((to_document(job, protocol) for job in jobs), most)
 
 
 def named(job_id: Any) -> Document:

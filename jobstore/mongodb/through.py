@@ -166,6 +166,8 @@ class WrittenThrough(BaseJobStore):
         :param replace_existing: replace a job that has the same id.
         :raises ConflictingIdsError: naming the ids refused, after all others were added, and of
             those in quarantine why they are there.
+        :raises TransientJobsError: naming all jobs of a list whose functions can't be imported by
+            name; a single one is a TransientJobError.
         """
         refused = self._in_batches(
             batches.of_documents(jobs, self.pickle_protocol, self._batch_size),
