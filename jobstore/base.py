@@ -7,6 +7,9 @@ from typing import TypeVar
 from apscheduler.job import Job
 from apscheduler.jobstores.base import BaseJobStore as HostBaseJobStore
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError, TransientJobError
+from apscheduler.schedulers.base import BaseScheduler
+
+from .forking import renew_locks_after_fork
 
 __all__ = [
     "BaseJobStore",
@@ -68,6 +71,12 @@ class BaseJobStore(HostBaseJobStore):
     The operations on many jobs loop here, so that any store has them; a store that can do better
     overrides them.
     """
+
+    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+        """Take the scheduler that uses the store, and the name that it has there."""
+        super().start(scheduler, alias)
+        if scheduler is not None:
+            renew_locks_after_fork(scheduler)
 
     def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
         """Add every job whose id is free, then raise for the others together.

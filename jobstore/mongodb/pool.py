@@ -5,6 +5,7 @@ each of them to one thread at a time; so in a small pool watchers would leave no
 """
 
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -57,6 +58,11 @@ class Pool:
                 SPARE,
             )
 
+    def forked(self) -> None:
+        """In a forked process, which has no watchers yet."""
+        self._lock = threading.Lock()
+        self.watchers = 0
+
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Count one watcher more, while it works."""
@@ -83,3 +89,15 @@ def pool_of(client: MongoClient[Document]) -> Pool:
         if pool is None:
             pool = _pools[id(client)] = Pool(client)
         return pool
+
+
+def _forked() -> None:
+    """In a forked process: none of its parent's watchers is here, nor who holds the locks."""
+    global _lock
+    _lock = threading.Lock()
+    for pool in list(_pools.values()):
+        pool.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
