@@ -189,6 +189,7 @@ class Running(WrittenThrough):
         """
         ends_at = time.monotonic() + CLOSE_SECONDS
         with pymongo.timeout(CLOSE_SECONDS):
+            self._end_watchers_together()
             self._end_threads()
             # A thread may hang in a write.
             if self._lock.acquire(timeout=max(0, ends_at - time.monotonic())):
@@ -209,6 +210,19 @@ class Running(WrittenThrough):
                 cycle.shut_down = True
             self._mirror.reset()
             self._connection.close()  # tells the server, and that takes a command as well
+
+    def _end_watchers_together(self) -> None:
+        """Let the watchers of all stores end, if their scheduler has stopped.
+
+        It shuts its stores down one after the other, and each waits for its own watcher.
+        """
+        if self._scheduler is None or self._scheduler.state != STATE_STOPPED:
+            return
+        for store in list(stores):
+            watcher = store._watcher
+            if watcher and store._scheduler is self._scheduler:
+                watcher.end()
+                store._mirror.reset()  # nothing keeps it current any more
 
     def _end_threads(self) -> None:
         self._deferred.in_callers_thread()

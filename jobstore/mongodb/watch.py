@@ -148,10 +148,14 @@ class Watcher:
         if self._error:
             raise self._error
 
-    def stop(self) -> None:
-        """End the thread; if it hangs in a command, it ends when that does."""
+    def end(self) -> None:
+        """Let the thread end when its command does, without waiting for it."""
         self._stopped.set()
         self._ready.set()
+
+    def stop(self) -> None:
+        """End the thread; if it hangs in a command, it ends when that does."""
+        self.end()
         if self._thread is not threading.current_thread():
             self._thread.join(JOIN_SECONDS)
 
