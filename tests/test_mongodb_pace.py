@@ -2,7 +2,11 @@
 
 import math
 
-from jobstore.mongodb.pace import Pace, affordable, parts
+import pytest
+
+from jobstore.mongodb import pace
+from jobstore.mongodb.pace import Answers, Pace, affordable, parts
+from jobstore.mongodb.paged import end_of_page
 
 
 def never():
@@ -82,3 +86,36 @@ def test_parts_are_in_order_and_what_is_too_large_is_alone():
     assert list(parts([1, 2, 9, 3, 3], int, 6)) == [[1, 2], [9], [3, 3]]
     assert list(parts([], int, 6)) == []
     assert list(parts([1, 2, 9], int, math.inf)) == [[1, 2, 9]]
+
+
+def test_answers_of_a_stream_become_smaller_after_time_outs_and_grow_when_it_is_quiet(monkeypatch):
+    answers = Answers()
+    assert answers.most is None
+    assert not answers.may_grow()
+    sizes = []
+    for _ in range(4):
+        answers.timed_out()
+        sizes.append(answers.most)
+    assert sizes == [125, 15, 1, 1]
+    assert not answers.may_grow(), "not soon after a time-out"
+    monkeypatch.setattr(pace, "GROW_SECONDS", 0.0)
+    while answers.most:
+        assert answers.may_grow()
+    assert not answers.may_grow()
+
+
+DOCUMENTS = [{"_id": name, "size": 10} for name in ["a", "b", "c\ufffd", "d"]]
+
+
+@pytest.mark.parametrize(
+    ("budget", "is_last", "end"),
+    [(5, False, 1), (20, False, 1), (30, False, 3), (99, False, 3), (99, True, 4), (29, True, 1)],
+)
+def test_a_page_ends_before_an_id_that_can_be_named(budget, is_last, end):
+    assert end_of_page(DOCUMENTS, budget, is_last) == end
+
+
+def test_a_page_of_ids_that_can_not_be_named_is_read_whole():
+    documents = [{"_id": "\ufffd", "size": 10}] * 3
+    assert end_of_page(documents, 5, is_last=True) == 3
+    assert end_of_page([], 5, is_last=True) == 0

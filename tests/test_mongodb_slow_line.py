@@ -6,12 +6,15 @@ A command may take a second here. The line carries 500 kB in that time, the due 
 import os
 
 import pytest
-from mongo import YEARS, Commands, at, by_hand, job, run_times, until
+from mirrored import is_quiet, mirrored, restarted
+from mongo import YEARS, Commands, at, by_hand, job, names, run_times, until
 from proxy import Proxy
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+from shared import ids
 
-from jobstore import MongoDBJobStore
-from jobstore.mongodb import connection
+from jobstore import ConflictingIdError, MongoDBJobStore
+from jobstore.mongodb import connection, through, watch
 
 RATE = 500_000
 LARGE = [f"large {number:02}" for number in range(16)]
@@ -37,6 +40,8 @@ class Line:
 @pytest.fixture
 def line(server, database, monkeypatch):
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 1.0)
+    for module in (through, watch):
+        monkeypatch.setattr(module, "START_SECONDS", 1.0)
     lines = []
 
     def line(**options):
@@ -95,3 +100,94 @@ def test_ids_longer_than_a_command_can_name_together_are_added_listed_updated_an
     store.remove_jobs([each.id for each in jobs[:100]])
     store.remove_all_jobs()
     assert len(store) == 0
+
+
+def test_a_mirror_is_filled_and_jobs_are_listed_over_a_slow_line(line, database):
+    slow = line(mirror=True)
+    slow.store.add_jobs(large_jobs())
+    slow.proxy.rate = RATE
+    by_hand(slow.store)
+    restarted(slow.store)
+    assert mirrored(slow.store).keys() == {*LARGE}
+    queried = line()
+    queried.proxy.rate = RATE
+    assert ids(queried.store.get_all_jobs()) == LARGE
+
+
+def test_a_mirror_comes_to_rest_after_a_cycle_of_large_jobs(line):
+    """Its flush goes out in parts, and the stream tells it all that it has written."""
+    slow = line(mirror=True)
+    slow.store.add_jobs(large_jobs())
+    scheduler = by_hand(slow.store)
+    restarted(slow.store)
+    slow.proxy.rate = RATE
+    scheduler._process_jobs()
+    assert len(scheduler.executor.submitted) == len(LARGE), "no line is in the way"
+    until(lambda: is_quiet(slow.store), 60)
+    assert slow.store.status().connected
+    assert min(run_times(slow.store).values()) >= at(YEARS).timestamp()
+    assert len(scheduler.executor.submitted) == len(LARGE)
+
+
+def test_many_large_jobs_are_added_changed_and_removed_over_a_slow_line(line):
+    slow = line()
+    slow.proxy.rate = RATE
+    slow.store.add_jobs(large_jobs())
+    assert names(slow.store) == LARGE
+    slow.store.add_jobs(large_jobs(), replace_existing=True)
+    slow.store.update_jobs(large_jobs(every=2 * YEARS))
+    slow.store.remove_jobs(LARGE[1:])
+    assert names(slow.store) == LARGE[:1]
+    with pytest.raises(ConflictingIdError):
+        slow.store.add_jobs([job(LARGE[0])])
+
+
+def test_large_jobs_come_back_from_quarantine_over_a_slow_line(line):
+    slow = line()
+    slow.store.add_jobs(large_jobs())
+    times = run_times(slow.store)
+    mark = {"reason": "a module is missing", "next_run_time": "$next_run_time", "since": "$$NOW"}
+    slow.store.collection.update_many({}, [{"$set": {"quarantine": mark, "next_run_time": None}}])
+    slow.proxy.rate = RATE
+    assert sorted(slow.store.restore_quarantined(LARGE[:1])) == LARGE[:1]
+    assert sorted(slow.store.restore_quarantined()) == LARGE[1:]
+    assert run_times(slow.store) == times
+
+
+def test_an_outage_is_not_taken_for_a_slow_line(line):
+    slow = line()
+    slow.store.add_jobs(large_jobs())
+    slow.proxy.fail("find", "hang", 100)
+    with pytest.raises(PyMongoError):
+        slow.store.get_due_jobs(at(1000))
+    with pytest.raises(PyMongoError):
+        slow.store.get_all_jobs()
+    slow.proxy.release()
+    slow.commands.names.clear()
+    assert len(slow.store.get_due_jobs(at(1000))) == len(LARGE)
+    assert slow.commands.names == ["find"]
+
+
+def test_an_insert_that_nobody_answered_is_no_conflict(line):
+    slow = line()
+    slow.proxy.fail("insert", "hang")
+    slow.store.add_jobs(large_jobs())
+    assert names(slow.store) == LARGE
+
+
+def test_when_the_line_is_quick_again_a_cycle_is_two_reads_and_a_write(line):
+    slow = line()
+    slow.store.add_jobs(large_jobs())
+    scheduler = by_hand(slow.store)
+    slow.proxy.rate = RATE
+    scheduler._process_jobs()
+    slow.proxy.rate = 0.0
+
+    def commands_of_a_cycle():
+        due = {"$set": {"next_run_time": at(0).timestamp()}}
+        slow.store.collection.update_many({}, due)
+        slow.commands.names.clear()
+        scheduler._process_jobs()
+        return slow.commands.names
+
+    until(lambda: commands_of_a_cycle() == ["find", "update", "find"], 60)

@@ -5,13 +5,16 @@ a repetition doesn't either. So a batch becomes smaller until it does.
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["ID_BYTES", "Pace", "affordable", "parts"]
+__all__ = ["ID_BYTES", "Answers", "Pace", "affordable", "parts"]
 
 MOST = 12_000_000  # bytes: who carries so many in a second needs no bound
 LEAST = 16_000  # bytes: smaller commands take their time for other reasons
+EVENTS = 1_000  # of which a time-out leaves an eighth
+GROW_SECONDS = 60.0
 CUT = 8  # what took more than five times as long as it should
 SMALL = 1_000  # bytes: such jobs, or of a hundredth of the budget, pass large ones before them
 ID_BYTES = 4_000_000  # of ids in one command, which may name each of them three times
@@ -68,6 +71,32 @@ class Pace:
 
     def _set(self, budget: float) -> None:
         self.budget = math.inf if budget >= MOST else max(LEAST, budget)
+
+
+class Answers:
+    """Bounds how many events of a change stream are in one answer, after one has timed out.
+
+    A stream's answers are as large as what has changed, and it is bound when it is opened.
+
+    :ivar most: None is no bound.
+    """
+
+    def __init__(self) -> None:
+        self.most: int | None = None
+        self._since = 0.0
+
+    def timed_out(self) -> None:
+        """Note that an answer didn't come in time: a large one, or none in an outage."""
+        self.most = max(1, (self.most or EVENTS) // CUT)
+        self._since = time.monotonic()
+
+    def may_grow(self) -> bool:
+        """Whether the stream is to be opened anew, with larger answers."""
+        if self.most is None or time.monotonic() - self._since < GROW_SECONDS:
+            return False
+        self.most = None if self.most * CUT >= EVENTS else self.most * CUT
+        self._since = time.monotonic()
+        return True
 
 
 def affordable(sizes: Sequence[int], budget: float) -> tuple[int, list[int]]:

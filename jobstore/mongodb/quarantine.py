@@ -5,8 +5,9 @@ no run time of its own. It keeps all else, so whoever can make its job can put i
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 from apscheduler.job import Job
@@ -17,6 +18,9 @@ from ..base import first_few
 from . import batches
 from .connection import Connection, Document
 from .documents import END_OF_TIME, FIELDS, MIN_TIME, Seen, UnreadableError, restore, to_datetime
+from .pace import ID_BYTES, parts
+from .paced import bytes_of, id_bytes, in_parts
+from .paged import read_all
 from .sources import REPLACED, key
 from .statements import Write, send
 from .summary import Line, Summary, summed
@@ -157,47 +161,52 @@ class Quarantine:
 
     def sweep(self) -> None:
         """Quarantine the documents whose run time is none: they would never be due."""
-        with self._connection.limit():
-            found = [Seen.of(document) for document in self._connection.jobs.find(NO_TIME, FIELDS)]
+        found: list[Seen] = []
+        for batch in read_all(self._connection, NO_TIME, FIELDS, found.clear, None):
+            found += map(Seen.of, batch)
         if found:
             reasons = (UnreadableError(f"its next_run_time is {seen.run_time!r}") for seen in found)
             self.put(self.verdicts(list(zip(found, reasons, strict=True))))
 
-    def listed(self) -> Iterator[QuarantinedJob]:
+    def listed(self) -> list[QuarantinedJob]:
         """Read the records of all that is in quarantine."""
-        for document in self._connection.read(self._connection.jobs.find(MARKED, ["quarantine"])):
-            mark = document["quarantine"]
-            yield QuarantinedJob(
-                document["_id"],
-                str(mark.get("reason")),
-                mark["since"],
-                _datetime(mark.get("next_run_time")),
-            )
+        found: list[QuarantinedJob] = []
+        for batch in read_all(self._connection, MARKED, ["quarantine"], found.clear, None):
+            found += map(_record, batch)
+        return found
 
     def put_back(
         self, restore: Callable[[Seen], Job], job_ids: Iterable[str] | None = None
     ) -> list[str]:
         """Give their run times back to the documents whose jobs can be made now."""
-        query = RETRIED if job_ids is None else MARKED | {"_id": {"$in": list(job_ids)}}
+        queries: list[Document] = [RETRIED]
+        if job_ids is not None:
+            lists = parts(list(job_ids), id_bytes, ID_BYTES)
+            queries = [MARKED | {"_id": {"$in": some}} for some in lists]
         back: list[Any] = []
-        for found in self._connection.read_batches(self._connection.jobs.find(query, FIELDS)):
-            back += self.put_back_those(restore, found)
+        for query in queries:
+            # Where it reads again after a time-out, what is back is not found any more.
+            for batch in read_all(self._connection, query, FIELDS, lambda: None, None):
+                healed = [each for each in (_healed(one, restore) for one in batch) if each]
+                back += self._write_back(healed)
         return back
 
-    def put_back_those(
-        self, restore: Callable[[Seen], Job], documents: list[Document]
-    ) -> list[str]:
-        """Do that for a batch of documents that were read; 2 commands, if any is to be put back."""
-        healed = list(filter(None, (_healed(each, restore) for each in documents)))
+    def _write_back(self, healed: list["Healed"]) -> list[Any]:
+        """Write, and return the ids of those that are back; 2 commands, if there are any."""
         if not healed:
             return []
-        try:
+
+        def act(some: list[Healed], in_doubt: bool) -> list[Any]:
             with self._connection.session() as session:
-                self._connection.jobs.bulk_write(
-                    [write for _, write in healed], ordered=False, session=session
-                )
-            ids = [job_id for job_id, _ in healed]
-            back = batches.stored(self._connection, ids, {"quarantine": {"$exists": False}})
+                writes = [each.write for each in some]
+                self._connection.jobs.bulk_write(writes, ordered=False, session=session)
+            ids = [each.id for each in some]
+            return batches.stored(self._connection, ids, {"quarantine": {"$exists": False}})
+
+        writing = self._connection.writing
+        try:
+            written = in_parts(self._connection, writing, healed, lambda each: each.size, act)
+            back = list(chain.from_iterable(written))
         finally:
             self.changes += 1
         if back:
@@ -209,17 +218,36 @@ class Quarantine:
         return back
 
 
-def _healed(document: Document, restore: Callable[[Seen], Job]) -> tuple[str, UpdateOne] | None:
-    """Make the guarded write that gives a document its run time back, if its job can be made."""
+class Healed(NamedTuple):
+    """The guarded write that gives a document its run time back, and its bytes."""
+
+    id: str
+    write: UpdateOne
+    size: int
+
+
+def _healed(document: Document, restore: Callable[[Seen], Job]) -> Healed | None:
+    """Give a document its run time back, if its job can be made."""
     seen, mark = Seen.of(document), document["quarantine"]
     run_time = mark.get("next_run_time")
     try:
         job = restore(seen._replace(run_time=run_time))
     except UnreadableError:
         return None
-    return job.id, UpdateOne(
+    write = UpdateOne(
         {"_id": seen.id, "next_run_time": None, "job_state": seen.state, "quarantine": mark},
         {"$set": {"next_run_time": run_time}, "$unset": {"quarantine": ""}},
+    )
+    return Healed(job.id, write, bytes_of([document]))
+
+
+def _record(document: Document) -> QuarantinedJob:
+    mark = document["quarantine"]
+    return QuarantinedJob(
+        document["_id"],
+        str(mark.get("reason")),
+        mark["since"],
+        _datetime(mark.get("next_run_time")),
     )
 
 

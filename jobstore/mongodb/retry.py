@@ -8,7 +8,6 @@ the store is kept from its work for long, however many jobs are in quarantine.
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from typing import Any
 
 from apscheduler.job import Job
@@ -16,7 +15,7 @@ from pymongo import ASCENDING
 
 from . import batches
 from .connection import BATCH, Connection, Document
-from .documents import FIELDS, Seen
+from .documents import Seen
 from .quarantine import RETRIED, Quarantine
 from .sources import key
 
@@ -74,7 +73,7 @@ class Retry:
         for reasons in batches.of(healed, BATCH):
             kept = 0
             while found := self._batch(reasons, kept):
-                kept += len(found) - len(self._quarantine.put_back_those(restore, found))
+                kept += len(found) - len(self._quarantine.put_back(restore, found))
                 yield
 
     def _first_of_each_reason(self) -> list[tuple[Any, Any]]:
@@ -87,10 +86,12 @@ class Retry:
             found = self._connection.jobs.aggregate(pipeline, allowDiskUse=True)
             return [(each["first"], each["_id"]) for each in found]
 
-    def _batch(self, reasons: list[Any], skip: int) -> list[Document]:
-        """Return jobs with these reasons, the oldest first, but for those that were tried."""
+    def _batch(self, reasons: list[Any], skip: int) -> list[Any]:
+        """Return ids of jobs with these reasons, the oldest first, without those tried."""
         query = RETRIED | {"quarantine.reason": {"$in": reasons}}
         since = [("quarantine.since", ASCENDING)]
-        found = self._connection.jobs.find(query, FIELDS, sort=since, skip=skip, limit=BATCH)
-        with closing(self._connection.read_batches(found)) as read:
-            return next(read, [])
+        with self._connection.limit():
+            found = self._connection.jobs.find(
+                query, ["_id"], sort=since, skip=skip, limit=BATCH, batch_size=BATCH
+            )
+            return [document["_id"] for document in found]

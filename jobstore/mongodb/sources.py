@@ -15,6 +15,7 @@ from .paced import SIZE, bytes_of, is_slow, noted, size_of
 __all__ = [
     "IN_TIME",
     "REPLACED",
+    "SAMPLE",
     "Queried",
     "Source",
     "affordable_in_order",

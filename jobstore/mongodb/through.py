@@ -25,6 +25,7 @@ from .cycle import Cycle
 from .deferred import Deferred
 from .documents import FIELDS, Seen, order, plain, restore_runnable, to_document
 from .mirror import Mirror, NotLiveError
+from .paged import read_all
 from .quarantine import Quarantine, QuarantinedJob
 from .summary import summed
 
@@ -128,8 +129,10 @@ class WrittenThrough(BaseJobStore):
         """Return all jobs that can be restored, in order, paused ones last; O(n log n)."""
 
         def of_server() -> list[Document]:
-            found = self._connection.jobs.find({}, FIELDS)
-            return list(self._connection.read(found, START_SECONDS))
+            found: list[Document] = []
+            for batch in read_all(self._connection, {}, FIELDS, found.clear, START_SECONDS):
+                found += batch
+            return found
 
         documents = self._asked(Mirror.all, of_server)
         return sorted(self._readable(documents), key=order)
@@ -220,7 +223,7 @@ class WrittenThrough(BaseJobStore):
         >>> store.quarantined()
         []
         """
-        return list(self._quarantine.listed())
+        return self._quarantine.listed()
 
     def restore_quarantined(self, job_ids: Iterable[str] | None = None) -> list[str]:
         """Try jobs in quarantine again, and return the ids of those that are back.

@@ -17,6 +17,9 @@ from .connection import START_SECONDS, Connection, Document, moment
 from .documents import FIELDS
 from .mirror import Mirror
 from .owner import Owner
+from .pace import Answers
+from .paced import is_slow
+from .paged import read_all
 from .polling import pause
 from .pool import pool_of
 from .sources import Source
@@ -98,6 +101,7 @@ class Watcher:
         self._mirror = mirror
         self._every, self._instead = every, instead
         self._logger = logger
+        self._answers = Answers()
         self._pool = pool_of(connection.client)
         self._stopped = threading.Event()
         self._ready = threading.Event()
@@ -214,7 +218,8 @@ class Watcher:
     def _follow(self) -> None:
         """Resume the stream, or open one from now on, and read all that was before.
 
-        Ends when the pool has become small, or is so no more: the stream is then resumed.
+        Ends when the pool has become small, or is so no more, and when answers may be larger: the
+        stream is then resumed.
         """
         small = self._pool.is_small
         if small:
@@ -232,6 +237,7 @@ class Watcher:
                     pipeline,
                     resume_after=self._token,
                     start_at_operation_time=since,
+                    batch_size=self._answers.most,
                     max_await_time_ms=ASK_MS if small else self._connection.await_ms,
                 )
         except OperationFailure as error:
@@ -254,6 +260,8 @@ class Watcher:
                 while not self._ends() and self._pool.is_small == small:
                     found = self._next(stream)
                     self._do_chores()
+                    if not found and self._answers.may_grow():
+                        break
                     if small:
                         self._leave_connection(found)
             finally:
@@ -278,8 +286,13 @@ class Watcher:
         from the same transaction, say. It has come to that time when the next answer names it as
         well, and has no change.
         """
-        with self._connection.limit():
-            event = stream.try_next()
+        try:
+            with self._connection.limit():
+                event = stream.try_next()
+        except PyMongoError as error:
+            if is_slow(error):
+                self._answers.timed_out()
+            raise
         self._answered_at = time.monotonic()
         if event is None or abs(time.time() - self._looked_at) > LOOK_SECONDS:
             self._look_at_clock()
@@ -347,7 +360,7 @@ def load(
     with connection.client.start_session(causal_consistency=True) as session:
         if since:
             session.advance_operation_time(since)
-        read = connection.read_batches(jobs.find({}, FIELDS, session=session), START_SECONDS)
+        read = read_all(connection, {}, FIELDS, mirror.reset, START_SECONDS, jobs, session)
         first = next(read, [])  # up to here an error leaves the mirror as it was
         mirror.reset()
         for batch in chain([first], read):

@@ -1,0 +1,118 @@
+"""All documents of a query: by one cursor, or on a slow line page by page."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bson import MaxKey, MinKey
+from pymongo import ASCENDING
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
+
+from .connection import Connection, Document
+from .pace import affordable
+from .paced import SIZE, bytes_of, is_slow, noted, size_of
+from .sources import REPLACED, SAMPLE
+
+__all__ = ["end_of_page", "read_all"]
+
+TRIES = 3  # of a page, each smaller: a line of 1/512 of what was tried first
+
+
+def read_all(
+    connection: Connection,
+    query: Document,
+    fields: Any,
+    anew: Callable[[], None],
+    seconds: float | None,
+    jobs: Collection[Document] | None = None,
+    session: ClientSession | None = None,
+) -> Iterator[list[Document]]:
+    """Yield the documents, in batches, by one cursor; after a time-out begin again, by pages.
+
+    A cursor's answer may be as large as 16 MiB, and can't be asked for again. So on a slow line
+    the documents are read by ranges of their ids, each with what the line carries.
+
+    :param anew: is called when it begins again, and the server answers.
+    :param seconds: the limit of the first command, whose work may be on all of them.
+    :param jobs: the collection, if it is to be read otherwise than usual.
+    """
+    jobs = connection.jobs if jobs is None else jobs
+    pages = _Pages(connection, query, fields, jobs, session)
+    if not connection.reading.is_bounded:
+        try:
+            yield from connection.read_batches(jobs.find(query, fields, session=session), seconds)
+        except PyMongoError as error:
+            if not is_slow(error):
+                raise
+            with connection.limit(connection.seconds / 2):
+                pages.sizes(MinKey(), SAMPLE)  # in an outage this fails, too
+            connection.reading.timed_out()
+            anew()
+        else:
+            return
+    yield from pages
+
+
+class _Pages:
+    """Reads by ranges of ids; what is added or removed meanwhile moves no border."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        query: Document,
+        fields: Any,
+        jobs: Collection[Document],
+        session: ClientSession | None,
+    ) -> None:
+        self._connection = connection
+        self._query, self._fields = query, fields
+        self._jobs, self._session = jobs, session
+
+    def __iter__(self) -> Iterator[list[Document]]:
+        first: Any = MinKey()
+        tries = TRIES
+        while first is not None:
+            try:
+                page, first = self._page(first)
+            except PyMongoError as error:
+                tries -= 1
+                if not tries or not is_slow(error) or not self._connection.reading.timed_out():
+                    raise
+                continue
+            tries = TRIES
+            yield page
+
+    def _page(self, first: Any) -> tuple[list[Document], Any]:
+        """Return the documents from an id on, and where the next page begins; None if nowhere."""
+        most = self._connection.reading.count
+        sized = self.sizes(first, most + 1)
+        end = end_of_page(sized, self._connection.reading.budget, is_last=len(sized) <= most)
+        following = sized[end]["_id"] if end < len(sized) else None
+        last = MaxKey() if following is None else following
+        return self._range(self._fields, first, last, 0) if sized else [], following
+
+    def sizes(self, first: Any, limit: int) -> list[Document]:
+        """Return the first documents from an id on, with their sizes alone."""
+        return self._range({"size": SIZE}, first, MaxKey(), limit)
+
+    def _range(self, fields: Any, first: Any, last: Any, limit: int) -> list[Document]:
+        found: list[Document] = []
+        connection = self._connection
+        by_id = self._jobs.find(self._query, fields, limit=limit, session=self._session)
+        by_id = by_id.min([("_id", first)]).max([("_id", last)]).hint([("_id", ASCENDING)])
+        with noted(connection, connection.reading, lambda: bytes_of(found)), connection.limit():
+            found += by_id
+        return found
+
+
+def end_of_page(sized: list[Document], budget: float, is_last: bool) -> int:
+    """Return the place of the document that the next page begins with.
+
+    Its id has to be one that can be named: one that is no UTF-8 was read with replacements.
+    """
+    ends = [place for place in range(1, len(sized)) if REPLACED not in str(sized[place]["_id"])]
+    if is_last or not ends:
+        ends.append(len(sized))
+    fit, _ = affordable(list(map(size_of, sized)), budget)
+    return max((end for end in ends if end <= fit), default=ends[0])
