@@ -149,8 +149,12 @@ def test_tls_options_pass_through(tmp_path):
         capture_output=True,
     )
     pem.write_text(key.read_text() + certificate.read_text())
-    # "allow" has the fixture itself connect without.
-    options = ("--tlsMode", "allowTLS", "--tlsCertificateKeyFile", str(pem))
+    # "allow" has the fixture itself connect without. Newer servers don't start without a CA, and
+    # with one they ask for the client's certificate as well.
+    options = (
+        *("--tlsMode", "allowTLS", "--tlsCertificateKeyFile", str(pem)),
+        *("--tlsCAFile", str(certificate), "--tlsAllowConnectionsWithoutCertificates"),
+    )
     with mongod(standalone=True, options=options) as server:
         store = MongoDBJobStore(host=server.uri, tls=True, tlsCAFile=str(certificate))
         by_hand(store)
