@@ -64,6 +64,7 @@ class Supervisor:
         if os.getpid() == self._owner:
             with self._process, suppress(BrokenPipeError):
                 self._send("end")
+            shutil.rmtree(self.folder, ignore_errors=True)  # should that process have been killed
 
     def _ask(self, *request: Any) -> Any:
         if os.getpid() != self._owner:

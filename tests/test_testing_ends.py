@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from processes import is_gone, wait_until
+from processes import is_gone, stat_of, wait_until
+
+from jobstore.testing import mongod
 
 CHILD = Path(__file__).with_name("mongod_child.py")
 
@@ -61,17 +63,19 @@ def test_a_forked_child_that_lives_longer_does_not_keep_the_server(way):
             os.kill(known["child"], signal.SIGKILL)
 
 
-def test_a_forked_child_that_leaves_the_block_leaves_the_server_alone():
+def test_a_forked_child_can_neither_kill_the_server_nor_end_it_by_leaving_the_block():
     with child("fork leaves the block") as (process, known):
         assert known["pids"]  # its parent has used the server since
         process.kill()
         assert_nothing_is_left(known)
 
 
-def test_the_server_ends_even_with_the_process_that_watches_over_it():
-    with child("standalone") as (process, known):
-        (server,) = known["pids"]
-        watcher = int(Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[1])
-        assert watcher != process.pid
-        os.kill(watcher, signal.SIGKILL)
-        assert is_gone(server)
+def test_a_server_ends_with_the_process_that_runs_it_and_an_error_says_so():
+    with mongod(standalone=True) as server:
+        (node,) = server.nodes
+        _, supervisor = stat_of(node.pid)
+        os.kill(supervisor, signal.SIGKILL)
+        assert is_gone(node.pid)
+        with pytest.raises(RuntimeError, match=f"process {supervisor}, .* has ended"):
+            server.start()
+    assert not node.folder.exists()
