@@ -19,6 +19,7 @@ from pymongo.cursor import Cursor
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
+from .clients import open_client
 from .pace import Pace
 
 __all__ = ["BATCH", "CLOSE_SECONDS", "START_SECONDS", "Connection", "Document", "moment"]
@@ -61,11 +62,13 @@ class Connection:
         self.open()
 
     def open(self) -> None:
-        """Make the client, unless it is there."""
+        """Make the client, unless it is there, or other stores have made one like it."""
         if not self.closed:
             return
+        if self._given is None:
+            self._shared = open_client(self._connect_args, self)
         self.client: MongoClient[Document] = (
-            MongoClient(**self._connect_args) if self._given is None else self._given
+            self._shared.client if self._given is None else self._given
         )
         database, collection = self._names
         self.collection: Collection[Document] = self.client[database][collection]
@@ -94,9 +97,12 @@ class Connection:
             )
 
     def close(self) -> None:
-        """Close the client, if it is our own; a given one is only not used for cycles any more."""
+        """Close the client, if it is our own and no other store's.
+
+        Any other one is only not used for cycles any more.
+        """
         if self._given is None and not self.closed:
-            self.client.close()
+            self._shared.release(self)
         self.closed = True
 
     def limit(self, seconds: float | None = None) -> AbstractContextManager[object]:
