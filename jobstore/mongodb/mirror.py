@@ -143,7 +143,7 @@ class Mirror:
         document = event.get("fullDocument")
         if event["operationType"] == "update" and before is not None:
             changes = event["updateDescription"]
-            document = self._document(before) | changes["updatedFields"]
+            document = _document(before, self._marks) | changes["updatedFields"]
             for name in changes["removedFields"]:
                 document.pop(name, None)
         mark = document.get("quarantine") if document else None
@@ -247,13 +247,14 @@ class Mirror:
         with self._deferred.short:
             self._must_be_live()
             seen = self._get(job_id)
-            return self._document(seen) if seen else None
+            return _document(seen, self._marks) if seen else None
 
     def all(self) -> list[Document]:
         """Return all records as documents; O(n)."""
         with self._deferred.short:
             self._must_be_live()
-            return [self._document(seen) for seen in self._index]
+            records, marks = list(self._index), self._marks.copy()
+        return [_document(seen, marks) for seen in records]
 
     def count(self) -> int:
         """Count the records; O(1)."""
@@ -264,14 +265,6 @@ class Mirror:
     def _must_be_live(self) -> None:
         if not self.live:
             raise NotLiveError
-
-    def _document(self, seen: Seen) -> Document:
-        document = {"_id": seen.id, "next_run_time": seen.run_time, "job_state": seen.state}
-        if seen.claim is not None:  # left by schedulers that shared the collection
-            document["acquired_by"] = seen.claim
-        if seen.id in self._marks:
-            document["quarantine"] = self._marks[seen.id]
-        return document
 
     def _get(self, job_id: Any) -> Found:
         found: Found = self._index.get(job_id) if type(job_id) is str else None
@@ -301,3 +294,12 @@ class Mirror:
             return seen
         self.odd.append(seen)
         return seen._replace(run_time=None) if type(seen.id) is str else None
+
+
+def _document(seen: Seen, marks: Mapping[str, Any]) -> Document:
+    document = {"_id": seen.id, "next_run_time": seen.run_time, "job_state": seen.state}
+    if seen.claim is not None:  # left by schedulers that shared the collection
+        document["acquired_by"] = seen.claim
+    if seen.id in marks:
+        document["quarantine"] = marks[seen.id]
+    return document

@@ -20,14 +20,15 @@ from ..base import (
 from ..caller import is_change, is_replacement
 from . import batches, reasons, sharing
 from .claimed import Claimed
-from .connection import START_SECONDS, Connection, Document
+from .collector import collector_paused
+from .connection import BATCH, START_SECONDS, Connection, Document
 from .cycle import Cycle
 from .deferred import Deferred
 from .documents import FIELDS, Seen, order, plain, restore_runnable, to_document
 from .mirror import Mirror, NotLiveError
 from .paged import read_all
 from .quarantine import Quarantine, QuarantinedJob
-from .summary import summed
+from .summary import Summary, summed
 
 __all__ = ["WrittenThrough"]
 
@@ -69,13 +70,12 @@ class WrittenThrough(BaseJobStore):
             with self._connection.limit():
                 return self._connection.jobs.find_one(batches.named(job_id), FIELDS)
 
-        document = self._asked(lambda mirror: mirror.find(job_id), of_server)
-        jobs = self._readable([document] if document else [])
-        if jobs:
-            return jobs[0]
-        if document and is_change() and not self._is_elsewhere(job_id):
+        document = self._read(lambda mirror: mirror.find(job_id), of_server)
+        with summed(self._logger) as lines:
+            job = self._readable(document, lines) if document else None
+        if job is None and document and is_change() and not self._is_elsewhere(job_id):
             raise reasons.unusable(self._connection, document, self._scheduler, self._alias)
-        return None
+        return job
 
     def _is_elsewhere(self, job_id: str) -> bool:
         """Whether another store of the scheduler has a job of that id."""
@@ -126,16 +126,22 @@ class WrittenThrough(BaseJobStore):
     # All jobs
 
     def get_all_jobs(self) -> list[Job]:
-        """Return all jobs that can be restored, in order, paused ones last; O(n log n)."""
+        """Return all jobs that can be restored, in order, paused ones last; O(n log n).
 
-        def of_server() -> list[Document]:
-            found: list[Document] = []
-            for batch in read_all(self._connection, {}, FIELDS, found.clear, START_SECONDS):
-                found += batch
-            return found
+        Cycles go on meanwhile; so a job that runs now is as it was before, or as it is after. No
+        cycle begins while `scheduler.get_jobs` calls this: APScheduler holds its lock.
+        """
+        jobs: dict[str, Job] = {}  # what is removed and added meanwhile may be read twice
 
-        documents = self._asked(Mirror.all, of_server)
-        return sorted(self._readable(documents), key=order)
+        def of_server() -> Iterator[list[Document]]:
+            return read_all(self._connection, {}, FIELDS, jobs.clear, START_SECONDS)
+
+        with summed(self._logger) as lines:
+            for found in self._read(lambda mirror: batches.of(mirror.all(), BATCH), of_server):
+                with collector_paused():
+                    made = [self._readable(document, lines) for document in found]
+                    jobs |= {job.id: job for job in made if job}
+        return sorted(jobs.values(), key=order)
 
     def remove_all_jobs(self) -> None:
         """Remove all jobs, those in quarantine as well; O(n)."""
@@ -152,7 +158,7 @@ class WrittenThrough(BaseJobStore):
             with self._connection.limit(START_SECONDS):
                 return self._connection.jobs.count_documents({})
 
-        return self._asked(Mirror.count, of_server)
+        return self._read(Mirror.count, of_server)
 
     # Many jobs
 
@@ -257,13 +263,27 @@ class WrittenThrough(BaseJobStore):
     def _asked(
         self, of_mirror: Callable[[Mirror], Answer], of_server: Callable[[], Answer]
     ) -> Answer:
-        """Ask the mirror, or if it isn't live the server, when what was deferred is written."""
+        """Ask the mirror, or if it isn't live the server, when what was deferred is written.
+
+        The lock is held: this is for cycles.
+        """
         if self._mirror.live:
             with suppress(NotLiveError):  # it may be lost at any moment
                 return of_mirror(self._mirror)
         with self._lock:
             self._deferred.flush()
             return of_server()
+
+    def _read(
+        self, of_mirror: Callable[[Mirror], Answer], of_server: Callable[[], Answer]
+    ) -> Answer:
+        """Do the same for others, whose answers no cycle has to wait for."""
+        if self._mirror.live:
+            with suppress(NotLiveError):
+                return of_mirror(self._mirror)
+        with self._lock:
+            self._deferred.flush()
+        return of_server()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -310,13 +330,8 @@ class WrittenThrough(BaseJobStore):
     def _runnable(self, seen: Seen) -> Job:
         return restore_runnable(seen, self._scheduler, self._alias)
 
-    def _readable(self, documents: Iterable[Document]) -> list[Job]:
-        with summed(self._logger) as lines:
-            jobs = (
-                self._quarantine.read(document, self._scheduler, self._alias, lines)
-                for document in documents
-            )
-            return list(filter(None, jobs))
+    def _readable(self, document: Document, lines: Summary) -> Job | None:
+        return self._quarantine.read(document, self._scheduler, self._alias, lines)
 
 
 def _done(
