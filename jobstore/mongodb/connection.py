@@ -1,6 +1,5 @@
 """The client, the collection, and how long a command may take."""
 
-import logging
 import math
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,7 +15,6 @@ from pymongo.change_stream import CollectionChangeStream
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
-from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from .clients import open_client
@@ -81,20 +79,6 @@ class Connection:
         if not self.jobs.write_concern.acknowledged:
             self.close()
             raise ValueError("w=0 would lose jobs without telling: use w=1 or more, or 'majority'")
-
-    def create_indexes(self, logger: logging.Logger) -> None:
-        """Create the indexes that are missing, if that is allowed."""
-        try:
-            with self.limit(START_SECONDS):
-                self.jobs.create_index("next_run_time", sparse=True)
-                self.jobs.create_index("quarantine.since", sparse=True)
-        except OperationFailure as error:
-            if error.code != UNAUTHORIZED:
-                raise
-            logger.warning(
-                "No right to create indexes: if those on next_run_time and on quarantine.since "
-                "are missing, each cycle reads the whole collection"
-            )
 
     def close(self) -> None:
         """Close the client, if it is our own and no other store's.

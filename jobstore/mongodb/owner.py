@@ -9,6 +9,7 @@ import pymongo
 from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
 
 from .connection import CLOSE_SECONDS, Connection
+from .indexes import Indexes
 
 __all__ = ["Owner", "start_failed", "weakly"]
 
@@ -17,6 +18,7 @@ class Owned(Protocol):
     """What a thread asks of its store."""
 
     _connection: Connection
+    _indexes: Indexes
 
     def _is_in_use(self) -> bool: ...
 
@@ -40,6 +42,12 @@ class Owner:
         store = self._store()
         if store is not None:
             store._chores()
+
+    def stream_is_lost(self) -> None:
+        """Let the store look whether the collection was made anew, without its indexes."""
+        store = self._store()
+        if store is not None:
+            store._indexes.look_soon()
 
     def thread_ends(self) -> None:
         """Close the client of a store that was dropped without `shutdown`."""

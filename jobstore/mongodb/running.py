@@ -14,6 +14,7 @@ from .alarm import Alarm, can_be_woken
 from .connection import CLOSE_SECONDS
 from .documents import UnreadableError
 from .flusher import Flusher
+from .indexes import Indexes
 from .mirror import Mirror
 from .owner import Owner, start_failed
 from .polling import poll_seconds
@@ -32,6 +33,7 @@ class Running(WrittenThrough):
     _source: Source
     _alarm: Alarm
     _retry: Retry
+    _indexes: Indexes
     _mirrored: bool | str
     _watched: bool | float
     _watcher: Watcher | None = None
@@ -62,7 +64,7 @@ class Running(WrittenThrough):
 
     def _begin(self) -> None:
         self._new_mirror()  # a thread that hangs may still have the old one
-        for part in (self._quarantine, self._retry, self._deferred, self._claimed):
+        for part in (self._quarantine, self._retry, self._indexes, self._deferred, self._claimed):
             if part:
                 part.logger = self._logger
         with self._lock:
@@ -73,7 +75,7 @@ class Running(WrittenThrough):
                 sharing.begin(self._connection)
             else:
                 sharing.check(self._connection, self._logger)
-            self._connection.create_indexes(self._logger)
+            self._indexes.create()
             self._quarantine.sweep()
             self._quarantine.put_back(self._runnable)
             self._retry.postpone()
@@ -141,8 +143,9 @@ class Running(WrittenThrough):
         self._mirror.go_live(self._connection.time)
 
     def _chores(self) -> None:
-        """Quarantine, and what follows from it; in the store's own thread."""
+        """Quarantine, and what follows from it, and the indexes; in the store's own thread."""
         self._retry.step(self._runnable)
+        self._indexes.look()
         if not self._mirrored:
             return
         with self._lock:

@@ -20,6 +20,7 @@ from .cycle import Cycle
 from .deferred import Deferred
 from .documents import END_OF_TIME, Seen, UnreadableError, plain, timestamp, to_datetime
 from .flush import flush
+from .indexes import Indexes
 from .mirror import Mirror, NotLiveError
 from .owner import weakly
 from .quarantine import Quarantine
@@ -88,6 +89,7 @@ class MongoDBJobStore(Running):
         self._source: Source = self._claimed or Queried(self._connection)
         self._quarantine = Quarantine(self._connection, unreadable == "remove")
         self._retry = Retry(self._connection, self._quarantine)
+        self._indexes = Indexes(self._connection)
         self._deferred = Deferred(weakly(self._write), batch_size)
         self._new_mirror()
         self._deferred.settled = weakly(self._note_settled)
@@ -188,6 +190,7 @@ class MongoDBJobStore(Running):
                 self._cycle.release()
                 if not self._has_thread:
                     self._retry.step(self._runnable)
+                    self._indexes.look()
             if self._mirror.go_live(self._connection.time):
                 with suppress(NotLiveError):
                     return self._mirror.due(now, limit)

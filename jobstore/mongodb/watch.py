@@ -208,6 +208,8 @@ class Watcher:
         lost = getattr(error, "code", None) in LOST or not isinstance(error, PyMongoError)
         if refused or lost:
             self._token = None  # what the mirror has is read anew when the server answers
+        if lost:
+            self._owner.stream_is_lost()
         if lost and self._mirror is not None:
             self._mirror.reset()
             self._alarm.ring()
