@@ -1,5 +1,6 @@
 """Where there is no change stream, the server is asked often enough for jobs that are due now."""
 
+import threading
 import time
 
 import pytest
@@ -9,12 +10,33 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from mirrored import run
 from mongo import until
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import polling
 from jobstore.testing import mongod
 
 MODES = {"queried": {}, "shared": {"shared": True}}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_question_that_is_refused_ends_no_change_stream(server, database, mode, caplog):
+    """As by a collection that is dropped just when the stream is opened."""
+    store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
+    ask, refused = store._source.next_run_time, []
+
+    def refuse_once(*args):
+        if threading.current_thread().name == "jobstore-watcher" and not refused:
+            refused.append(OperationFailure("the collection was dropped", 175))
+            raise refused[0]
+        return ask(*args)
+
+    store._source.next_run_time = refuse_once
+    scheduler = run(store)
+    until(lambda: refused and store.status().lag is not None)
+    assert store.status().connected
+    assert "No change stream" not in caplog.text
+    scheduler.shutdown()
 
 
 @pytest.fixture(scope="module")

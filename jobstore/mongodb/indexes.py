@@ -6,6 +6,7 @@ import time
 from pymongo.errors import OperationFailure, PyMongoError
 
 from .connection import START_SECONDS, UNAUTHORIZED, Connection, Document
+from .statements import TRANSIENT
 from .threads import daemon
 
 __all__ = ["Indexes"]
@@ -69,18 +70,18 @@ class Indexes:
         try:
             with self._connection.limit():
                 is_empty = jobs.find_one({}, ["_id"]) is None
-            if is_empty:
-                if self._dropped:
-                    self._next_at = time.monotonic() + SOON_SECONDS
-                return
-            self._dropped = False
-            if made := self._create(BUILD_SECONDS):
-                self.logger.warning("%d indexes were missing, and are there again", made)
+            if not is_empty:
+                if made := self._create(BUILD_SECONDS):
+                    self.logger.warning("%d indexes were missing, and are there again", made)
+                self._dropped = False
         except OperationFailure as error:
+            self._dropped &= error.code in TRANSIENT
             if error.code != UNAUTHORIZED:  # of that the start has told
                 self.logger.warning("Unable to create the indexes: %s", error)
         except PyMongoError as error:  # an outage, or a shutdown; others tell of that
             self.logger.debug("Unable to look for the indexes: %s", error)
+        if self._dropped:
+            self._next_at = time.monotonic() + SOON_SECONDS
 
     def _create(self, seconds: float) -> int:
         """Create them in one command; returns how many were missing."""

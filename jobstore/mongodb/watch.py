@@ -208,7 +208,6 @@ class Watcher:
         lost = getattr(error, "code", None) in LOST or not isinstance(error, PyMongoError)
         if refused or lost:
             self._token = None  # what the mirror has is read anew when the server answers
-        if lost:
             self._owner.stream_is_lost()
         if lost and self._mirror is not None:
             self._mirror.reset()
@@ -250,6 +249,7 @@ class Watcher:
         with self._connection.closing(stream):
             self.connected = True
             if self._mirror is None:
+                self._token = stream.resume_token  # not the stream is refused, if the question is
                 self._ask()
             elif self._token is None:
                 load(self._connection, since, self._mirror, self._logger, self._stopped)
