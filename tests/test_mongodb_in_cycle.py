@@ -79,13 +79,34 @@ def test_a_synchronous_job_removes_and_adds_itself(store):
     assert run.job().trigger.interval.days == 9
 
 
-def test_a_synchronous_job_removes_adds_and_removes_itself(store):
+ENDS_OR_NOT = pytest.mark.parametrize("options", [{}, {"every": None}], ids=["goes on", "ends"])
+
+
+@ENDS_OR_NOT
+def test_a_synchronous_job_removes_adds_and_removes_itself(store, options):
     def act(scheduler):
         scheduler.remove_job("a")
         scheduler.add_job("mongo:note", "interval", days=9, id="a")
         scheduler.remove_job("a")
 
-    assert names(InCycle(store, act).store) == ["b"]
+    assert names(InCycle(store, act, **options).store) == ["b"]
+
+
+@ENDS_OR_NOT
+def test_a_synchronous_job_replaces_itself(store, options):
+    def act(scheduler):
+        scheduler.add_job("mongo:note", "interval", days=9, id="a", replace_existing=True)
+
+    assert InCycle(store, act, **options).job().trigger.interval.days == 9
+
+
+@ENDS_OR_NOT
+def test_a_synchronous_job_replaces_and_removes_itself(store, options):
+    def act(scheduler):
+        scheduler.add_job("mongo:note", "interval", days=9, id="a", replace_existing=True)
+        scheduler.remove_job("a")
+
+    assert names(InCycle(store, act, **options).store) == ["b"]
 
 
 def test_a_synchronous_job_removes_the_next_one(store):

@@ -86,15 +86,15 @@ class Cycle:
         handed = self._handed.get(job.id) if self.jobs.in_loop else None
         return handed is not None and handed[0] is job
 
-    def takes_removal(self, job_id: str) -> bool:
-        """Whether the removal of an id is the scheduler's, of a job handed out that has ended.
+    def takes_removal(self, job_id: str, by_scheduler: bool) -> bool:
+        """Whether a removal is of a job as it was handed out, in the loop.
 
-        A synchronous job that changed its own document in this cycle, and now removes it, is told
-        from the scheduler, which removes jobs only when their triggers end.
+        A synchronous job may have changed or replaced its document in this cycle. Then only the
+        scheduler still means the job handed out, and the job's own removal is carried out at once.
         """
         if not self.jobs.in_loop or job_id not in self._handed:
             return False
-        return job_id not in self._rewritten or self._ended(job_id)
+        return by_scheduler or job_id not in self._rewritten
 
     def advance(self, job: Job, protocol: int, lines: Summary) -> Write | None:
         """Make the write of a job's new state, unless it is removed; never raises but for Ctrl-C.
@@ -155,8 +155,3 @@ class Cycle:
 
     def _is_over_for(self, job_id: str) -> bool:
         return self.shut_down or job_id in self._removed
-
-    def _ended(self, job_id: str) -> bool:
-        job, _ = self._handed[job_id]
-        run_times = job._get_run_times(self._now)
-        return not run_times or job.trigger.get_next_fire_time(run_times[-1], self._now) is None

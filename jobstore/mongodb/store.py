@@ -11,6 +11,7 @@ from apscheduler.job import Job
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
+from ..caller import is_cycle
 from .alarm import Alarm
 from .arguments import check
 from .cached import Asked
@@ -229,7 +230,7 @@ class MongoDBJobStore(Running):
         job_id = plain(job_id)
         with self._turn():
             cycle = self._cycle
-            if cycle.takes_removal(job_id):
+            if cycle.takes_removal(job_id, by_scheduler=is_cycle()):
                 self._deferred.add(cycle.remove(job_id), self._mirror.foresee)
                 return
         self._delete_job(job_id)
