@@ -13,21 +13,20 @@ from typing import Any
 from ..base import first_few
 from .documents import Seen
 from .flush import decide
-from .paced import id_bytes
 from .statements import Write
 from .summary import Summary
 
 __all__ = ["Deferred"]
 
 FLUSH_SECONDS = 1.0  # the longest that a write waits
-FLUSH_BYTES = 12_000_000  # of states and ids that wait
+FLUSH_BYTES = 12_000_000  # of states that wait
 
 Writes = dict[Any, Write]
 Found = dict[Any, Seen | None]
 
 
 def _size(write: Write | None) -> int:
-    return len(write.state or b"") + 2 * id_bytes(write.seen.id) if write else 0
+    return len(write.state or b"") if write else 0
 
 
 class Deferred:

@@ -27,6 +27,8 @@ from .summary import Line, Summary, summed
 
 __all__ = ["decide", "flush"]
 
+FEW = 1000  # writes: their ids fit into one command
+MOST_BYTES = 30_000_000  # of states and ids that go out together
 ROUNDS = 5  # each but the first only because somebody changed the same documents meanwhile
 REFUSED = Line(
     logging.ERROR,
@@ -121,9 +123,9 @@ def _refuse(quarantine: Quarantine, refused: Refused, logger: logging.Logger) ->
 
 def _part(connection: Connection, writes: dict[Any, Write]) -> list[Any]:
     """Take so many ids as may be written by one command; and be read back, without new states."""
-    if not connection.is_slow:
+    if not connection.is_slow and len(writes) <= FEW:
         return list(writes)
-    budget = min(connection.writing.budget, 2 * connection.reading.budget)
+    budget = min(MOST_BYTES, connection.writing.budget, 2 * connection.reading.budget)
     return next(parts(list(writes), lambda job_id: size(writes[job_id]), budget))
 
 

@@ -90,7 +90,9 @@ def in_parts(
     """
     left, in_doubt, failed = list(items), 0, False
     while left:
-        part = next(parts(left, size, min(most, pace.budget)))
+        budget = min(most, pace.budget)
+        is_whole = budget == math.inf or sum(map(size, left)) <= budget
+        part = left if is_whole else next(parts(left, size, budget))
 
         def carried(part: list[Item] = part) -> int:
             return sum(map(size, part))

@@ -29,7 +29,7 @@ __all__ = [
 
 IN_TIME = {"$gte": MIN_TIME, "$lt": END_OF_TIME}
 BY_TIME: Document = {"next_run_time": 1}
-SAMPLE = 100  # documents whose sizes tell that of a batch
+SAMPLE = 100  # documents, whose sizes tell that of a batch
 MOST = 2**31 - 1  # what the driver and the server take for a limit
 REPLACED = "\ufffd"  # what is read in the place of bytes that are no UTF-8
 

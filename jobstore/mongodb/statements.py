@@ -84,7 +84,7 @@ def _chunks(writes: list[Write], most: int) -> Iterator[list[Write]]:
     chunk: list[Write] = []
     total = 0
     for write in writes:
-        bytes_more = size(write)
+        bytes_more = _size(write.seen.state) + _size(write.state)
         if chunk and (len(chunk) == most or total + bytes_more > MAX_BYTES):
             yield chunk
             chunk, total = [], 0
