@@ -18,6 +18,8 @@ from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 from jobstore import MongoDBJobStore
+from jobstore.mongodb import flush, summary
+from jobstore.mongodb.summary import Summary
 
 
 class Reported(MongoDBJobStore):
@@ -43,10 +45,13 @@ class Executor(BaseExecutor):
         self._run_job_success(job.id, [])
 
 
-class Log(logging.Handler):
-    def emit(self, record):
-        if "runs twice" in record.msg:
-            tell(f"twice\t{record.args[0]}")
+class Lines(Summary):
+    """Tells each job that runs twice; the log names the first ten."""
+
+    def add(self, line, job_id, reason=None):
+        if line is flush.RUNS_TWICE:
+            tell(f"twice\t{job_id}")
+        super().add(line, job_id, reason)
 
 
 class Clock(datetime):
@@ -62,7 +67,7 @@ def tell(*lines):
 def main(uri, database):
     apscheduler.schedulers.base.datetime = Clock
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    logging.getLogger().addHandler(Log())
+    summary.Summary = Lines
     store = Reported(database, host=uri, shared=True, lease=options.get("lease", 10))
     scheduler = BlockingScheduler(timezone="UTC", jobstore_retry_interval=1)
     scheduler.add_executor(Executor(), "default")

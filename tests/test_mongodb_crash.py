@@ -168,6 +168,8 @@ def test_a_scheduler_killed_in_mid_cycle_skips_no_run(server, store, database, a
     found = Counter(runs)
     known = {run: count for run, count in found.items() if run in expected}
     assert known.keys() == expected.keys()  # none is missing
+    assert store.quarantined() == []
+    assert not store.collection.count_documents({"attempts": {"$ne": None}})
     repeated = {job_id for (job_id, _), count in known.items() if count > 1}
     assert 1 <= len(repeated) <= 1_000  # the job in whose submission it died, at least
 

@@ -80,6 +80,7 @@ def test_the_least_rights_are_enough_for_everything(locked, caplog):
     assert names(store) == []
     scheduler.shutdown()
     assert "No right to read" not in caplog.text
+    assert caplog.text.count("No right to write to apscheduler.jobs_meta") == 2, "once a start"
 
 
 def test_sharing_needs_to_set_its_mark(locked):

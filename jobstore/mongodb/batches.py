@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 DUPLICATE_KEY = 11000
-NO_LEASE = {"acquired_by": "", "acquired_until": ""}
+NO_LEASE = {"acquired_by": "", "acquired_until": "", "attempts": ""}
 AT_ONCE = 10_000  # documents: a statement stays within its time limit
 Item = TypeVar("Item")
 
@@ -58,7 +58,7 @@ def named(job_id: Any) -> Document:
 
 
 def change(document: Document) -> tuple[Document, Document]:
-    """Build filter and update that make a stored document this one; quarantine and lease end."""
+    """Build filter and update that make a stored document this one; all fields of ours go."""
     fields = {name: value for name, value in document.items() if name != "_id"}
     return named(document["_id"]), {"$set": fields, "$unset": {"quarantine": "", **NO_LEASE}}
 

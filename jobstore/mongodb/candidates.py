@@ -18,6 +18,13 @@ __all__ = ["Candidates", "chance"]
 
 LOOKS = 3  # at windows; then one in front, behind what is leased there
 MOST_WINDOWS = 16  # twice the schedulers to expect
+PROJECTION: Document = {
+    "next_run_time": 1,
+    "free": IS_OVER,
+    "acquired_by": 1,
+    "acquired_until": 1,
+    "attempts": 1,  # who has left it behind, if anybody
+}
 chance = random.SystemRandom()  # not the generator that applications seed, all of them alike
 
 
@@ -42,8 +49,10 @@ class Candidates:
         self._leave = leave
         self._windows = 1.0
 
-    def found(self, now: float, limit: int) -> Iterator[list[Seen]]:
+    def found(self, now: float, limit: int) -> Iterator[list[Document]]:
         """Yield at most `limit` jobs to claim; if the caller goes on, others.
+
+        They are documents without states.
 
         1 command each; 1 more for each window that is others', or beyond what is due. A
         window costs O(log n + its end), the last look O(log n + what is leased).
@@ -78,11 +87,11 @@ class Candidates:
 
     def _read(self, query: Document, start: int, size: int) -> list[Document]:
         read = sized_in_order if self._connection.is_slow else in_order
-        return read(self._connection, query, {"next_run_time": 1, "free": IS_OVER}, size, start)
+        return read(self._connection, query, PROJECTION, size, start)
 
-    def _usable(self, free: list[Document], skipped: Mapping[Any, Any]) -> list[Seen]:
+    def _usable(self, free: list[Document], skipped: Mapping[Any, Any]) -> list[Document]:
         mine = [each for each in free if counts(each["_id"], each["next_run_time"], skipped)]
-        return self._nameable(list(map(Seen.of, self._affordable(mine))))
+        return self._nameable(self._affordable(mine))
 
     def _affordable(self, free: list[Document]) -> list[Document]:
         """Leave what one command can't name, and on a slow line what a cycle can't read and write.
@@ -95,13 +104,13 @@ class Candidates:
         first, small = affordable(list(map(size_of, free)), self._connection.cycle_budget)
         return free[:first] + [free[place] for place in small]
 
-    def _nameable(self, due: list[Seen]) -> list[Seen]:
+    def _nameable(self, due: list[Document]) -> list[Document]:
         """Leave what no statement finds: ids that are no UTF-8 were read with replacements."""
-        doubtful = [seen for seen in due if REPLACED in str(seen.id)]
+        doubtful = [each for each in due if REPLACED in str(each["_id"])]
         if not doubtful:
             return due
-        named = batches.stored(self._connection, [seen.id for seen in doubtful])
-        lost = [seen for seen in doubtful if seen.id not in named]
-        for seen in lost:
-            self._leave(seen, "its id is no UTF-8, and so can't be named")
-        return [seen for seen in due if seen not in lost]
+        named = batches.stored(self._connection, [each["_id"] for each in doubtful])
+        lost = [each for each in doubtful if each["_id"] not in named]
+        for each in lost:
+            self._leave(Seen.of(each), "its id is no UTF-8, and so can't be named")
+        return [each for each in due if each not in lost]

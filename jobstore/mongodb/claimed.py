@@ -13,11 +13,14 @@ from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
 from . import batches
+from .abandoned import Abandoned, abandoned_once_more, is_abandoned
+from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts
 from .candidates import Candidates, chance
 from .connection import Connection, Document
-from .documents import FIELDS, Seen, UnreadableError
+from .documents import Counted, Seen, UnreadableError
 from .lease import FREE, IS_OVER, Lease, acquired, change_twice, release
 from .paced import bytes_of, is_slow, noted
+from .quarantine import Quarantine
 from .skipped import LEFT_SECONDS, Skipped
 from .sources import IN_TIME, first_of, key, sample
 from .statements import TRANSIENT
@@ -41,11 +44,14 @@ class Claimed:
     """Claims due jobs for one scheduler.
 
     :param seconds: how long a claim lasts.
+    :param quarantine: for jobs that end their processes.
     :ivar skipped: the due jobs that can't be run here, left to others.
     """
 
-    def __init__(self, connection: Connection, seconds: float) -> None:
+    def __init__(self, connection: Connection, seconds: float, quarantine: Quarantine) -> None:
         self._connection = connection
+        self._quarantine = quarantine
+        self._abandoned = Abandoned()
         self._seconds = seconds
         self._won: list[Seen] = []  # by the last call of `due`
         self._claimed_at = 0.0  # by the monotonic clock, or earlier
@@ -65,8 +71,10 @@ class Claimed:
         self.give_back()
         self._won = []
         free = {"next_run_time": {"$lte": now}, **FREE}
-        for found in self._candidates.found(now, min(limit, MOST, self._connection.reading.count)):
-            token, ids = ObjectId(), [seen.id for seen in found]
+        most = min(limit, MOST, self._connection.reading.count)
+        for free_ones in self._candidates.found(now, most):
+            found = self._abandoned.first(free_ones, most)
+            token, ids = ObjectId(), [document["_id"] for document in found]
             self._unread = token, ids
             self._claimed_at = time.monotonic()
             won = self._claim(free, found, token)
@@ -74,7 +82,7 @@ class Claimed:
                 self._candidates.note(met_others=True)
             if won != 0:
                 try:
-                    self._won = self._bearing(token, ids)
+                    self._won = self._innocent(self._bearing(token, ids))
                 except PyMongoError as error:
                     if not is_slow(error) or is_second_try:
                         raise
@@ -96,36 +104,52 @@ class Claimed:
             (token, ids), self._unread = self._unread, None
             release(self._connection, ids, [token], self.logger)
 
-    def _claim(self, free: Document, found: list[Seen], token: ObjectId) -> int | None:
+    def _claim(self, free: Document, found: list[Document], token: ObjectId) -> int | None:
         """Claim what is still due and free; returns how many it were, None if that isn't known."""
         claim = {"acquired_by": token, "acquired_until": acquired(self._seconds)}
-        query = free | {"_id": {"$in": [seen.id for seen in found]}}
+        if any(map(is_abandoned, found)):
+            claim["attempts"] = abandoned_once_more()
+        query = free | {"_id": {"$in": [document["_id"] for document in found]}}
         try:
             return change_twice(self._connection, query, claim)
         except WriteError as error:
             if error.code in TRANSIENT:
                 raise
         # One is refused for its own sake, by a validator, say: and the server stops at it.
-        each = [UpdateOne(free | {"_id": {"$eq": seen.id}}, [{"$set": claim}]) for seen in found]
+        each = [
+            UpdateOne(free | {"_id": {"$eq": document["_id"]}}, [{"$set": claim}])
+            for document in found
+        ]
         try:
             with self._connection.session() as session:
                 self._connection.jobs.bulk_write(each, ordered=False, session=session)
         except BulkWriteError as error:
             for refusal in error.details["writeErrors"]:
-                self._leave(found[refusal["index"]], refusal["errmsg"])
+                self._leave(Seen.of(found[refusal["index"]]), refusal["errmsg"])
         return None
 
     def _leave(self, seen: Seen, reason: object) -> None:
         if self.skipped.add(seen):
             self._lines.add(LEFT, seen.id, reason)
 
-    def _bearing(self, token: ObjectId, ids: list[Any]) -> list[Seen]:
+    def _bearing(self, token: ObjectId, ids: list[Any]) -> list[Document]:
         query = {"_id": {"$in": ids}, "acquired_by": token}
         found: list[Document] = []
         reading = self._connection.reading
         with noted(self._connection, reading, lambda: bytes_of(found)), self._connection.limit():
-            found += self._connection.jobs.find(query, FIELDS, batch_size=len(ids) + 1)
-        return list(map(Seen.of, found))
+            found += self._connection.jobs.find(query, COUNTED_FIELDS, batch_size=len(ids) + 1)
+        return found
+
+    def _innocent(self, won: list[Document]) -> list[Seen]:
+        """Return what may run; what has ended so many processes goes into quarantine."""
+        culprits = [each for each in won if attempts(each) >= MOST_ATTEMPTS]
+        if culprits:
+            self._quarantine.convict(list(map(Counted.of, culprits)))
+        return [
+            Counted.of(each) if attempts(each) else Seen.of(each)
+            for each in won
+            if each not in culprits
+        ]
 
     def lease(self) -> Lease | None:
         """Make the lease of what was claimed by the last call of `due`."""

@@ -80,6 +80,16 @@ class Connection:
             self.close()
             raise ValueError("w=0 would lose jobs without telling: use w=1 or more, or 'majority'")
 
+    @property
+    def meta(self) -> Collection[Document]:
+        """The collection beside the jobs, ``<jobs>_meta``: who works on them, and how."""
+        return self.jobs.database.get_collection(
+            f"{self.jobs.name}_meta",
+            codec_options=CODEC,
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=self.jobs.write_concern,
+        )
+
     def close(self) -> None:
         """Close the client, if it is our own and no other store's.
 

@@ -2,8 +2,9 @@
 
 A document is what the stock store writes: ``_id``, the job's id; ``next_run_time``, seconds since
 the epoch, or null if the job is paused; ``job_state``, the pickle of ``job.__getstate__()``. Ours
-may carry more fields: ``quarantine`` (see `jobstore.mongodb.quarantine`), and ``acquired_by`` and
-``acquired_until`` (see `jobstore.mongodb.lease`).
+may carry more fields: ``quarantine`` (see `jobstore.mongodb.quarantine`), ``acquired_by`` and
+``acquired_until`` (see `jobstore.mongodb.lease`), and ``attempts`` (see
+`jobstore.mongodb.recovery`).
 """
 
 import pickle
@@ -24,6 +25,7 @@ __all__ = [
     "FIELDS",
     "MIN_TIME",
     "UNTOUCHABLE",
+    "Counted",
     "Seen",
     "UnreadableError",
     "advanced",
@@ -73,6 +75,15 @@ class Seen(NamedTuple):
         get = document.get
         fields = document["_id"], get("next_run_time"), get("job_state"), get("acquired_by")
         return tuple.__new__(cls, fields)  # half of the time: a mirror makes a million of them
+
+
+class Counted(Seen):
+    """One whose document has a count of attempts, which the write that comes of it takes away.
+
+    The count itself is no part of the guard.
+    """
+
+    __slots__ = ()
 
 
 def dump(job: Job, protocol: int) -> bytes:

@@ -17,8 +17,9 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
+from .attempts import forget_counts
 from .connection import Connection
-from .documents import FIELDS, Seen, advanced, restore, timestamp
+from .documents import FIELDS, Counted, Seen, advanced, restore, timestamp
 from .lease import release
 from .pace import parts
 from .quarantine import Quarantine
@@ -145,7 +146,7 @@ def _settle(
 
     What others have changed, and left our claim on, is released.
     """
-    claims = {}
+    claims, counted = {}, []
     query = {"_id": {"$in": part}}
     with connection.session() as session:
         cursor = connection.jobs.find(query, FIELDS, batch_size=len(part) + 1, session=session)
@@ -160,11 +161,15 @@ def _settle(
                 claim = write.seen.claim
                 if seen and seen != write.after and claim is not None and seen.claim == claim:
                     claims[seen.id] = claim
+                if isinstance(write.seen, Counted) and seen and seen != write.after:
+                    counted.append(write.seen)
             elif left is not write:
                 writes[write.seen.id] = left
                 found[write.seen.id] = left.after
     if claims:
         release(connection, claims, list(claims.values()), logger)
+    if counted:
+        forget_counts(connection, counted, logger)
 
 
 def decide(write: Write, theirs: Seen | None, lines: Summary) -> Write | None:
@@ -208,6 +213,7 @@ def _was_taken(write: Write, theirs: Seen | None) -> bool:
 
 def _merged(write: Write, theirs: Seen) -> Write | None:
     """Apply our advance to their state; None: leave theirs as it is."""
+    theirs = type(write.seen)(*theirs)  # counted, if ours is
     if write.state is not None:
         state = advanced(theirs.state, write.run_time)
         return write._replace(seen=theirs, state=state)

@@ -28,7 +28,8 @@ from .summary import Line, Summary, summed
 __all__ = ["RETRIED", "Quarantine", "QuarantinedJob"]
 
 MARKED = {"quarantine.since": {"$exists": True}, "next_run_time": None}
-RETRIED = MARKED  # what is tried again, though nobody names it
+# What is tried again, though nobody names it: not what would run, and end the process, again.
+RETRIED = MARKED | {"quarantine.attempts": None}
 NO_TIMES = ["string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp"]
 NO_TIMES += ["undefined", "dbPointer", "javascript", "symbol", "javascriptWithScope"]
 NO_TIMES += ["minKey", "maxKey"]
@@ -129,6 +130,16 @@ class Quarantine:
         mark = {"reason": reason, "next_run_time": run_time}
         return Write(seen, None, None, None if self._remove else mark)
 
+    def convict(self, culprits: list[Seen]) -> None:
+        """Quarantine jobs that have ended so many processes; only the user takes them out."""
+        for seen in culprits:  # few, as each has ended processes
+            self.logger.error('Job "%s" ended its process 3 times -- quarantining it', seen.id)
+        reason = "its runs ended the process 3 times"
+        mark = {"reason": reason, "attempts": 3}
+        self.put(
+            [Write(each, None, None, mark | {"next_run_time": each.run_time}) for each in culprits]
+        )
+
     def verdicts(self, found: list[tuple[Seen, UnreadableError]]) -> list[Write]:
         """Make the writes for what can't be made here, and log why."""
         line = REMOVED if self._remove else QUARANTINED
@@ -178,7 +189,10 @@ class Quarantine:
     def put_back(
         self, restore: Callable[[Seen], Job], job_ids: Iterable[str] | None = None
     ) -> list[str]:
-        """Give their run times back to the documents whose jobs can be made now."""
+        """Give their run times back to the documents whose jobs can be made now.
+
+        Those that ended their processes have to be named: restoring one may do so already.
+        """
         queries: list[Document] = [RETRIED]
         if job_ids is not None:
             lists = parts(list(job_ids), id_bytes, ID_BYTES)

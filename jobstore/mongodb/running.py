@@ -18,6 +18,7 @@ from .indexes import Indexes
 from .mirror import Mirror
 from .owner import Owner, start_failed
 from .polling import poll_seconds
+from .recovery import Recovering
 from .retry import Retry
 from .sources import Source, key
 from .status import Status
@@ -31,6 +32,7 @@ class Running(WrittenThrough):
     """The part of a store that begins and ends, with its threads."""
 
     _source: Source
+    _recovery: Recovering
     _alarm: Alarm
     _retry: Retry
     _indexes: Indexes
@@ -59,6 +61,7 @@ class Running(WrittenThrough):
         except BaseException:
             self._end_threads()
             self._mirror.reset()
+            self._recovery.end()
             raise
         self._start_failed = False
 
@@ -75,6 +78,7 @@ class Running(WrittenThrough):
                 sharing.begin(self._connection)
             else:
                 sharing.check(self._connection, self._logger)
+                self._recovery.start(self._logger)
             self._indexes.create()
             self._quarantine.sweep()
             self._quarantine.put_back(self._runnable)
@@ -126,7 +130,11 @@ class Running(WrittenThrough):
             self._flusher = Flusher(self._deferred, Owner(self), self._alarm, self._logger)
             self._flusher.start()
             with self._lock:
-                self._mirror.go_live(self._connection.time)
+                self._go_live()
+
+    def _go_live(self) -> bool:
+        """Ask the mirror from now on, if it has all, and nothing is to be recovered."""
+        return self._recovery.is_over() and self._mirror.go_live(self._connection.time)
 
     def _fill_mirror(self) -> None:
         """Without a stream, and with the lock held: from here on it notes what we write.
@@ -140,7 +148,7 @@ class Running(WrittenThrough):
             if not self._deferred.waits:
                 break
         self._filled_after = unnoted
-        self._mirror.go_live(self._connection.time)
+        self._go_live()
 
     def _chores(self) -> None:
         """Quarantine, and what follows from it, and the indexes; in the store's own thread."""
@@ -212,6 +220,7 @@ class Running(WrittenThrough):
             for cycle in list(self._cycles.values()):
                 cycle.shut_down = True
             self._mirror.reset()
+            self._recovery.end()
             self._connection.close()  # tells the server, and that takes a command as well
 
     def _end_watchers_together(self) -> None:
@@ -237,6 +246,7 @@ class Running(WrittenThrough):
     def _forked(self) -> None:
         """In a forked process, which has none of the threads."""
         self._deferred.forked()
+        self._recovery.forked()
         self._cycles.clear()
         if self._claimed:
             self._claimed.forked()

@@ -6,33 +6,21 @@ It is a document, ``{_id: "sharing", since: ...}``, in the collection ``<jobs>_m
 import logging
 from typing import Any
 
-from pymongo import ReadPreference
-from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from . import batches
-from .connection import START_SECONDS, UNAUTHORIZED, Connection, Document
+from .connection import START_SECONDS, UNAUTHORIZED, Connection
 
 __all__ = ["begin", "check", "end"]
 
 MARK = {"_id": "sharing"}
 
 
-def _meta(connection: Connection) -> Collection[Document]:
-    jobs = connection.jobs
-    return jobs.database.get_collection(
-        f"{jobs.name}_meta",
-        codec_options=jobs.codec_options,
-        read_preference=ReadPreference.PRIMARY,
-        write_concern=jobs.write_concern,
-    )
-
-
 def begin(connection: Connection) -> None:
     """Mark the collection as shared; 1 command."""
     with connection.limit(START_SECONDS):
         since = [{"$set": {"since": {"$ifNull": ["$since", "$$NOW"]}}}]
-        _meta(connection).update_one(MARK, since, upsert=True)
+        connection.meta.update_one(MARK, since, upsert=True)
 
 
 def check(connection: Connection, logger: logging.Logger) -> None:
@@ -40,7 +28,7 @@ def check(connection: Connection, logger: logging.Logger) -> None:
 
     :raises ValueError: if it is.
     """
-    meta = _meta(connection)
+    meta = connection.meta
     try:
         with connection.limit(START_SECONDS):
             mark = meta.find_one(MARK)
@@ -73,4 +61,4 @@ def end(connection: Connection) -> None:
     for ids in batches.all_ids(connection, claimed):
         batches.for_ids(connection, ids, unclaim)
     with connection.limit():
-        _meta(connection).delete_one(MARK)
+        connection.meta.delete_one(MARK)

@@ -14,7 +14,7 @@ from pymongo import DeleteMany, UpdateMany
 from pymongo.errors import BulkWriteError, DocumentTooLarge
 
 from .connection import Connection, Document
-from .documents import Seen
+from .documents import Counted, Seen
 from .lease import Lease
 from .paced import id_bytes, writing
 
@@ -70,7 +70,10 @@ def send(
     """
     kinds: dict[tuple[bool, ...], list[Write]] = {}
     for write in writes:
-        kind = write.removes, write.quarantine is None, write.seen.claim is None
+        seen = write.seen
+        kind = (
+            write.removes, write.quarantine is None, seen.claim is None, isinstance(seen, Counted),
+        )  # fmt: skip
         kinds.setdefault(kind, []).append(write)
     chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, most)]
     changed, refused = _bulk_write(connection, chunks)
@@ -142,6 +145,8 @@ def _operation(chunk: list[Write]) -> UpdateMany | DeleteMany:
         del new["job_state"]
     if chunk[0].seen.claim is not None:
         new["acquired_until"] = None  # released; whose it was stays, to tell by whom it was written
+    if isinstance(chunk[0].seen, Counted):
+        new["attempts"] = None  # it is run, or not to be run
     changed = {"$mergeObjects": ["$$ROOT", new]}
     guarded = {"$cond": [_unchanged(chunk), changed, "$$ROOT"]}
     return UpdateMany(_named(chunk), [{"$replaceWith": _with_place(chunk, guarded)}])

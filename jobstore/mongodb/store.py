@@ -25,9 +25,10 @@ from .indexes import Indexes
 from .mirror import Mirror, NotLiveError
 from .owner import weakly
 from .quarantine import Quarantine
+from .recovery import Recovering
 from .retry import Retry
 from .running import Running, stores
-from .sources import Queried, Source
+from .sources import Source
 from .statements import Write
 
 __all__ = ["MongoDBJobStore"]
@@ -86,9 +87,10 @@ class MongoDBJobStore(Running):
         self._batch_size = batch_size
         self._mirrored, self._watched = mirror, watch
         self._connection = Connection(database, collection, client, connect_args)
-        self._claimed = Claimed(self._connection, lease) if shared else None
-        self._source: Source = self._claimed or Queried(self._connection)
         self._quarantine = Quarantine(self._connection, unreadable == "remove")
+        self._claimed = Claimed(self._connection, lease, self._quarantine) if shared else None
+        self._recovery = Recovering(self._connection, self._quarantine)
+        self._source: Source = self._claimed or self._recovery
         self._retry = Retry(self._connection, self._quarantine)
         self._indexes = Indexes(self._connection)
         self._deferred = Deferred(weakly(self._write), batch_size)
@@ -192,7 +194,7 @@ class MongoDBJobStore(Running):
                 if not self._has_thread:
                     self._retry.step(self._runnable)
                     self._indexes.look()
-            if self._mirror.go_live(self._connection.time):
+            if self._go_live():
                 with suppress(NotLiveError):
                     return self._mirror.due(now, limit)
             return self._source.due(now, limit)
@@ -279,6 +281,7 @@ class MongoDBJobStore(Running):
         def of_server() -> float | None:
             if not cycle.in_loop:
                 cycle.release()
+                self._go_live()
             asked = Asked.now(self._connection)
             earliest = self._source.next_run_time(cycle.now, passed_over)
             if not cycle.in_loop and not cycle.is_over:

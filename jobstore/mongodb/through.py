@@ -240,7 +240,7 @@ class WrittenThrough(BaseJobStore):
         >>> store.restore_quarantined()
         []
 
-        :param job_ids: which ones; all if None.
+        :param job_ids: which ones; all if None, but for those that ended their processes.
         """
         with self._lock:
             self._deferred.flush()

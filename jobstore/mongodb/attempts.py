@@ -1,0 +1,76 @@
+"""The count of attempts to run a job, in its document: ``attempts: {count, by}``.
+
+It says how many processes have ended with the job, for all we know, and which one counted last.
+The write that comes of a run takes it away, as does every other write of ours.
+"""
+
+import logging
+from collections.abc import Collection
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, PyMongoError, WriteError
+
+from .connection import Connection, Document
+from .documents import FIELDS, Seen
+from .lease import change_twice
+from .presence import process
+from .statements import TRANSIENT
+
+__all__ = ["COUNTED_FIELDS", "MOST_ATTEMPTS", "attempts", "count", "forget_counts", "once_more"]
+
+MOST_ATTEMPTS = 3
+COUNTED_FIELDS = [*FIELDS, "attempts"]
+
+
+def attempts(document: Document) -> int:
+    """Return how many processes have ended with a job, for all we know."""
+    counted = document.get("attempts")
+    count = counted.get("count", 0) if isinstance(counted, dict) else 0
+    return count if isinstance(count, int) else 0
+
+
+def once_more(least: int) -> Document:
+    """Build the expression of a count; `least` is what it is taken for where there is none."""
+    return {"count": {"$add": [{"$ifNull": ["$attempts.count", least]}, 1]}, "by": process()}
+
+
+def count(connection: Connection, due: Document, job_ids: Collection[Any]) -> None:
+    """Count an attempt to run each of these jobs; 1 command, which may be repeated.
+
+    A job that is due after an unclean end was run by the process that ended, for all we know: so
+    there the first count is 2.
+    """
+    query = due | {"_id": {"$in": list(job_ids)}}
+    by_us = {"$eq": ["$attempts.by", process()]}
+    counted = {"attempts": {"$cond": [by_us, "$attempts", once_more(least=1)]}}
+    try:
+        change_twice(connection, query, counted)
+    except WriteError as error:
+        if error.code in TRANSIENT:
+            raise
+        # One is refused for its own sake, by a validator, say: it does without a count.
+        each = [
+            UpdateOne(due | {"_id": {"$eq": job_id}}, [{"$set": counted}]) for job_id in job_ids
+        ]
+        try:
+            with connection.session() as session:
+                connection.jobs.bulk_write(each, ordered=False, session=session)
+        except BulkWriteError as refusals:
+            if refusals.details["writeConcernErrors"]:
+                raise
+
+
+def forget_counts(connection: Connection, jobs: Collection[Seen], logger: logging.Logger) -> None:
+    """Take the counts away from jobs that were run, and that others have changed meanwhile.
+
+    Not where another scheduler has claimed the job since: then the count is its own.
+    """
+    claims = {seen.claim for seen in jobs}
+    query = {"_id": {"$in": [seen.id for seen in jobs]}, "acquired_by": {"$in": [None, *claims]}}
+    try:
+        with connection.session() as session:
+            none = {"$unset": {"attempts": ""}}
+            connection.jobs.update_many(query, none, session=session)
+    except PyMongoError as error:
+        logger.warning("Unable to reset the counts of %d jobs: %s", len(jobs), error)

@@ -1,0 +1,364 @@
+"""A job that ends its process is found, and goes into quarantine; the others run."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from bson import ObjectId
+from ending_child import end_process
+from mongo import YEARS, at, by_hand, job, until
+from proxy import Proxy
+
+from jobstore import MongoDBJobStore
+from jobstore.mongodb.documents import to_document
+
+CHILD = Path(__file__).with_name("ending_child.py")
+PATIENCE = 120  # seconds until a test that hangs fails
+MOST_STARTS = 8
+MODES = {
+    "queried": {},
+    "mirrored": {"mirror": True},
+    "exclusive": {"mirror": "exclusive"},
+    "shared": {"shared": True, "lease": 3},
+}
+
+
+class Supervisor:
+    """Starts a scheduler's process again whenever it ends by itself."""
+
+    def __init__(self, uri, database, file, mode, executor):
+        self.file = file
+        options = {"file": str(file), "store": MODES[mode], "executor": executor}
+        self._command = [sys.executable, CHILD, uri, database, json.dumps(options)]
+        self.starts = 0
+
+    def run(self):
+        """Run it until it ends as it should; returns how often each job was submitted."""
+        while self.starts < MOST_STARTS:
+            code = self.start().wait(PATIENCE)
+            if code == 0:
+                return self.submitted()
+            assert code == 3
+        raise AssertionError(f"{self.starts} starts: {self.submitted()}")
+
+    def start(self):
+        self.starts += 1
+        return subprocess.Popen(self._command)
+
+    def submitted(self):
+        return Counter(self.file.read_text().split())
+
+
+@pytest.fixture
+def supervise(server, database, tmp_path):
+    def supervise(mode, executor):
+        return Supervisor(server.uri, database.name, tmp_path / "submitted", mode, executor)
+
+    return supervise
+
+
+def culprit(seconds, every):
+    return job("culprit", seconds, every=every, func=end_process)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [YEARS, None], ids=["interval", "one-off"])
+@pytest.mark.parametrize("executor", ["pool", "cycle"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_job_that_ends_its_process_runs_three_times_and_the_others_run(
+    server, database, supervise, mode, executor, every
+):
+    with MongoDBJobStore(database.name, host=server.uri).client as client:
+        store = MongoDBJobStore(database.name, client=client)
+        store.add_jobs([job(f"{n}", n) for n in range(200)])
+        store.add_job(culprit(70.5, every))
+        runs = supervise(mode, executor).run()
+        assert 1 <= runs.pop("culprit") <= 3
+        assert runs.keys() == {f"{n}" for n in range(200)}
+        found = store.quarantined()
+        assert [each.id for each in found] in (["culprit"], [])
+        if executor == "cycle":  # else it may be written before the process has ended
+            assert [each.reason for each in found] == ["its runs ended the process 3 times"]
+        assert not store.collection.count_documents({"attempts": {"$ne": None}})
+
+
+# What a start finds
+
+
+@pytest.fixture
+def in_another_process(monkeypatch):
+    """What follows is as if in another process: it makes other tokens."""
+
+    def go():
+        monkeypatch.setattr(ObjectId, "_ObjectId__random", os.urandom(5))
+
+    return go
+
+
+@pytest.fixture
+def restart(server, database, in_another_process):
+    """Starts a scheduler, run by hand, after another process has ended without a shutdown."""
+    stores = []
+
+    def restart(then=None, **options):
+        if stores:
+            stores[-1]._deferred.forget()
+            in_another_process()
+        stores.append(MongoDBJobStore(database.name, host=server.uri, watch=False, **options))
+        return by_hand(stores[-1], then)
+
+    restart.in_another_process = in_another_process
+    yield restart
+    for store in stores:
+        store.shutdown()
+
+
+def cycle(scheduler):
+    """Run one cycle; returns the ids submitted."""
+    before = len(scheduler.executor.submitted)
+    scheduler._process_jobs()
+    return [job_id for job_id, _ in scheduler.executor.submitted[before:]]
+
+
+def cycles(scheduler):
+    """Run cycles until nothing is due; returns how many jobs were submitted in each."""
+    return [len(found) for found in iter(lambda: cycle(scheduler), [])]
+
+
+def counts(database):
+    return {
+        each["_id"]: each["attempts"]["count"]
+        for each in database["jobs"].find({"attempts": {"$ne": None}})
+    }
+
+
+def presences(database):
+    return database["jobs_meta"].count_documents({"_id": {"$regex": "^scheduler:"}})
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def die(scheduler):
+    """Run cycles until the process would end, in the culprit: nothing after it is called."""
+    store = scheduler._lookup_jobstore("default")
+
+    def end(*args):
+        raise Killed
+
+    def then(job):
+        if job.id == "culprit":
+            store.update_job = end
+
+    scheduler.executor.then = then
+    with pytest.raises(Killed):
+        cycles(scheduler)
+
+
+def jobs(store, count):
+    store.add_jobs([job(f"{n:04}", n) for n in range(count)])
+
+
+@pytest.mark.parametrize("mode", ["queried", "mirrored", "exclusive"])
+def test_after_a_shutdown_a_start_goes_at_full_speed(restart, in_another_process, database, mode):
+    first = restart(**MODES[mode])
+    assert presences(database) == 1
+    first.shutdown()
+    assert presences(database) == 0
+    scheduler = restart(**MODES[mode])
+    jobs(scheduler._lookup_jobstore("default"), 100)
+    assert cycles(scheduler) == [100]
+    assert "attempts" not in database["jobs"].find_one()
+
+
+@pytest.mark.parametrize("mode", ["queried", "mirrored", "exclusive"])
+def test_after_an_unclean_end_batches_double_until_all_is_run_that_was_due(restart, database, mode):
+    jobs(restart(**MODES[mode])._lookup_jobstore("default"), 100)
+    scheduler = restart(**MODES[mode])
+    assert cycles(scheduler) == [1, 2, 4, 8, 16, 32, 37]
+    assert counts(database) == {}
+    assert presences(database) == 1, "only this one's"
+    if mode != "queried":
+        until(lambda: cycle(scheduler) == [] and scheduler._lookup_jobstore("default")._mirror.live)
+
+
+def test_a_mirror_is_live_after_an_unclean_end_when_nothing_is_due(restart, database):
+    restart(mirror=True)
+    scheduler = restart(mirror=True)
+    assert cycle(scheduler) == []
+    assert scheduler._lookup_jobstore("default")._mirror.live
+    assert presences(database) == 1
+
+
+def test_a_store_that_is_started_again_in_its_process_goes_at_full_speed(restart, database):
+    scheduler = restart()
+    store = scheduler._lookup_jobstore("default")
+    jobs(store, 10)
+    store.start(scheduler, "default")
+    assert cycles(scheduler) == [10]
+
+
+def test_a_recovery_that_is_cut_short_by_a_shutdown_goes_on_at_the_next_start(restart, database):
+    jobs(restart()._lookup_jobstore("default"), 10)
+    scheduler = restart()
+    assert cycle(scheduler) == ["0000"]
+    scheduler.shutdown()
+    assert cycles(restart()) == [1, 2, 4, 2]
+
+
+def test_suspects_run_first_and_alone_and_only_the_culprit_is_convicted(restart, database):
+    store = restart()._lookup_jobstore("default")
+    jobs(store, 6)
+    store.add_job(job("culprit", 4.5))
+    die(restart())
+    assert counts(database) == dict.fromkeys(("0003", "0004", "0005", "culprit"), 2)
+    scheduler = restart()
+    die(scheduler)
+    assert [each for each, _ in scheduler.executor.submitted] == ["0003", "0004", "culprit"]
+    assert counts(database) == {"culprit": 3, "0005": 2}
+    scheduler = restart()
+    assert cycle(scheduler) == ["0005"]
+    assert counts(database) == {}
+    (found,) = scheduler._lookup_jobstore("default").quarantined()
+    assert found.id == "culprit"
+    assert found.reason == "its runs ended the process 3 times"
+    assert found.next_run_time == at(4.5)
+
+
+def convicted(restart):
+    """A scheduler that has just convicted a job."""
+    restart()._lookup_jobstore("default").add_job(job("culprit"))
+    die(restart())
+    die(restart())
+    scheduler = restart()
+    assert cycles(scheduler) == []
+    store = scheduler._lookup_jobstore("default")
+    assert [each.id for each in store.quarantined()] == ["culprit"]
+    return scheduler, store
+
+
+def test_no_start_and_no_retry_puts_a_convicted_job_back(restart, monkeypatch):
+    convicted(restart)
+    store = restart()._lookup_jobstore("default")
+    monkeypatch.setattr("jobstore.mongodb.retry.STEP_SECONDS", 0)
+    store._retry._next_at = 0
+    for _ in range(3):
+        assert store.get_due_jobs(at(10)) == []
+    assert store.restore_quarantined() == []
+    assert [each.id for each in store.quarantined()] == ["culprit"]
+
+
+def test_the_user_puts_a_convicted_job_back_by_its_id_and_it_has_three_runs_again(restart):
+    scheduler, store = convicted(restart)
+    assert store.restore_quarantined(["culprit"]) == ["culprit"]
+    die(scheduler)
+    die(restart())
+    die(restart())
+    scheduler = restart()
+    assert cycles(scheduler) == []
+    assert len(scheduler._lookup_jobstore("default").quarantined()) == 1
+
+
+def test_a_convicted_job_is_kept_where_unreadable_ones_are_removed(restart, database):
+    restart()._lookup_jobstore("default").add_job(job("culprit"))
+    die(restart(unreadable="remove"))
+    die(restart(unreadable="remove"))
+    assert cycles(restart(unreadable="remove")) == []
+    assert database["jobs"].find_one()["quarantine"]["reason"].endswith("3 times")
+
+
+def test_a_job_whose_state_ends_the_process_is_convicted(restart, database, monkeypatch):
+    """It ends it when it is restored, before it is handed out."""
+    restart()._lookup_jobstore("default").add_job(job("culprit"))
+
+    def end(*args):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("jobstore.mongodb.store.MongoDBJobStore._runnable", end)
+        for _ in range(2):
+            with pytest.raises(Killed):
+                restart()._process_jobs()
+    scheduler = restart()
+    assert cycles(scheduler) == []
+    assert len(scheduler._lookup_jobstore("default").quarantined()) == 1
+
+
+# What becomes of a count
+
+
+def change_meanwhile(database):
+    database["jobs"].update_one({"_id": "a"}, {"$set": {"next_run_time": at(YEARS).timestamp()}})
+
+
+def merge_meanwhile(database):
+    other = MongoDBJobStore(database.name, client=database.client)
+    database["jobs"].update_one(
+        {"_id": "a"}, {"$set": {"job_state": to_document(job("a", args=(1,)), 4)["job_state"]}}
+    )
+    other.shutdown()
+
+
+CHANGES = {
+    "rescheduled": change_meanwhile,
+    "changed": merge_meanwhile,
+    "removed": lambda database: database["jobs"].delete_one({"_id": "a"}),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+@pytest.mark.parametrize("mode", ["queried", "mirrored"])
+def test_no_count_is_left_on_a_job_that_others_change_meanwhile(restart, database, mode, how):
+    restart(**MODES[mode])._lookup_jobstore("default").add_job(job("a"))
+    scheduler = restart(lambda job: CHANGES[how](database), **MODES[mode])
+    assert cycle(scheduler) == ["a"]
+    cycles(scheduler)
+    assert counts(database) == {}
+    assert database["jobs"].count_documents({}) == (how != "removed")
+
+
+def test_a_write_outside_a_cycle_takes_the_count_away(restart, database):
+    store = restart()._lookup_jobstore("default")
+    store.add_jobs([job("culprit"), job("b")])
+    die(restart())
+    assert counts(database) == {"culprit": 2}
+    store.update_job(job("culprit"))
+    assert counts(database) == {}
+
+
+def test_a_job_that_cannot_be_restored_keeps_no_count(restart, database):
+    restart()._lookup_jobstore("default").add_job(job("a", executor="gone"))
+    scheduler = restart()
+    assert cycles(scheduler) == []
+    assert counts(database) == {}
+    assert len(scheduler._lookup_jobstore("default").quarantined()) == 1
+
+
+def test_a_job_that_cannot_be_counted_runs_without(restart, database):
+    jobs(restart()._lookup_jobstore("default"), 3)
+    validator = {"$or": [{"_id": {"$ne": "0001"}}, {"attempts": None}]}
+    database.command("collMod", "jobs", validator=validator)
+    scheduler = restart()
+    assert cycles(scheduler) == [1, 2]
+    assert counts(database) == {}
+
+
+@pytest.mark.parametrize("how", ["close", "lose"])
+def test_a_count_that_is_not_answered_is_counted_once(restart, database, server, how):
+    restart()._lookup_jobstore("default").add_job(job("culprit"))
+    with Proxy(server.nodes[0].port) as proxy:
+        store = MongoDBJobStore(database.name, host=proxy.uri, retryWrites=False, watch=False)
+        restart.in_another_process()
+        scheduler = by_hand(store)
+        for _ in range(3):
+            proxy.fail("update", how, 2)
+            assert cycle(scheduler) == [], "it is not run without a count"
+        die(scheduler)
+        assert counts(database) == {"culprit": 2}
+        store._deferred.forget()
+        store.shutdown()
