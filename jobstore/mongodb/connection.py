@@ -15,6 +15,7 @@ from pymongo.change_stream import CollectionChangeStream
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
+from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
 from .clients import open_client
@@ -44,6 +45,7 @@ class Connection:
     :param client: a `MongoClient`, a textual reference to one, or None: one is made.
     :param connect_args: for the `MongoClient` that is made.
     :ivar reading, writing: how many bytes a command may carry.
+    :raises TypeError: if what is given is no client, or an asynchronous one.
     :raises ValueError: if writes are not acknowledged (``w=0``).
     """
 
@@ -52,6 +54,11 @@ class Connection:
     ) -> None:
         self._names = database, collection
         self._given = maybe_ref(client) if client is not None else None
+        if self._given is not None and not is_client(self._given, database):
+            raise TypeError(
+                f"client is a {type(self._given).__name__}: it must be a pymongo.MongoClient, or "
+                'name one ("module:name")'
+            )
         self._connect_args = connect_args
         self.time = 0  # of the latest operation that a change stream has to be compared with
         self.writes = 0  # how many commands may have written something
@@ -185,6 +192,16 @@ class Connection:
         hosts = self.client.topology_description.server_descriptions()
         names = [f"{host}:{port}" for host, port in hosts]
         return f"MongoClient(host={names}), collection={'.'.join(self._names)}"
+
+
+def is_client(given: Any, database: str) -> bool:
+    """Whether it is a `MongoClient`, or wraps one: then its databases are PyMongo's own."""
+    if isinstance(given, MongoClient):
+        return True
+    try:
+        return isinstance(given[database], Database)
+    except Exception:
+        return False
 
 
 def moment(timestamp: Timestamp | None) -> int:

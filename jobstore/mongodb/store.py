@@ -63,7 +63,8 @@ class MongoDBJobStore(Running):
         exactly one of them.
     :param lease: seconds for which a job that is about to fire here is kept from the others.
     :param connect_args: for the `MongoClient` that is made if none is given.
-    :raises ValueError: if one of these can't be used.
+    :raises TypeError: if `client` is no `MongoClient`, and wraps none.
+    :raises ValueError: if another one of these can't be used.
     """
 
     def __init__(
