@@ -91,10 +91,22 @@ class Deferred:
             since = self._sending_since if self._sending else self._since
             return count, time.monotonic() - since if count else None
 
+    def new_locks(self) -> None:
+        """Replace the locks; a `with` statement that is under way releases the old ones."""
+        self.lock = threading.RLock()
+        self.short = threading.RLock()
+
+    def hand_over_locks(self) -> None:
+        """Let another thread do all that the calling one may, which waits for it meanwhile.
+
+        A signal's handler runs in the middle of what its thread does, locks held.
+        """
+        if any(lock._is_owned() for lock in (self.lock, self.short)):  # type: ignore[attr-defined]
+            self.new_locks()
+
     def forked(self) -> None:
         """In a forked process: what was deferred is its parent's to write, by its threads."""
-        self.lock = threading.RLock()  # another thread may have held it
-        self.short = threading.RLock()
+        self.new_locks()  # another thread may have held the old ones
         self._timer = None
         self.in_callers_thread()
         self.forget()

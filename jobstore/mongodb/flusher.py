@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from ..base import first_few
 from .alarm import Alarm
@@ -15,6 +17,31 @@ __all__ = ["Flusher"]
 PAUSE_SECONDS = 0.5  # before another try
 CHORES_SECONDS = 1.0
 JOIN_SECONDS = 1.0
+
+
+class Wanted:
+    """An event whose `set` a signal's handler may call in the middle of `set`.
+
+    `threading.Event` would hang: it takes a lock, and the interrupted call holds it.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[None] = SimpleQueue()  # its `put` is reentrant
+
+    def set(self) -> None:
+        """Wake who waits."""
+        self._calls.put(None)
+
+    def is_set(self) -> bool:
+        """Whether it was set and not yet cleared."""
+        return not self._calls.empty()
+
+    def wait_and_clear(self, seconds: float) -> None:
+        """Wait until it is set, at most so long."""
+        with suppress(Empty):
+            self._calls.get(timeout=seconds)
+            while True:
+                self._calls.get_nowait()
 
 
 class Flusher:
@@ -32,7 +59,7 @@ class Flusher:
         self._deferred = deferred
         self._owner = owner
         self._alarm = alarm
-        self._wanted = threading.Event()
+        self._wanted = Wanted()
         self._stopped = threading.Event()
         self._thread = daemon(self._run, "jobstore-flusher")
 
@@ -50,8 +77,7 @@ class Flusher:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._wanted.wait(CHORES_SECONDS)
-            self._wanted.clear()
+            self._wanted.wait_and_clear(CHORES_SECONDS)
             if self._stopped.is_set() or not self._owner.needs_thread():
                 break
             self._alarm.look(time.time())

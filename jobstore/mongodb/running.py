@@ -4,6 +4,7 @@ import os
 import threading
 import time
 import weakref
+from functools import partial
 
 import pymongo
 from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
@@ -22,10 +23,14 @@ from .recovery import Recovering
 from .retry import Retry
 from .sources import Source, key
 from .status import Status
+from .threads import daemon
 from .through import WrittenThrough
 from .watch import Watcher, load
 
 __all__ = ["Running", "stores"]
+
+LEAST_SECONDS = 0.1  # for the last writes, where threads of the store have used up the time
+CLOSE_SHARE = 0.9  # of the time of `shutdown`: the commands in it end before it does
 
 
 class Running(WrittenThrough):
@@ -91,7 +96,9 @@ class Running(WrittenThrough):
             if failed and not self._start_failed:
                 self._start_failed = True
                 self._logger.info("The scheduler's start has failed: its job store shuts down")
-                self.shutdown()
+                self._end_threads()
+                self._close(CLOSE_SECONDS)
+                self._forget()
         return not failed
 
     def _start_again_if_running(self) -> None:
@@ -195,15 +202,28 @@ class Running(WrittenThrough):
     def shutdown(self) -> None:
         """Write what is deferred, and close the client, if it is the store's own; never raises.
 
-        Waits at most 5 s for the last writes. Jobs of the cycle that are not yet through stay
-        due. `start` may follow.
+        Waits at most 5 s for the last writes, also in a signal's handler, whatever that has
+        interrupted. Jobs of the cycle that are not yet through stay due. `start` may follow.
         """
         ends_at = time.monotonic() + CLOSE_SECONDS
-        with pymongo.timeout(CLOSE_SECONDS):
-            self._end_watchers_together()
-            self._end_threads()
-            # A thread may hang in a write.
-            if self._lock.acquire(timeout=max(0, ends_at - time.monotonic())):
+        self._deferred.hand_over_locks()
+        self._end_watchers_together()
+        self._end_threads()
+        left = max(ends_at - time.monotonic(), LEAST_SECONDS)
+        closing = daemon(partial(self._close, left * CLOSE_SHARE), "jobstore-shutdown")
+        try:
+            closing.start()
+        except RuntimeError:  # no more threads, as the process ends
+            self._close(left)
+        else:
+            closing.join(left)
+        self._forget()
+
+    def _close(self, seconds: float) -> None:
+        """Do what may wait for the server, or for a lock of PyMongo that a signal's handler has."""
+        mirror = self._mirror
+        with pymongo.timeout(seconds):
+            if self._lock.acquire(timeout=seconds):  # a thread may hang in a write
                 try:
                     self._deferred.flush_if_possible()
                     for cycle in list(self._cycles.values()):
@@ -212,16 +232,20 @@ class Running(WrittenThrough):
                         self._claimed.give_back()
                 finally:
                     self._lock.release()
-            left = self._deferred.writes
-            if left:
-                some = first_few(sorted(map(str, left)))
-                self._logger.error("%d jobs are not written and run again: %s", len(left), some)
-            self._deferred.forget()
-            for cycle in list(self._cycles.values()):
-                cycle.shut_down = True
-            self._mirror.reset()
-            self._recovery.end()
-            self._connection.close()  # tells the server, and that takes a command as well
+            if self._mirror is mirror:  # else `shutdown` has given up, and a start followed
+                self._recovery.end()
+                self._connection.close()  # tells the server, and that takes a command as well
+
+    def _forget(self) -> None:
+        left = self._deferred.writes
+        if left:
+            some = first_few(sorted(map(str, left)))
+            self._logger.error("%d jobs are not written and run again: %s", len(left), some)
+        self._deferred.forget()
+        for cycle in list(self._cycles.values()):
+            cycle.shut_down = True
+        self._mirror.reset()
+        self._connection.closed = True  # also where closing the client hangs
 
     def _end_watchers_together(self) -> None:
         """Let the watchers of all stores end, if their scheduler has stopped.
