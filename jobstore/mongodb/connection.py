@@ -102,8 +102,8 @@ class Connection:
 
         Any other one is only not used for cycles any more.
         """
-        if self._given is None and not self.closed:
-            self._shared.release(self)
+        if self._given is None:
+            self._shared.release(self)  # harmless the second time
         self.closed = True
 
     def limit(self, seconds: float | None = None) -> AbstractContextManager[object]:
