@@ -20,6 +20,7 @@ from .connection import Connection, Document
 from .cycle import Cycle
 from .deferred import Deferred
 from .documents import END_OF_TIME, Seen, UnreadableError, plain, timestamp, to_datetime
+from .executors import check_executors
 from .flush import flush
 from .indexes import Indexes
 from .mirror import Mirror, NotLiveError
@@ -131,10 +132,12 @@ class MongoDBJobStore(Running):
         Where others share the jobs, it is some of the first ones; each look in vain is 1 more.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached; nothing is lost.
+        :raises NoExecutorError: if the main thread has ended, and with it the thread pools.
         """
         moment = timestamp(now)
         assert moment is not None
         self._start_again_if_running()
+        check_executors(self._scheduler)
         with self._turn():
             if self._connection.closed:  # the scheduler's thread may come once more
                 return []
