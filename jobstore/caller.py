@@ -8,14 +8,23 @@ worth the look, so nothing else pays for it.
 import sys
 from types import FrameType
 
-__all__ = ["is_change", "is_cycle", "is_replacement"]
+__all__ = ["is_change", "is_cycle", "is_replacement", "is_within_cycle"]
 
+CYCLE = "_process_jobs"
 PASSED = {"add_job", "lookup_job", "remove_job", "update_job"}  # of the store, its subclasses, ...
 
 
 def is_cycle() -> bool:
     """Whether the calling method of a store was called by a scheduler's cycle itself."""
-    return _caller(sys._getframe(1)).f_code.co_name == "_process_jobs"
+    return _caller(sys._getframe(1)).f_code.co_name == CYCLE
+
+
+def is_within_cycle() -> bool:
+    """Whether a scheduler's cycle is under way in the calling thread, however far up the stack."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame and frame.f_code.co_name != CYCLE:
+        frame = frame.f_back
+    return frame is not None
 
 
 def is_change() -> bool:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from threading import get_ident
 
 from apscheduler.job import Job
 
 from ._index import JobIndex
 from .base import BaseJobStore, ConflictingIdsError, JobLookupError, JobsLookupError
-from .caller import is_cycle
+from .caller import is_cycle, is_within_cycle
 
 __all__ = ["MemoryJobStore"]
 
@@ -29,7 +30,7 @@ class MemoryJobStore(BaseJobStore):
     def __init__(self) -> None:
         super().__init__()
         self._index = JobIndex()
-        self._handed = False  # whether a cycle may be under way, in any thread
+        self._handed: int | None = None  # the thread in which a cycle may be under way
         self._before: dict[str, Job | None] = {}  # in a cycle: what was stored before an id was put
 
     def lookup_job(self, job_id: str) -> Job | None:
@@ -40,13 +41,13 @@ class MemoryJobStore(BaseJobStore):
         """Return the k jobs whose run time is `now` or earlier, in order; O(log n + k)."""
         jobs = self._index.due(now)
         if jobs:
-            self._handed = True
+            self._handed = get_ident()
         return jobs
 
     def get_next_run_time(self) -> datetime | None:
         """Return the earliest run time, or None if no job waits for one; O(1)."""
-        if self._handed:
-            self._handed = False
+        if self._handed is not None:
+            self._handed = None
             self._before = {}
         return self._index.first_run_time()
 
@@ -59,7 +60,7 @@ class MemoryJobStore(BaseJobStore):
 
         :raises ConflictingIdError: if a job of that id is stored.
         """
-        if self._handed:
+        if self._handed is not None and self._is_in_cycle():
             self._note_before([job])
         self._index.add(job)
 
@@ -109,7 +110,7 @@ class MemoryJobStore(BaseJobStore):
         :param replace_existing: replace a job that has the same id.
         :raises ConflictingIdsError: naming the ids refused, after all others were added.
         """
-        if self._handed:
+        if self._handed is not None and self._is_in_cycle():
             jobs = self._note_before(jobs)
         if replace_existing:
             self._index.put_many(jobs)
@@ -126,7 +127,7 @@ class MemoryJobStore(BaseJobStore):
         :param jobs: the newer versions of stored jobs.
         :raises JobsLookupError: naming the ids not found, after all others were updated.
         """
-        if self._handed:
+        if self._handed is not None and self._is_in_cycle():
             jobs = self._note_before(jobs)
         if refused := self._index.replace_many(jobs):
             raise JobsLookupError(refused)
@@ -144,6 +145,18 @@ class MemoryJobStore(BaseJobStore):
 
     def __len__(self) -> int:
         return len(self._index)
+
+    def _is_in_cycle(self) -> bool:
+        """Whether the calling thread is in the cycle that was handed jobs.
+
+        Who only looks at due jobs never ends a cycle. Then nothing is to be noted, for ever.
+        """
+        if self._handed != get_ident():
+            return False
+        if not is_within_cycle():
+            self._handed = None
+            return False
+        return True
 
     def _note_before(self, jobs: Iterable[Job]) -> list[Job]:
         """Note which jobs are stored under the ids of those that are about to be put here."""

@@ -224,6 +224,17 @@ def test_what_was_replaced_in_a_cycle_is_forgotten_at_its_end(store):
     assert old() is None
 
 
+def test_who_only_looks_at_due_jobs_makes_the_store_keep_no_old_ones(store):
+    old = job("a", 5)
+    store.add_jobs([old, job("due", 0)])
+    alive = weakref.ref(old)
+    del old
+    assert store.get_due_jobs(at(0))
+    store.update_jobs([job("a", 9)])
+    gc.collect()
+    assert alive() is None
+
+
 @pytest.mark.parametrize("look", [list, lambda due: next(iter(due)), lambda due: due])
 def test_who_only_looks_at_what_is_due_may_then_remove_and_add_it(store, look):
     """Nobody says that the look is over, and the next job of the id is not the one looked at."""
