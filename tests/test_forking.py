@@ -48,6 +48,8 @@ def scheduler(mode, server, database):
     scheduler.start()
     yield scheduler
     if scheduler.running:
+        with scheduler._jobstores_lock:  # a shutdown in mid-cycle ends the scheduler's thread badly
+            pass
         scheduler.shutdown()
 
 
