@@ -100,6 +100,18 @@ def test_a_client_that_its_user_has_closed_is_not_shared(make):
     assert is_open(make("other").client)
 
 
+def test_a_shutdown_after_its_user_closed_the_client_ends_with_cursors_left_to_kill(make):
+    store = make()
+    store.add_jobs(job(str(number)) for number in range(9))
+    cursor = store.client[store.collection.database.name].jobs.find(batch_size=2)
+    next(cursor)
+    store.client.close()
+    del cursor
+    gc.collect()
+    store.shutdown()
+    assert not is_open(store.client)
+
+
 def test_no_more_stores_share_a_client_than_its_pool_suffices_for(make):
     """A quarter of its connections: each store may need up to four."""
     clients = [id(make(f"{number}", maxPoolSize=8).client) for number in range(4)]

@@ -8,9 +8,11 @@ import os
 import threading
 import weakref
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Any
 
 from pymongo import MongoClient
+from pymongo.errors import InvalidOperation
 
 Document = dict[str, Any]
 
@@ -38,15 +40,17 @@ class SharedClient:
         return not size or len(self._users) < size // CONNECTIONS  # None or 0: no limit
 
     def release(self, user: object) -> None:
-        """Note that a user needs the client no more; the last one closes it."""
+        """Note that a user needs the client no more; the last one closes it, once."""
         with _lock:
+            is_user = user in self._users  # a shutdown may come twice, in two threads
             self._users.discard(user)
-            is_last = not self._users
+            is_last = is_user and not self._users
             if is_last:
                 for key in [key for key, each in _latest.items() if each is self]:
                     del _latest[key]
         if is_last:
-            self.client.close()
+            with suppress(InvalidOperation):  # its user closed it with cursors left to kill
+                self.client.close()
 
 
 _latest: "weakref.WeakValueDictionary[Hashable, SharedClient]" = weakref.WeakValueDictionary()
