@@ -307,3 +307,14 @@ def test_a_listener_that_removes_each_job_that_has_run_leaves_the_scheduler_aliv
         runs.wait("last", 1)
         assert done.is_set()
         assert scheduler.get_jobs() == []
+
+
+def test_a_function_of_the_application_that_is_called_as_the_cycle_is_told_what_is_gone(store):
+    def _process_jobs():
+        with pytest.raises(JobLookupError):
+            scheduler.remove_job("gone")
+        with pytest.raises(JobLookupError):
+            store.update_job(job("gone"))
+
+    scheduler = by_hand(store)
+    _process_jobs()

@@ -70,6 +70,11 @@ def test_a_job_in_quarantine_is_none_to_who_only_looks(scheduler):
     assert scheduler.get_job("lost") is None
     assert store_of(scheduler).lookup_job("lost") is None
 
+    def _lookup_job():  # an application may call its own function so
+        return store_of(scheduler).lookup_job("lost")
+
+    assert _lookup_job() is None
+
 
 def test_a_job_that_is_nowhere_is_a_plain_lookup_error(scheduler):
     with pytest.raises(JobLookupError, match="No job by the id of nobody was found"):
