@@ -3,7 +3,9 @@
 import contextlib
 import gc
 import os
+import sys
 import threading
+import weakref
 
 import pytest
 from mirrored import run
@@ -12,7 +14,7 @@ from mongo import in_thread as in_other_thread
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import connection
+from jobstore.mongodb import collector, connection
 from jobstore.mongodb.collector import collector_paused
 
 MODES = [{}, {"shared": True}, {"mirror": True}]
@@ -198,6 +200,63 @@ def test_what_is_made_in_a_pause_is_left_to_full_collections():
         made = [[] for _ in range(10_000)]
     assert len(gc.get_objects(generation=0)) < 10_000
     assert any(each is made for each in gc.get_objects(generation=2))
+
+
+class Knot:
+    """Garbage that only the collector finds."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_garbage_is_collected_where_all_jobs_are_read_often(store):
+    store.add_jobs(jobs(3))
+    alive = weakref.WeakSet()
+    for _ in range(1_000):
+        alive |= [Knot() for _ in range(20)]
+        store.get_all_jobs()
+    assert len(alive) < 10_000
+
+
+def test_garbage_is_collected_where_many_objects_are_made_often(monkeypatch):
+    monkeypatch.setattr(collector, "MOST", 20_000)
+    gc.collect()
+    alive = weakref.WeakSet()
+    for _ in range(500):
+        with collector_paused():
+            made = [[] for _ in range(6_000)]
+            alive.add(Knot())
+        del made
+    assert len(alive) < 250
+
+
+def test_a_signals_handler_may_pause_the_collector_at_any_moment():
+    lines = set()  # of the collector's module that were interrupted, one in each pause
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_filename != collector.__file__:
+            return None
+        if event == "line" and frame.f_lineno not in lines:
+            lines.add(frame.f_lineno)
+            sys.settrace(None)
+            with collector_paused():
+                pass
+            return None
+        return trace
+
+    before = -1
+    while len(lines) > before:
+        before = len(lines)
+        sys.settrace(trace)
+        try:
+            with collector_paused():
+                pass
+        finally:
+            sys.settrace(None)
+        assert gc.isenabled()
+        with collector_paused():
+            assert not gc.isenabled()
+    assert before > 10
 
 
 def test_what_a_user_has_frozen_stays_frozen():
