@@ -111,6 +111,17 @@ def test_without_the_right_to_read_the_mark_a_start_goes_on_and_says_so(locked, 
     store.shutdown()
 
 
+def test_without_the_right_to_read_the_mark_claims_still_tell_of_sharing(locked):
+    with MongoClient(locked.uri, username="root", password=PASSWORD) as client:
+        jobs = client["apscheduler"]["jobs"]
+        jobs.insert_one({"_id": "a", "next_run_time": None, "acquired_by": "token"})
+        store = connect(locked, "blind")
+        with pytest.raises(ValueError, match=r'schedulers have shared .*\(job "a"'):
+            store.start(None, "default")
+        store.shutdown()
+        jobs.delete_one({"_id": "a"})
+
+
 def list_indexes(server):
     with MongoClient(server.uri, username="root", password=PASSWORD) as client:
         return list(client["apscheduler"]["jobs"].index_information())

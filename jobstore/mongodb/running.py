@@ -56,7 +56,7 @@ class Running(WrittenThrough):
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached within 30 s.
         :raises ValueError: if the server has no change streams to keep a mirror current by; if
-            schedulers share the collection, and this one was not told to.
+            schedulers share the collection, or did, and this one was not told to.
         """
         super().start(scheduler, alias)
         self._end_threads()
