@@ -59,6 +59,7 @@ class Process:
         self.process.wait()
 
     def end(self):
+        until(self.cycles, 60)  # before, its handler of the signal may not be there
         self.process.terminate()
         assert self.process.wait(60) == 0
 
