@@ -8,12 +8,13 @@ from hypothesis import HealthCheck, settings
 from mirrored import start  # a fixture
 from mongo import Commands
 from pymongo import MongoClient
+from restarted import in_another_process, restart  # fixtures
 from shared import clock, make  # fixtures
 
 from jobstore import MongoDBJobStore
 from jobstore.testing import mongod
 
-__all__ = ["clock", "make", "start"]
+__all__ = ["clock", "in_another_process", "make", "restart", "start"]
 
 NUMBERS = itertools.count()
 

@@ -1,30 +1,21 @@
 """A job that ends its process is found, and goes into quarantine; the others run."""
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from bson import ObjectId
 from ending_child import end_process
-from mongo import YEARS, at, by_hand, job, until
-from proxy import Proxy
+from mongo import YEARS, at, job, until
+from restarted import MODES, Killed, counts, cycle, cycles, die, jobs, presences
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb.documents import to_document
 
 CHILD = Path(__file__).with_name("ending_child.py")
 PATIENCE = 120  # seconds until a test that hangs fails
 MOST_STARTS = 8
-MODES = {
-    "queried": {},
-    "mirrored": {"mirror": True},
-    "exclusive": {"mirror": "exclusive"},
-    "shared": {"shared": True, "lease": 3},
-}
 
 
 class Supervisor:
@@ -89,81 +80,6 @@ def test_a_job_that_ends_its_process_runs_three_times_and_the_others_run(
 # What a start finds
 
 
-@pytest.fixture
-def in_another_process(monkeypatch):
-    """What follows is as if in another process: it makes other tokens."""
-
-    def go():
-        monkeypatch.setattr(ObjectId, "_ObjectId__random", os.urandom(5))
-
-    return go
-
-
-@pytest.fixture
-def restart(server, database, in_another_process):
-    """Starts a scheduler, run by hand, after another process has ended without a shutdown."""
-    stores = []
-
-    def restart(then=None, **options):
-        if stores:
-            stores[-1]._deferred.forget()
-            in_another_process()
-        stores.append(MongoDBJobStore(database.name, host=server.uri, watch=False, **options))
-        return by_hand(stores[-1], then)
-
-    restart.in_another_process = in_another_process
-    yield restart
-    for store in stores:
-        store.shutdown()
-
-
-def cycle(scheduler):
-    """Run one cycle; returns the ids submitted."""
-    before = len(scheduler.executor.submitted)
-    scheduler._process_jobs()
-    return [job_id for job_id, _ in scheduler.executor.submitted[before:]]
-
-
-def cycles(scheduler):
-    """Run cycles until nothing is due; returns how many jobs were submitted in each."""
-    return [len(found) for found in iter(lambda: cycle(scheduler), [])]
-
-
-def counts(database):
-    return {
-        each["_id"]: each["attempts"]["count"]
-        for each in database["jobs"].find({"attempts": {"$ne": None}})
-    }
-
-
-def presences(database):
-    return database["jobs_meta"].count_documents({"_id": {"$regex": "^scheduler:"}})
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def die(scheduler):
-    """Run cycles until the process would end, in the culprit: nothing after it is called."""
-    store = scheduler._lookup_jobstore("default")
-
-    def end(*args):
-        raise Killed
-
-    def then(job):
-        if job.id == "culprit":
-            store.update_job = end
-
-    scheduler.executor.then = then
-    with pytest.raises(Killed):
-        cycles(scheduler)
-
-
-def jobs(store, count):
-    store.add_jobs([job(f"{n:04}", n) for n in range(count)])
-
-
 @pytest.mark.parametrize("mode", ["queried", "mirrored", "exclusive"])
 def test_after_a_shutdown_a_start_goes_at_full_speed(restart, in_another_process, database, mode):
     first = restart(**MODES[mode])
@@ -201,6 +117,8 @@ def test_a_store_that_is_started_again_in_its_process_goes_at_full_speed(restart
     jobs(store, 10)
     store.start(scheduler, "default")
     assert cycles(scheduler) == [10]
+    store.shutdown()
+    assert presences(database) == 0
 
 
 def test_a_recovery_that_is_cut_short_by_a_shutdown_goes_on_at_the_next_start(restart, database):
@@ -228,6 +146,46 @@ def test_suspects_run_first_and_alone_and_only_the_culprit_is_convicted(restart,
     assert found.id == "culprit"
     assert found.reason == "its runs ended the process 3 times"
     assert found.next_run_time == at(4.5)
+
+
+def test_a_recovery_looks_at_no_more_jobs_than_it_hands_out(restart, database):
+    """However many are due: a search through all of them might take longer than a command may."""
+    jobs(restart()._lookup_jobstore("default"), 1_000)
+    scheduler = restart()
+    database.command("profile", 2)
+    assert [len(cycle(scheduler)) for _ in range(3)] == [1, 2, 4]
+    database.command("profile", 0)
+    finds = list(database["system.profile"].find({"command.find": "jobs"}))
+    assert finds
+    assert max(each["docsExamined"] for each in finds) <= 4
+
+
+def test_a_suspect_behind_others_runs_alone_before_its_batch(restart, database):
+    store = restart()._lookup_jobstore("default")
+    jobs(store, 9)
+    attempts = {"count": 2, "by": b"-----"}
+    database["jobs"].update_one({"_id": "0004"}, {"$set": {"attempts": attempts}})
+    scheduler = restart()
+    found = list(iter(lambda: cycle(scheduler), []))
+    assert found[:3] == [["0000"], ["0001", "0002"], ["0004"]]
+    assert [len(each) for each in found[3:]] == [1, 2, 2]
+    assert counts(database) == {}
+
+
+def test_a_culprit_that_cannot_be_quarantined_does_not_run(restart, database):
+    store = restart()._lookup_jobstore("default")
+    store.add_job(job("culprit"))
+    die(restart())
+    die(restart())
+    jobs(store, 20)
+    database.command("collMod", "jobs", validator={"quarantine": None})
+    scheduler = restart()
+    assert sum(cycles(scheduler)) == 20
+    assert cycle(scheduler) == [], "nor when all others are through"
+    assert counts(database) == {"culprit": 3}
+    database.command("collMod", "jobs", validator={})
+    assert cycle(restart()) == []
+    assert len(store.quarantined()) == 1
 
 
 def convicted(restart):
@@ -287,78 +245,3 @@ def test_a_job_whose_state_ends_the_process_is_convicted(restart, database, monk
     scheduler = restart()
     assert cycles(scheduler) == []
     assert len(scheduler._lookup_jobstore("default").quarantined()) == 1
-
-
-# What becomes of a count
-
-
-def change_meanwhile(database):
-    database["jobs"].update_one({"_id": "a"}, {"$set": {"next_run_time": at(YEARS).timestamp()}})
-
-
-def merge_meanwhile(database):
-    other = MongoDBJobStore(database.name, client=database.client)
-    database["jobs"].update_one(
-        {"_id": "a"}, {"$set": {"job_state": to_document(job("a", args=(1,)), 4)["job_state"]}}
-    )
-    other.shutdown()
-
-
-CHANGES = {
-    "rescheduled": change_meanwhile,
-    "changed": merge_meanwhile,
-    "removed": lambda database: database["jobs"].delete_one({"_id": "a"}),
-}
-
-
-@pytest.mark.parametrize("how", CHANGES)
-@pytest.mark.parametrize("mode", ["queried", "mirrored"])
-def test_no_count_is_left_on_a_job_that_others_change_meanwhile(restart, database, mode, how):
-    restart(**MODES[mode])._lookup_jobstore("default").add_job(job("a"))
-    scheduler = restart(lambda job: CHANGES[how](database), **MODES[mode])
-    assert cycle(scheduler) == ["a"]
-    cycles(scheduler)
-    assert counts(database) == {}
-    assert database["jobs"].count_documents({}) == (how != "removed")
-
-
-def test_a_write_outside_a_cycle_takes_the_count_away(restart, database):
-    store = restart()._lookup_jobstore("default")
-    store.add_jobs([job("culprit"), job("b")])
-    die(restart())
-    assert counts(database) == {"culprit": 2}
-    store.update_job(job("culprit"))
-    assert counts(database) == {}
-
-
-def test_a_job_that_cannot_be_restored_keeps_no_count(restart, database):
-    restart()._lookup_jobstore("default").add_job(job("a", executor="gone"))
-    scheduler = restart()
-    assert cycles(scheduler) == []
-    assert counts(database) == {}
-    assert len(scheduler._lookup_jobstore("default").quarantined()) == 1
-
-
-def test_a_job_that_cannot_be_counted_runs_without(restart, database):
-    jobs(restart()._lookup_jobstore("default"), 3)
-    validator = {"$or": [{"_id": {"$ne": "0001"}}, {"attempts": None}]}
-    database.command("collMod", "jobs", validator=validator)
-    scheduler = restart()
-    assert cycles(scheduler) == [1, 2]
-    assert counts(database) == {}
-
-
-@pytest.mark.parametrize("how", ["close", "lose"])
-def test_a_count_that_is_not_answered_is_counted_once(restart, database, server, how):
-    restart()._lookup_jobstore("default").add_job(job("culprit"))
-    with Proxy(server.nodes[0].port) as proxy:
-        store = MongoDBJobStore(database.name, host=proxy.uri, retryWrites=False, watch=False)
-        restart.in_another_process()
-        scheduler = by_hand(store)
-        for _ in range(3):
-            proxy.fail("update", how, 2)
-            assert cycle(scheduler) == [], "it is not run without a count"
-        die(scheduler)
-        assert counts(database) == {"culprit": 2}
-        store._deferred.forget()
-        store.shutdown()

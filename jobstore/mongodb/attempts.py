@@ -11,6 +11,7 @@ from typing import Any
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
+from . import batches
 from .connection import Connection, Document
 from .documents import FIELDS, Seen
 from .lease import change_twice
@@ -36,29 +37,32 @@ def once_more(least: int) -> Document:
 
 
 def count(connection: Connection, due: Document, job_ids: Collection[Any]) -> None:
-    """Count an attempt to run each of these jobs; 1 command, which may be repeated.
+    """Count an attempt to run each of these jobs; 1 command, more if their ids are long.
 
-    A job that is due after an unclean end was run by the process that ended, for all we know: so
-    there the first count is 2.
+    It may be repeated. A job that is due after an unclean end was run by the process that ended,
+    for all we know: so there the first count is 2.
     """
-    query = due | {"_id": {"$in": list(job_ids)}}
     by_us = {"$eq": ["$attempts.by", process()]}
     counted = {"attempts": {"$cond": [by_us, "$attempts", once_more(least=1)]}}
-    try:
-        change_twice(connection, query, counted)
-    except WriteError as error:
-        if error.code in TRANSIENT:
-            raise
-        # One is refused for its own sake, by a validator, say: it does without a count.
-        each = [
-            UpdateOne(due | {"_id": {"$eq": job_id}}, [{"$set": counted}]) for job_id in job_ids
-        ]
+
+    def act(some: list[Any], in_doubt: bool) -> None:
         try:
-            with connection.session() as session:
-                connection.jobs.bulk_write(each, ordered=False, session=session)
-        except BulkWriteError as refusals:
-            if refusals.details["writeConcernErrors"]:
+            change_twice(connection, due | {"_id": {"$in": some}}, counted)
+        except WriteError as error:
+            if error.code in TRANSIENT:
                 raise
+            # One is refused for its own sake, by a validator, say: it does without a count.
+            each = [
+                UpdateOne(due | {"_id": {"$eq": job_id}}, [{"$set": counted}]) for job_id in some
+            ]
+            try:
+                with connection.session() as session:
+                    connection.jobs.bulk_write(each, ordered=False, session=session)
+            except BulkWriteError as refusals:
+                if refusals.details["writeConcernErrors"]:
+                    raise
+
+    batches.for_ids(connection, list(job_ids), act)
 
 
 def forget_counts(connection: Connection, jobs: Collection[Seen], logger: logging.Logger) -> None:

@@ -44,7 +44,7 @@ class Presence:
         2 commands. Where that is not allowed, it is unknown.
         """
         meta = self._connection.meta
-        name = f"scheduler:{socket.gethostname()}:{os.getpid()}:{ObjectId()}"
+        name = self._name or f"scheduler:{socket.gethostname()}:{os.getpid()}:{ObjectId()}"
         try:
             with self._connection.limit(START_SECONDS):
                 now = [{"$set": {"started": "$$NOW"}}]

@@ -6,19 +6,18 @@ before the next one, and is twice as large. Before a batch is handed out, each o
 gets a count, ``attempts: {count, by}``; the flush takes it away.
 
 A document that has a count from another process is a *suspect*: that process ended before the
-flush. Suspects are handed out first, and one at a time, so that only the culprit gets a higher
-count. With a count of 3 it isn't run again: it goes into quarantine.
+flush. Suspects are handed out one at a time, before the rest of their batch, so that only the
+culprit gets a higher count. With a count of 3 it isn't run again: it goes into quarantine.
 """
 
 import logging
-from typing import Any
 
 from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts, count
 from .connection import Connection, Document
-from .documents import FIELDS, Counted, Seen
+from .documents import Counted, Seen
 from .presence import Presence, process
 from .quarantine import Quarantine
-from .sources import Queried, affordable_in_order, in_order
+from .sources import Queried, affordable_in_order, key
 
 __all__ = ["Recovering"]
 
@@ -43,7 +42,6 @@ class Recovering(Queried):
             logger.info("A scheduler ended without a shutdown: its due jobs run in small batches")
         self._size = 1
         self._began: float | None = None  # by the scheduler's clock
-        self._has_suspects = True
         self._is_last = False
 
     def end(self) -> None:
@@ -68,40 +66,40 @@ class Recovering(Queried):
         """
         if self.is_over():
             return super().due(now, limit)
+        if self._began is None:
+            self._began = now
         due: Document = {"next_run_time": {"$lte": now}}
-        found = self._suspect(due)
-        is_last = False
-        if not found:
-            size = min(self._size, limit)
-            found = list(map(Counted.of, affordable_in_order(self._connection, due, FIELDS, size)))
-            if self._began is None:
-                self._began = now
-            is_all = len(found) < (1 if self._connection.is_slow else size)
-            is_last = is_all or _is_later(found[0].run_time, self._began)
-        if found:
-            count(self._connection, due, [seen.id for seen in found])
-        self._size *= 2
-        self._is_last = is_last
-        return found
-
-    def _suspect(self, due: Document) -> list[Seen]:
-        """Return the first suspect; those before it that are convicted go into quarantine."""
-        while self._has_suspects:
-            unmarked = [each for each in self._quarantine.unmarked if isinstance(each, str)]
-            counted = {"attempts.count": {"$gte": 1}, "_id": {"$nin": unmarked}}
-            documents = in_order(self._connection, due | counted, COUNTED_FIELDS, 1)
-            self._has_suspects = bool(documents)
-            for document in documents:
-                seen = Counted.of(document)
-                if attempts(document) < MOST_ATTEMPTS or _is_of_this_process(document):
-                    return [seen]
-                self._quarantine.convict([seen])
-        return []
+        while True:
+            # What could not be put into quarantine is in front, and can't run.
+            size = min(self._size + len(self._quarantine.unmarked), limit)
+            first = affordable_in_order(self._connection, due, COUNTED_FIELDS, size)
+            found = [each for each in first if key(each["_id"]) not in self._quarantine.unmarked]
+            culprits = list(filter(_is_culprit, found))
+            if not culprits:
+                break
+            self._quarantine.convict(list(map(Counted.of, culprits)))
+        suspects = list(filter(_is_suspect, found))
+        found = suspects[:1] or found
+        count(self._connection, due, [each["_id"] for each in found])
+        if suspects:
+            self._size = 1
+        else:
+            self._size *= 2
+            is_all = len(first) < (1 if self._connection.is_slow else size)
+            is_through = is_all or _is_later(found, self._began)
+            # A culprit that is left would run when the recovery is over.
+            self._is_last = is_through and not any(map(_is_culprit, first))
+        return list(map(Counted.of, found))
 
 
-def _is_of_this_process(document: Document) -> bool:
-    return bool(document["attempts"].get("by") == process())
+def _is_suspect(document: Document) -> bool:
+    return attempts(document) > 0 and document["attempts"].get("by") != process()
 
 
-def _is_later(run_time: Any, began: float) -> bool:
+def _is_culprit(document: Document) -> bool:
+    return attempts(document) >= MOST_ATTEMPTS and _is_suspect(document)
+
+
+def _is_later(found: list[Document], began: float) -> bool:
+    run_time = found[0]["next_run_time"] if found else None
     return isinstance(run_time, int | float) and run_time > began
