@@ -100,9 +100,11 @@ def held(lock):
     thread = threading.Thread(target=hold)
     thread.start()
     taken.wait()
-    yield
-    released.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        released.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -144,9 +146,10 @@ def test_a_child_that_is_forked_in_mid_cycle_adds_a_job(scheduler, mode, monkeyp
     monkeypatch.setattr(act, "now", hold_the_cycle, raising=False)
     scheduler.add_job(act, executor="in the cycle", misfire_grace_time=None)
     in_cycle.wait()
-    child = forked(lambda: use(scheduler))
-    assert ends_well(child)
-    goes_on.set()
+    try:
+        assert ends_well(forked(lambda: use(scheduler)))
+    finally:
+        goes_on.set()
     if mode in {"queried", "mirrored", "shared"}:
         until(lambda: scheduler.get_job("of the child"))
 
