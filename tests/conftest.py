@@ -12,6 +12,7 @@ from restarted import in_another_process, restart  # fixtures
 from shared import clock, make  # fixtures
 
 from jobstore import MongoDBJobStore
+from jobstore.mongodb import connection, deferred, paced
 from jobstore.testing import mongod
 
 __all__ = ["clock", "in_another_process", "make", "restart", "start"]
@@ -43,6 +44,14 @@ def database(session_client):
     yield database
     for name in database.list_collection_names():  # quicker by far than to drop the database
         database.drop_collection(name)
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    """A slow machine sends as many commands as a quick one."""
+    monkeypatch.setattr(connection, "COMMAND_SECONDS", 300.0)
+    monkeypatch.setattr(paced, "TARGET_SECONDS", 60.0)
+    monkeypatch.setattr(deferred, "FLUSH_SECONDS", 60.0)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ def cycle(scheduler, commands):
     return list(commands.names)
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("size", [400, 5_000])
 @pytest.mark.parametrize("count", [1, 102, 1_000])
 def test_a_cycle_is_two_reads_and_one_write(store, commands, count, size):

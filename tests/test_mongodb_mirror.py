@@ -46,6 +46,7 @@ def store(server, database, commands):
 # ---- one cycle ----
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_an_idle_cycle_sends_no_command_and_a_busy_one_a_single_one(store, commands):
     scheduler = by_hand(store)
     store.add_jobs([job(f"{number:04}", number % 7) for number in range(1000)])
