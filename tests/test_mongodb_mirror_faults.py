@@ -151,6 +151,19 @@ def test_a_server_that_answers_with_errors_is_an_outage(start, point, server, co
     assert set(run_times(store).values()) == {at(YEARS).timestamp(), at(1 + YEARS).timestamp()}
 
 
+@pytest.mark.parametrize("code", [237, 11601])  # CursorKilled, Interrupted
+def test_a_stream_whose_cursor_is_killed_is_resumed_and_the_mirror_stays(
+    start, point, server, stock, code
+):
+    _, store = start(f"{server.uri}&appName=killed")
+    point("failCommand", failCommands=["getMore"], appName="killed", errorCode=code)
+    until(lambda: not store.status().connected)
+    point.off()
+    assert store._watcher._token
+    stock.add_job(job("a"))
+    agree(store)  # no cycle has made it live again
+
+
 def test_without_a_stream_for_any_reason_it_asks(server, database, stock, point, caplog):
     point("failCommand", failCommands=["aggregate"], appName="refused", errorCode=115)
     store = MongoDBJobStore(database.name, host=f"{server.uri}&appName=refused")

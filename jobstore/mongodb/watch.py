@@ -37,6 +37,7 @@ PROGRESS_SECONDS = 5.0
 LAG_SECONDS = 1.0  # of a stream that is not to be relied on
 JOIN_SECONDS = 1.0
 NO_REPLICA_SET = 40573
+CURSOR_KILLED = 237  # by an administrator, say; the driver resumes a stream whose cursor is gone
 LOST = {260, 280, 286, 10334}  # the token is invalid, too old, or before what is over 16 MB
 ENDS = {"drop", "dropDatabase", "rename", "invalidate"}
 RUN_TIMES: list[Document] = [  # all that a wake-up needs; no states
@@ -382,7 +383,7 @@ def _is_passing(error: OperationFailure) -> bool:
     return (
         error.timeout
         or error.has_error_label("ResumableChangeStreamError")
-        or error.code in TRANSIENT
+        or error.code in TRANSIENT | {CURSOR_KILLED}
     )
 
 
