@@ -35,6 +35,23 @@ def test_after_a_time_out_a_command_carries_an_eighth():
     assert pace.budget == 37_500
 
 
+def test_a_document_larger_than_the_budget_gets_twice_the_time_that_the_line_needs():
+    pace = Pace()
+    assert pace.patience(3_000_000) == 1
+    pace.took(7.5, 1.0, lambda: 3_000_000)
+    assert pace.patience(400_000) == 1
+    assert pace.patience(3_000_000) == 3
+    assert pace.patience(12_000_000) == 6, "30 s at most"
+
+
+def test_a_time_out_of_a_longer_limit_tells_of_a_slower_line():
+    pace = Pace()
+    pace.timed_out(6_000_000)
+    pace.timed_out(6_000_000, pace.patience(6_000_000))
+    assert pace.budget == 6_000_000 / 8 / 3.2
+    assert pace.patience(6_000_000) == 6
+
+
 def test_a_time_out_of_a_small_command_says_nothing_of_the_line():
     pace = Pace()
     assert not pace.timed_out(10_000)
@@ -98,9 +115,11 @@ def test_answers_of_a_stream_become_smaller_after_time_outs_and_grow_when_it_is_
         sizes.append(answers.most)
     assert sizes == [125, 15, 1, 1]
     assert not answers.may_grow(), "not soon after a time-out"
+    assert answers.patience == 6, "one event can't become smaller"
     monkeypatch.setattr(pace, "GROW_SECONDS", 0.0)
     while answers.most:
         assert answers.may_grow()
+        assert answers.patience == 1
     assert not answers.may_grow()
 
 

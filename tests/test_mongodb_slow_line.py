@@ -7,34 +7,17 @@ import os
 
 import pytest
 from mirrored import is_quiet, mirrored, restarted
-from mongo import YEARS, Commands, at, by_hand, job, names, run_times, until
-from proxy import Proxy
-from pymongo import MongoClient
+from mongo import YEARS, at, by_hand, job, names, run_times, until
 from pymongo.errors import PyMongoError
 from shared import ids
+from slow import Line
 
-from jobstore import ConflictingIdError, MongoDBJobStore
+from jobstore import ConflictingIdError
 from jobstore.mongodb import connection, through, watch
 
 RATE = 500_000
 LARGE = [f"large {number:02}" for number in range(16)]
 SIZE = 40_000
-
-
-class Line:
-    """A store behind a slow line, and its commands."""
-
-    def __init__(self, server, database, **options):
-        self.proxy = Proxy(server.nodes[0].port)
-        self.commands = Commands()
-        self.client = MongoClient(self.proxy.uri, event_listeners=[self.commands])
-        self.store = MongoDBJobStore(database.name, client=self.client, **options)
-
-    def close(self):
-        self.proxy.rate = 0.0
-        self.store.shutdown()
-        self.client.close()
-        self.proxy.close()
 
 
 @pytest.fixture

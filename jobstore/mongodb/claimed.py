@@ -19,7 +19,7 @@ from .candidates import Candidates, chance
 from .connection import Connection, Document
 from .documents import Counted, Seen, UnreadableError
 from .lease import FREE, IS_OVER, Lease, acquired, change_twice, release
-from .paced import bytes_of, is_slow, noted
+from .paced import bytes_of, is_slow, large_seconds, limited, noted
 from .quarantine import Quarantine
 from .skipped import LEFT_SECONDS, Skipped
 from .sources import IN_TIME, first_of, key, sample
@@ -55,6 +55,7 @@ class Claimed:
         self._seconds = seconds
         self._won: list[Seen] = []  # by the last call of `due`
         self._claimed_at = 0.0  # by the monotonic clock, or earlier
+        self._leased = seconds  # by the last claim: more for what a slow line takes long for
         self._unread: tuple[ObjectId, list[Any]] | None = None  # a claim; who has won isn't known
         self.skipped = Skipped()
         self._lines = Summary()
@@ -77,12 +78,14 @@ class Claimed:
             token, ids = ObjectId(), [document["_id"] for document in found]
             self._unread = token, ids
             self._claimed_at = time.monotonic()
+            size = sum(each.get("size", 0) for each in found)
+            self._leased = self._seconds + large_seconds(self._connection, size)
             won = self._claim(free, found, token)
             if won is not None and won < len(found):
                 self._candidates.note(met_others=True)
             if won != 0:
                 try:
-                    self._won = self._innocent(self._bearing(token, ids))
+                    self._won = self._innocent(self._bearing(token, ids, size))
                 except PyMongoError as error:
                     if not is_slow(error) or is_second_try:
                         raise
@@ -106,7 +109,7 @@ class Claimed:
 
     def _claim(self, free: Document, found: list[Document], token: ObjectId) -> int | None:
         """Claim what is still due and free; returns how many it were, None if that isn't known."""
-        claim = {"acquired_by": token, "acquired_until": acquired(self._seconds)}
+        claim = {"acquired_by": token, "acquired_until": acquired(self._leased)}
         if any(map(is_abandoned, found)):
             claim["attempts"] = abandoned_once_more()
         query = free | {"_id": {"$in": [document["_id"] for document in found]}}
@@ -132,11 +135,15 @@ class Claimed:
         if self.skipped.add(seen):
             self._lines.add(LEFT, seen.id, reason)
 
-    def _bearing(self, token: ObjectId, ids: list[Any]) -> list[Document]:
+    def _bearing(self, token: ObjectId, ids: list[Any], size: int) -> list[Document]:
         query = {"_id": {"$in": ids}, "acquired_by": token}
         found: list[Document] = []
         reading = self._connection.reading
-        with noted(self._connection, reading, lambda: bytes_of(found)), self._connection.limit():
+        with (
+            limited(self._connection, reading, lambda: size) as seconds,
+            noted(self._connection, reading, lambda: bytes_of(found)),
+            self._connection.limit(seconds),
+        ):
             found += self._connection.jobs.find(query, COUNTED_FIELDS, batch_size=len(ids) + 1)
         return found
 
@@ -156,7 +163,7 @@ class Claimed:
         if not self._won:
             return None
         ids, token = [seen.id for seen in self._won], self._won[0].claim
-        return Lease(self._connection, token, ids, self._claimed_at, self._seconds, self.logger)
+        return Lease(self._connection, token, ids, self._claimed_at, self._leased, self.logger)
 
     def leave_to_others(
         self, bad: list[tuple[Seen, UnreadableError]], lease: Lease

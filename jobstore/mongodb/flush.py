@@ -22,6 +22,7 @@ from .connection import Connection
 from .documents import FIELDS, Counted, Seen, advanced, restore, timestamp
 from .lease import release
 from .pace import parts
+from .paced import carried
 from .quarantine import Quarantine
 from .statements import Refused, Write, send, size
 from .summary import Line, Summary, summed
@@ -148,9 +149,17 @@ def _settle(
     """
     claims, counted = {}, []
     query = {"_id": {"$in": part}}
-    with connection.session() as session:
+
+    def bytes_of_part() -> int:
+        return sum(size(writes[job_id]) for job_id in part) // 2
+
+    with (
+        carried(connection, connection.reading, bytes_of_part) as seconds,
+        connection.session(seconds) as session,
+    ):
         cursor = connection.jobs.find(query, FIELDS, batch_size=len(part) + 1, session=session)
-        stored = {document["_id"]: Seen.of(document) for document in connection.read(cursor)}
+        found_now = connection.read(cursor, seconds)
+        stored = {document["_id"]: Seen.of(document) for document in found_now}
     with summed(logger) as lines:
         for write in [writes[job_id] for job_id in part]:
             seen = stored.get(write.seen.id)

@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["ID_BYTES", "Answers", "Pace", "affordable", "parts"]
+__all__ = ["ID_BYTES", "PATIENCE", "Answers", "Pace", "affordable", "parts"]
 
 MOST = 12_000_000  # bytes: who carries so many in a second needs no bound
 LEAST = 16_000  # bytes: smaller commands take their time for other reasons
 EVENTS = 1_000  # of which a time-out leaves an eighth
 GROW_SECONDS = 60.0
 CUT = 8  # what took more than five times as long as it should
+USUAL = 5  # times as long as it should: the time limit of a command
+PATIENCE = 6  # times the usual limit: the longest for a document that is larger than the budget
 SMALL = 1_000  # bytes: such jobs, or of a hundredth of the budget, pass large ones before them
 ID_BYTES = 4_000_000  # of ids in one command, which may name each of them three times
 Item = TypeVar("Item")
@@ -43,6 +45,14 @@ class Pace:
         """How many ids may be looked at, with a little about each."""
         return max(1, int(min(self.budget, MOST) // 400))
 
+    def patience(self, size: int) -> float:
+        """How many times the usual limit a command of so many bytes is given.
+
+        A command that is larger than the budget carries one document, so it can't become smaller.
+        It gets twice the time that the line needs for it.
+        """
+        return min(PATIENCE, max(1.0, 2 * size / (USUAL * self.budget)))
+
     def took(self, seconds: float, target: float, size: Callable[[], int]) -> None:
         """Note how long a command took, and what it carried.
 
@@ -58,15 +68,16 @@ class Pace:
         elif seconds > target and carried > LEAST:
             self._set(in_time)
 
-    def timed_out(self, size: int | None = None) -> bool:
+    def timed_out(self, size: int | None = None, patience: float = 1.0) -> bool:
         """Note that a command timed out; returns whether a smaller one is worth a try.
 
         :param size: the bytes that it carried, if that is known.
+        :param patience: how many times the usual limit it was given.
         """
         carried = min(self.budget, MOST) if size is None else size
         if carried <= LEAST:
             return False
-        self._set(min(self.budget, carried / CUT))
+        self._set(min(self.budget, carried / (CUT * patience)))
         return True
 
     def _set(self, budget: float) -> None:
@@ -79,14 +90,18 @@ class Answers:
     A stream's answers are as large as what has changed, and it is bound when it is opened.
 
     :ivar most: None is no bound.
+    :ivar patience: how many times the usual limit an answer gets: one event can't become smaller.
     """
 
     def __init__(self) -> None:
         self.most: int | None = None
+        self.patience = 1
         self._since = 0.0
 
     def timed_out(self) -> None:
         """Note that an answer didn't come in time: a large one, or none in an outage."""
+        if self.most == 1:
+            self.patience = PATIENCE
         self.most = max(1, (self.most or EVENTS) // CUT)
         self._since = time.monotonic()
 
@@ -95,6 +110,7 @@ class Answers:
         if self.most is None or time.monotonic() - self._since < GROW_SECONDS:
             return False
         self.most = None if self.most * CUT >= EVENTS else self.most * CUT
+        self.patience = 1
         self._since = time.monotonic()
         return True
 

@@ -13,9 +13,21 @@ from bson import encode
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
 
 from .connection import Connection, Document
-from .pace import Pace, parts
+from .pace import PATIENCE, Answers, Pace, parts
 
-__all__ = ["SIZE", "bytes_of", "id_bytes", "in_parts", "is_slow", "noted", "size_of", "writing"]
+__all__ = [
+    "SIZE",
+    "answering",
+    "bytes_of",
+    "carried",
+    "id_bytes",
+    "in_parts",
+    "is_slow",
+    "large_seconds",
+    "limited",
+    "noted",
+    "size_of",
+]
 
 SIZE: Document = {"$bsonSize": "$$ROOT"}  # of a document, by the server
 OVERHEAD = 100  # bytes of a document beside its state and its id
@@ -60,15 +72,61 @@ def noted(connection: Connection, pace: Pace, size: Callable[[], int]) -> Iterat
     pace.took(time.monotonic() - began, target, size)
 
 
+def _patience(connection: Connection, pace: Pace, size: Callable[[], int]) -> float:
+    """Return how many times the usual limit a command gets, by the bytes that it carries.
+
+    A server that hangs must not hold a cycle for that long, so it has to answer a ping before.
+    The user's own limit is never exceeded.
+    """
+    if not pace.is_bounded or connection.client.options.timeout is not None:
+        return 1.0
+    times = pace.patience(size())
+    if times > 1:
+        connection.now(connection.seconds / 2)
+    return times
+
+
+def large_seconds(connection: Connection, size: int) -> float:
+    """Return for how much longer than usual a job of that size has to be leased.
+
+    To read and to write it may take the longest limit each.
+    """
+    is_large = size > min(connection.reading.budget, connection.writing.budget / 2)
+    is_ours = connection.client.options.timeout is None
+    return 2 * PATIENCE * connection.seconds if is_large and is_ours else 0.0
+
+
 @contextmanager
-def writing(connection: Connection, size: Callable[[], int]) -> Iterator[None]:
-    """Note how long a write takes, and if it takes too long, that."""
+def limited(connection: Connection, pace: Pace, size: Callable[[], int]) -> Iterator[float]:
+    """Yield the time limit of a command, in seconds; note if it was not enough."""
+    times = _patience(connection, pace, size)
     try:
-        with noted(connection, connection.writing, size):
+        yield times * connection.seconds
+    except PyMongoError as error:
+        if is_slow(error):
+            pace.timed_out(size(), times)
+        raise
+
+
+@contextmanager
+def carried(connection: Connection, pace: Pace, size: Callable[[], int]) -> Iterator[float]:
+    """Yield the time limit of a command whose bytes are known; note how long it takes."""
+    with limited(connection, pace, size) as seconds, noted(connection, pace, size):
+        yield seconds
+
+
+@contextmanager
+def answering(connection: Connection, answers: Answers) -> Iterator[None]:
+    """Bound the time of a change stream's answer; note if it was not enough.
+
+    The answer that opens a stream brings events, too.
+    """
+    try:
+        with connection.limit(answers.patience * connection.seconds):
             yield
     except PyMongoError as error:
         if is_slow(error):
-            connection.writing.timed_out(size())
+            answers.timed_out()
         raise
 
 
@@ -94,14 +152,19 @@ def in_parts(
         is_whole = budget == math.inf or sum(map(size, left)) <= budget
         part = left if is_whole else next(parts(left, size, budget))
 
-        def carried(part: list[Item] = part) -> int:
+        def bytes_of_part(part: list[Item] = part) -> int:
             return sum(map(size, part))
 
         try:
-            with noted(connection, pace, carried):
+            with noted(connection, pace, bytes_of_part):
                 result = act(part, in_doubt > 0)
         except PyMongoError as error:
-            if failed or not is_slow(error) or not pace.timed_out(carried()) or len(part) == 1:
+            if (
+                failed
+                or not is_slow(error)
+                or not pace.timed_out(bytes_of_part())
+                or len(part) == 1
+            ):
                 raise
             failed, in_doubt = True, len(part)
         else:

@@ -11,7 +11,7 @@ from pymongo.errors import PyMongoError
 
 from .connection import Connection, Document
 from .pace import affordable
-from .paced import SIZE, bytes_of, is_slow, noted, size_of
+from .paced import SIZE, bytes_of, is_slow, limited, noted, size_of
 from .sources import REPLACED, SAMPLE
 
 __all__ = ["end_of_page", "read_all"]
@@ -77,7 +77,7 @@ class _Pages:
                 page, first = self._page(first)
             except PyMongoError as error:
                 tries -= 1
-                if not tries or not is_slow(error) or not self._connection.reading.timed_out():
+                if not tries or not is_slow(error):
                     raise
                 continue
             tries = TRIES
@@ -86,22 +86,36 @@ class _Pages:
     def _page(self, first: Any) -> tuple[list[Document], Any]:
         """Return the documents from an id on, and where the next page begins; None if nowhere."""
         most = self._connection.reading.count
-        sized = self.sizes(first, most + 1)
+        try:
+            sized = self.sizes(first, most + 1)
+        except PyMongoError as error:
+            if is_slow(error):
+                self._connection.reading.timed_out()
+            raise
         end = end_of_page(sized, self._connection.reading.budget, is_last=len(sized) <= most)
         following = sized[end]["_id"] if end < len(sized) else None
         last = MaxKey() if following is None else following
-        return self._range(self._fields, first, last, 0) if sized else [], following
+        if not sized:
+            return [], following
+        size = sum(map(size_of, sized[:end]))
+        with limited(self._connection, self._connection.reading, lambda: size) as seconds:
+            return self._range(self._fields, first, last, 0, seconds), following
 
     def sizes(self, first: Any, limit: int) -> list[Document]:
         """Return the first documents from an id on, with their sizes alone."""
         return self._range({"size": SIZE}, first, MaxKey(), limit)
 
-    def _range(self, fields: Any, first: Any, last: Any, limit: int) -> list[Document]:
+    def _range(
+        self, fields: Any, first: Any, last: Any, limit: int, seconds: float | None = None
+    ) -> list[Document]:
         found: list[Document] = []
         connection = self._connection
         by_id = self._jobs.find(self._query, fields, limit=limit, session=self._session)
         by_id = by_id.min([("_id", first)]).max([("_id", last)]).hint([("_id", ASCENDING)])
-        with noted(connection, connection.reading, lambda: bytes_of(found)), connection.limit():
+        with (
+            noted(connection, connection.reading, lambda: bytes_of(found)),
+            connection.limit(seconds),
+        ):
             found += by_id
         return found
 

@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from .connection import Connection, Document
 from .documents import END_OF_TIME, FIELDS, MIN_TIME, Seen
 from .pace import affordable
-from .paced import SIZE, bytes_of, is_slow, noted, size_of
+from .paced import SIZE, bytes_of, is_slow, limited, noted, size_of
 
 __all__ = [
     "IN_TIME",
@@ -68,7 +68,12 @@ class Queried:
 
 
 def in_order(
-    connection: Connection, query: Document, fields: Any, limit: int, skip: int = 0
+    connection: Connection,
+    query: Document,
+    fields: Any,
+    limit: int,
+    skip: int = 0,
+    seconds: float | None = None,
 ) -> list[Document]:
     """Return the first documents by run time, but for some to skip; O(log n + skip + k).
 
@@ -77,7 +82,7 @@ def in_order(
     limit = min(limit, MOST)
     by_time = [("next_run_time", ASCENDING)]
     found: list[Document] = []
-    with noted(connection, connection.reading, lambda: bytes_of(found)), connection.limit():
+    with noted(connection, connection.reading, lambda: bytes_of(found)), connection.limit(seconds):
         found += connection.jobs.find(
             query, fields, sort=by_time, skip=skip, limit=limit, batch_size=limit
         )
@@ -102,13 +107,11 @@ def affordable_in_order(
         sized = sample(connection, query, limit)
     first, small = affordable(list(map(size_of, sized)), connection.cycle_budget)
     named = {"_id": {"$in": [sized[place]["_id"] for place in small]}}
-    try:
-        found = in_order(connection, query, fields, first) if first else []
+    with limited(
+        connection, connection.reading, lambda: sum(map(size_of, sized[:first]))
+    ) as seconds:
+        found = in_order(connection, query, fields, first, seconds=seconds) if first else []
         return found + (in_order(connection, query | named, fields, len(small)) if small else [])
-    except PyMongoError as error:
-        if is_slow(error):
-            connection.reading.timed_out(sum(map(size_of, sized[:first])))
-        raise
 
 
 def sample(connection: Connection, query: Document, limit: int) -> list[Document]:

@@ -16,7 +16,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge
 from .connection import Connection, Document
 from .documents import Counted, Seen
 from .lease import Lease
-from .paced import id_bytes, writing
+from .paced import carried, id_bytes
 
 __all__ = ["Refused", "Write", "send", "size"]
 
@@ -107,10 +107,13 @@ def _size(state: Any) -> int:
 
 
 def _bulk_write(connection: Connection, chunks: list[list[Write]]) -> tuple[int, Refused]:
+    def bytes_of_all() -> int:
+        return sum(size(write) for chunk in chunks for write in chunk)
+
     try:
         with (
-            writing(connection, lambda: sum(size(write) for chunk in chunks for write in chunk)),
-            connection.session() as session,
+            carried(connection, connection.writing, bytes_of_all) as seconds,
+            connection.session(seconds) as session,
         ):
             result = connection.jobs.bulk_write(
                 list(map(_operation, chunks)), ordered=False, session=session

@@ -18,7 +18,7 @@ from .documents import FIELDS
 from .mirror import Mirror
 from .owner import Owner
 from .pace import Answers
-from .paced import is_slow
+from .paced import answering
 from .paged import read_all
 from .polling import pause
 from .pool import pool_of
@@ -233,8 +233,10 @@ class Watcher:
             if moment(since) <= self._lost_at:  # nothing has happened since, and to begin with that
                 self._stopped.wait(PAUSE_SECONDS)
                 return
+        elif self._answers.patience > 1:
+            self._connection.now()  # who hangs already is not waited for that long
         try:
-            with self._connection.limit():
+            with answering(self._connection, self._answers):
                 stream = self._connection.jobs.watch(
                     pipeline,
                     resume_after=self._token,
@@ -289,13 +291,8 @@ class Watcher:
         from the same transaction, say. It has come to that time when the next answer names it as
         well, and has no change.
         """
-        try:
-            with self._connection.limit():
-                event = stream.try_next()
-        except PyMongoError as error:
-            if is_slow(error):
-                self._answers.timed_out()
-            raise
+        with answering(self._connection, self._answers):
+            event = stream.try_next()
         self._answered_at = time.monotonic()
         if event is None or abs(time.time() - self._looked_at) > LOOK_SECONDS:
             self._look_at_clock()

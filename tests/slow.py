@@ -1,0 +1,23 @@
+"""A store behind a slow line."""
+
+from mongo import Commands
+from proxy import Proxy
+from pymongo import MongoClient
+
+from jobstore import MongoDBJobStore
+
+
+class Line:
+    """A store behind a slow line, and its commands."""
+
+    def __init__(self, server, database, **options):
+        self.proxy = Proxy(server.nodes[0].port)
+        self.commands = Commands()
+        self.client = MongoClient(self.proxy.uri, event_listeners=[self.commands])
+        self.store = MongoDBJobStore(database.name, client=self.client, **options)
+
+    def close(self):
+        self.proxy.rate = 0.0
+        self.store.shutdown()
+        self.client.close()
+        self.proxy.close()
