@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
+import bson
+
 PIECE = 4096  # bytes that a slow line passes on at once
 
 
@@ -23,6 +25,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.faults: list[Callable[[bytes], str]] = []  # asked for each request; "" is no fault
         self.happened = 0
+        self.wire_version: int | None = None  # that the server's greeting claims; None: its own
         self.delay = 0.0  # seconds that each reply is kept back
         self.rate = 0.0  # bytes a second in each direction, of all connections; 0: no limit
         self._free_at = {"requests": 0.0, "replies": 0.0}  # when the line has passed all of these
@@ -56,6 +59,17 @@ class Proxy:
                 self.happened += 1
                 return how
             return ""
+
+        self.faults.append(fault)
+
+    def refuse_pipelines(self) -> None:
+        """Answer updates with a pipeline as a server that knows only documents."""
+
+        def fault(request: bytes) -> str:
+            # In such an update the field "u" is an array: type 4.
+            is_one = request[26:33] == b"update\x00" and b"\x04u\x00" in request
+            self.happened += is_one
+            return "refuse" if is_one else ""
 
         self.faults.append(fault)
 
@@ -104,6 +118,9 @@ class Proxy:
                 fault = next((how for each in self.faults if (how := each(request))), "")
                 if fault == "close":
                     break
+                if fault == "refuse":
+                    client.sendall(refusal(request))
+                    continue
                 if fault:
                     doomed[request[4:8]] = fault
                 self._send(server, request, "requests")
@@ -138,6 +155,8 @@ class Proxy:
                     self._waiting.wait(self.delay)
                 if fault:
                     break
+                if self.wire_version is not None:
+                    reply = with_wire_version(reply, self.wire_version)
                 self._send(client, reply, "replies")
         except OSError:
             pass
@@ -150,6 +169,19 @@ def end(*connections: socket.socket) -> None:
         with contextlib.suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
         each.close()
+
+
+def refusal(request: bytes) -> bytes:
+    """Reply that the update is no document."""
+    error = "update: field u must be of BSON type object"
+    body = bson.encode({"ok": 0.0, "code": 9, "codeName": "FailedToParse", "errmsg": error})
+    size = 21 + len(body)
+    return struct.pack("<i4s4siib", size, b"", request[4:8], 2013, 0, 0) + body
+
+
+def with_wire_version(reply: bytes, version: int) -> bytes:
+    before, field, after = reply.partition(b"\x10maxWireVersion\x00")
+    return before + field + struct.pack("<i", version) + after[4:] if field else reply
 
 
 def message(connection: socket.socket) -> bytes:

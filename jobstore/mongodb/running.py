@@ -21,6 +21,7 @@ from .owner import Owner, start_failed
 from .polling import poll_seconds
 from .recovery import Recovering
 from .retry import Retry
+from .server import check_server
 from .sources import Source, key
 from .status import Status
 from .threads import daemon
@@ -55,8 +56,9 @@ class Running(WrittenThrough):
         the scheduler's start fails, or the store is dropped.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached within 30 s.
-        :raises ValueError: if the server has no change streams to keep a mirror current by; if
-            schedulers share the collection, or did, and this one was not told to.
+        :raises ValueError: if the server lacks updates with a pipeline, or is older than MongoDB
+            4.4, or has no change streams to keep a mirror current by; if schedulers share the
+            collection, or did, and this one was not told to.
         """
         super().start(scheduler, alias)
         self._end_threads()
@@ -77,6 +79,7 @@ class Running(WrittenThrough):
                 part.logger = self._logger
         with self._lock:
             self._connection.open()
+            check_server(self._connection)
             self._deferred.flush()
             if self._claimed:
                 self._claimed.skipped.forget_all()
