@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import deque
 
 import pytest
 from damage import good
@@ -233,3 +234,22 @@ def test_jobs_that_can_not_be_written_yet_are_named(server, database, session_cl
         assert said(caplog, f"Unable to write 30 jobs ({FIRST}), to be tried again: ")
         scheduler._process_jobs()
         assert all(each > at(YEARS - 1).timestamp() for each in _run_times(store))
+
+
+class TakenMeanwhile(deque):
+    """Another thread takes the rest after the first."""
+
+    def popleft(self):
+        first = super().popleft()
+        self.clear()
+        return first
+
+
+def test_two_threads_may_log_the_same_lines_at_once(caplog):
+    """A mirrored store's cycle and its flusher: an error would end the scheduler's thread."""
+    lines = Summary()
+    lines._noted = TakenMeanwhile()
+    for number in range(3):
+        lines.add(Line(logging.WARNING, "one: %s", "%s: %s"), number)
+    lines.log(logging.getLogger("test"))
+    assert [record.getMessage() for record in caplog.records] == ["one: 0"]

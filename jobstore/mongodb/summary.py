@@ -3,7 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from ..base import first_few
@@ -43,8 +43,10 @@ class Summary:
         if not self._noted:
             return
         kinds: dict[Line, dict[str | None, list[Any]]] = {}
-        for line, job_id, reason in [self._noted.popleft() for _ in range(len(self._noted))]:
-            kinds.setdefault(line, {}).setdefault(reason, []).append(job_id)
+        with suppress(IndexError):  # another thread may log the last ones
+            while True:
+                line, job_id, reason = self._noted.popleft()
+                kinds.setdefault(line, {}).setdefault(reason, []).append(job_id)
         for line, reasons in kinds.items():
             for reason, job_ids in _joined(reasons).items():
                 why = () if reason is None else (reason,)
