@@ -1,8 +1,8 @@
 """Who calls a store: which of the scheduler's own methods, or a listener or a job within one.
 
 A call tells nothing of its caller, but the stack does. It can't be mistaken about threads, nor
-about a listener that calls the same method within the scheduler's cycle. Only what would fail is
-worth the look, so nothing else pays for it.
+about a listener that calls the same method within the scheduler's cycle. Only cycles that hand out
+jobs, and what would fail, pay for the look.
 """
 
 import sys
@@ -14,7 +14,14 @@ __all__ = ["is_change", "is_cycle", "is_replacement", "is_within_cycle"]
 
 SCHEDULER = BaseScheduler.__module__
 CYCLE = "_process_jobs"
-PASSED = {"add_job", "lookup_job", "remove_job", "update_job"}  # of the store, its subclasses, ...
+PASSED = {  # of the store, its subclasses, ...
+    "add_job",
+    "get_due_jobs",
+    "get_next_run_time",
+    "lookup_job",
+    "remove_job",
+    "update_job",
+}
 
 
 def is_cycle() -> bool:

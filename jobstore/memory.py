@@ -40,13 +40,13 @@ class MemoryJobStore(BaseJobStore):
     def get_due_jobs(self, now: datetime) -> list[Job]:
         """Return the k jobs whose run time is `now` or earlier, in order; O(log n + k)."""
         jobs = self._index.due(now)
-        if jobs:
+        if jobs and is_cycle():  # not a job or a listener that looks, nor another thread
             self._handed = get_ident()
         return jobs
 
     def get_next_run_time(self) -> datetime | None:
         """Return the earliest run time, or None if no job waits for one; O(1)."""
-        if self._handed is not None:
+        if self._handed is not None and is_cycle():
             self._handed = None
             self._before = {}
         return self._index.first_run_time()
@@ -149,7 +149,7 @@ class MemoryJobStore(BaseJobStore):
     def _is_in_cycle(self) -> bool:
         """Whether the calling thread is in the cycle that was handed jobs.
 
-        Who only looks at due jobs never ends a cycle. Then nothing is to be noted, for ever.
+        A cycle that an error ended is not told of. Then nothing is to be noted any more.
         """
         if self._handed != get_ident():
             return False

@@ -174,6 +174,17 @@ def test_another_thread_that_asks_what_is_due_does_not_disturb_the_cycle(store):
 
 
 @pytest.mark.parametrize("options", [{}, ONCE], ids=["goes on", "ends"])
+@pytest.mark.parametrize("look", [lambda call: call(), in_thread], ids=["itself", "in a thread"])
+def test_who_looks_in_the_cycle_at_what_is_due_brings_no_replaced_job_back(store, look, options):
+    def act(scheduler):
+        remove_and_add(scheduler, store)
+        look(lambda: (store.get_due_jobs(at(9)), store.get_next_run_time()))
+
+    run = InCycle(store, act, **options)
+    assert run.left["a"].args == ("anew",)
+
+
+@pytest.mark.parametrize("options", [{}, ONCE], ids=["goes on", "ends"])
 def test_a_job_may_ask_the_store_what_is_due(store, options):
     def act(scheduler):
         scheduler.remove_job("a")
