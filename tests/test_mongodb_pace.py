@@ -1,6 +1,7 @@
 """How many bytes a command may carry: pure, no database."""
 
 import math
+import time
 
 import pytest
 
@@ -75,6 +76,29 @@ def test_quick_commands_that_carry_little_prove_no_more_than_they_carry():
     for _ in range(10):
         pace.took(0.01, 1.0, lambda: 4_000)
     assert pace.budget == 400_000
+
+
+def after_a_minute(monkeypatch):
+    later = time.monotonic() + 61
+    monkeypatch.setattr(pace.time, "monotonic", lambda: later)
+
+
+def test_a_bound_that_one_stall_has_set_ends_after_a_quiet_minute(monkeypatch):
+    stalled = Pace()
+    stalled.took(1.5, 1.0, lambda: 60_000)
+    stalled.took(0.01, 1.0, lambda: 300)
+    assert stalled.budget == 40_000
+    after_a_minute(monkeypatch)
+    stalled.took(0.01, 1.0, lambda: 300)
+    assert not stalled.is_bounded
+
+
+def test_a_bound_that_a_time_out_has_set_stays_until_commands_disprove_it(monkeypatch):
+    slow = Pace()
+    slow.timed_out(800_000)
+    after_a_minute(monkeypatch)
+    slow.took(0.01, 1.0, lambda: 300)
+    assert slow.budget == 100_000
 
 
 def test_it_never_comes_below_what_a_command_takes_anyway():

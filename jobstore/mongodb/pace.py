@@ -27,13 +27,17 @@ class Pace:
     """Bounds the bytes of commands in one direction: reads, or writes.
 
     There is no bound until a command times out, or takes too long; from then on it is as much as
-    the line carries in about a second.
+    the line carries in about a second. A time-out is proof of a slow line, so the bound stays until
+    quick commands disprove it. A command that was merely slow may have met a stall; its bound ends
+    after a quiet minute.
 
     :ivar budget: how many bytes the next command may carry.
     """
 
     def __init__(self) -> None:
         self.budget = math.inf
+        self._is_proved = False  # by a time-out
+        self._slow_at = 0.0  # by the monotonic clock
 
     @property
     def is_bounded(self) -> bool:
@@ -66,7 +70,10 @@ class Pace:
         if in_time > self.budget:
             self._set(min(2 * self.budget, in_time))
         elif seconds > target and carried > LEAST:
+            self._slow_at = time.monotonic()
             self._set(in_time)
+        elif not self._is_proved and time.monotonic() - self._slow_at >= GROW_SECONDS:
+            self._set(math.inf)
 
     def timed_out(self, size: int | None = None, patience: float = 1.0) -> bool:
         """Note that a command timed out; returns whether a smaller one is worth a try.
@@ -77,11 +84,13 @@ class Pace:
         carried = min(self.budget, MOST) if size is None else size
         if carried <= LEAST:
             return False
+        self._is_proved = True
         self._set(min(self.budget, carried / (CUT * patience)))
         return True
 
     def _set(self, budget: float) -> None:
         self.budget = math.inf if budget >= MOST else max(LEAST, budget)
+        self._is_proved &= self.is_bounded
 
 
 class Answers:
