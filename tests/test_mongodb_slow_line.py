@@ -85,6 +85,16 @@ def test_ids_longer_than_a_command_can_name_together_are_added_listed_updated_an
     assert len(store) == 0
 
 
+def test_a_cycle_writes_jobs_whose_ids_are_longer_than_one_statement_can_name(store):
+    """A state names the id as well: 40 ids of 200 kB are 32 MB in one statement."""
+    store.add_jobs([job(f"{'x' * 200_000}{number}") for number in range(40)])
+    scheduler = by_hand(store)
+    scheduler._process_jobs()
+    assert len(scheduler.executor.submitted) == 40
+    assert not store._deferred.waits
+    assert min(run_times(store).values()) >= at(YEARS).timestamp()
+
+
 def test_a_mirror_is_filled_and_jobs_are_listed_over_a_slow_line(line, database):
     slow = line(mirror=True)
     slow.store.add_jobs(large_jobs())

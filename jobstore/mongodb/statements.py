@@ -20,7 +20,7 @@ from .paced import carried, id_bytes
 
 __all__ = ["Refused", "Write", "send", "size"]
 
-MAX_BYTES = 12_000_000  # of states in one statement; the server's limit is 16 MiB
+MAX_BYTES = 12_000_000  # of states and ids in one statement; the server's limit is 16 MiB
 MOST = 100  # documents in one statement: the server searches its arrays from the start
 TRANSIENT = {50, 91, 112, 189, 262, 10107, 11600, 11601, 11602, 13435, 13436, 14031}
 UNSENDABLE = DocumentTooLarge, BSONError, OverflowError  # raised by the driver
@@ -87,7 +87,7 @@ def _chunks(writes: list[Write], most: int) -> Iterator[list[Write]]:
     chunk: list[Write] = []
     total = 0
     for write in writes:
-        bytes_more = _size(write.seen.state) + _size(write.state)
+        bytes_more = size(write)
         if chunk and (len(chunk) == most or total + bytes_more > MAX_BYTES):
             yield chunk
             chunk, total = [], 0
