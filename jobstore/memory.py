@@ -31,7 +31,7 @@ class MemoryJobStore(BaseJobStore):
         super().__init__()
         self._index = JobIndex()
         self._handed: int | None = None  # the thread in which a cycle may be under way
-        self._before: dict[str, Job | None] = {}  # in a cycle: what was stored before an id was put
+        self._before: dict[str, Job | None] = {}  # in a cycle: the job stored before an id was put
 
     def lookup_job(self, job_id: str) -> Job | None:
         """Return the job of that id, or None; O(1)."""

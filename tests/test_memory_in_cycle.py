@@ -101,7 +101,7 @@ def test_a_job_that_another_replaced_under_its_id_does_not_come_back(store, act,
     run = InCycle(store, lambda scheduler: act(scheduler, store), **options)
     assert run.left["a"].args == ("anew",)
     assert run.left["a"] is not run.handed[0]
-    assert is_far(run.left["b"])  # only what was replaced is left alone
+    assert is_far(run.left["b"])  # only the replaced job is left alone
 
 
 def test_the_new_job_of_an_id_runs_and_ends_like_any_other(store):

@@ -17,7 +17,7 @@ NAMES = [f"{n:04}" for n in range(10)]
 
 @pytest.fixture
 def abandon(clock, monkeypatch):
-    """Lets a store claim what is due and its process end: its leases end, and tokens are others."""
+    """Lets a store claim due jobs and its process end: its leases end, and tokens are others."""
 
     def abandon(store):
         store.get_due_jobs(at(100))
@@ -36,7 +36,7 @@ def counts(store):
 
 
 def cycles(store):
-    """Run cycles until nothing is due; returns what was submitted in each."""
+    """Run cycles until nothing is due; returns the submissions of each."""
     return list(iter(lambda: run(store)[0], []))
 
 

@@ -310,7 +310,7 @@ def test_what_could_not_be_written_is_tried_again(server, open_store, stock):
 
 
 def test_an_answer_is_kept_for_a_while_only(open_store, stock, monkeypatch):
-    """Whatever no stream tells, as what was written and lost in a fail-over, is seen then."""
+    """Changes that no stream tells, as writes lost in a fail-over, are seen then."""
     stock.add_job(job("a", 2e9))
     store = open_store()
     settle(store, 5)

@@ -120,7 +120,7 @@ def test_no_more_stores_share_a_client_than_its_pool_suffices_for(make):
     assert len({id(make(f"{number}", maxPoolSize=0).client) for number in range(30)}) == 1
 
 
-@pytest.mark.filterwarnings("ignore:Unclosed MongoClient")  # PyMongo's, of what is dropped
+@pytest.mark.filterwarnings("ignore:Unclosed MongoClient")  # PyMongo's, of a dropped store
 def test_a_store_that_is_dropped_keeps_no_client(server, database):
     store = MongoDBJobStore(database.name, host=server.uri, appname=database.name)
     client = weakref.ref(store.client)

@@ -1,4 +1,4 @@
-"""What is in quarantine is tried again every ten minutes: in small steps, and in nobody's way."""
+"""Quarantined jobs are tried again every ten minutes: in small steps, and in nobody's way."""
 
 import contextlib
 import pickle
@@ -284,7 +284,7 @@ def test_an_error_ends_the_round_and_stops_no_job(
         scheduler._process_jobs()
     finally:
         session_client.admin.command({**point, "mode": "off"})
-    assert "Unable to try again what is in quarantine" in caplog.text
+    assert "Unable to try quarantined jobs again" in caplog.text
     assert [name for name, _ in scheduler.executor.submitted] == ["good"]
     assert left(store) == 3
     clock.now += 600

@@ -27,7 +27,7 @@ def is_abandoned(document: Document) -> bool:
 
 
 def abandoned_once_more() -> Document:
-    """Build the expression of the count in a claim on what is abandoned, and may be so no more."""
+    """Build the count for a claim on a job that seemed abandoned, and may be so no more."""
     is_left = {"$eq": [{"$type": "$acquired_until"}, "date"]}
     return {"$cond": [is_left, once_more(least=0), "$attempts"]}
 

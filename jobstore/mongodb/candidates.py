@@ -96,7 +96,7 @@ class Candidates:
     def _affordable(self, free: list[Document]) -> list[Document]:
         """Leave what one command can't name, and on a slow line what a cycle can't read and write.
 
-        What was looked at before the line was found slow has no size: the next look tells it.
+        A job that was seen before the line was found slow has no size: the next look tells it.
         """
         free = next(parts(free, lambda each: id_bytes(each["_id"]), ID_BYTES), [])
         if not all("size" in each for each in free):

@@ -148,7 +148,7 @@ class Claimed:
         return found
 
     def _innocent(self, won: list[Document]) -> list[Seen]:
-        """Return what may run; what has ended so many processes goes into quarantine."""
+        """Return the jobs that may run; those that ended so many processes go into quarantine."""
         culprits = [each for each in won if attempts(each) >= MOST_ATTEMPTS]
         if culprits:
             self._quarantine.convict(list(map(Counted.of, culprits)))

@@ -46,7 +46,7 @@ class _Pauses:
         with self._lock:
             if self._pauses.total() == 1:
                 self._resume()
-            self._pauses -= Counter([threading.get_ident()])  # drops what is 0
+            self._pauses -= Counter([threading.get_ident()])  # drops zeros
 
     def forked(self) -> None:
         """In a forked process only the thread that forked goes on."""

@@ -45,7 +45,7 @@ class Connection:
     :param client: a `MongoClient`, a textual reference to one, or None: one is made.
     :param connect_args: for the `MongoClient` that is made.
     :ivar reading, writing: how many bytes a command may carry.
-    :raises TypeError: if what is given is no client, or an asynchronous one.
+    :raises TypeError: if it is no client, or an asynchronous one.
     :raises ValueError: if writes are not acknowledged (``w=0``).
     """
 

@@ -45,7 +45,7 @@ class Deferred:
     :ivar soon: lets what is full be flushed; the caller's thread does it, or one of the store's.
     :ivar settled: is told, under `short`, the ids of what is written or lost to others' changes,
         and not deferred anew; and what records are that others have changed.
-    :ivar lines: what is to be logged of single writes, at the end of a cycle or of a flush.
+    :ivar lines: notes of single writes, logged at the end of a cycle or of a flush.
     :ivar failing: whether the last flush failed.
     """
 

@@ -184,7 +184,7 @@ def _settle(
 def decide(write: Write, theirs: Seen | None, lines: Summary) -> Write | None:
     """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins.
 
-    :param lines: is told what others did.
+    :param lines: takes a note of each change by others.
     """
     if theirs is not None and theirs == write.after:
         return None  # ours

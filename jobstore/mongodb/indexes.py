@@ -55,7 +55,7 @@ class Indexes:
         self._next_at = 0.0
 
     def look(self) -> None:
-        """Create what is missing if it is time to look, in a thread: to build them may take long.
+        """Create missing indexes if it is time to look, in a thread: to build them may take long.
 
         Not in an empty collection: whoever has dropped it may be about to rename another one to
         its name.

@@ -96,7 +96,7 @@ class Pace:
 class Answers:
     """Bounds how many events of a change stream are in one answer, after one has timed out.
 
-    A stream's answers are as large as what has changed, and it is bound when it is opened.
+    A stream's answers are as large as the changes, and it is bound when it is opened.
 
     :ivar most: None is no bound.
     :ivar patience: how many times the usual limit an answer gets: one event can't become smaller.

@@ -16,7 +16,7 @@ from .sources import REPLACED, SAMPLE
 
 __all__ = ["end_of_page", "read_all"]
 
-TRIES = 3  # of a page, each smaller: a line of 1/512 of what was tried first
+TRIES = 3  # of a page, each smaller: a line of 1/512 of the first try's speed
 
 
 def read_all(
@@ -55,7 +55,7 @@ def read_all(
 
 
 class _Pages:
-    """Reads by ranges of ids; what is added or removed meanwhile moves no border."""
+    """Reads by ranges of ids; jobs that are added or removed meanwhile move no border."""
 
     def __init__(
         self,

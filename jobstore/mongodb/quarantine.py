@@ -28,7 +28,7 @@ from .summary import Line, Summary, summed
 __all__ = ["RETRIED", "Quarantine", "QuarantinedJob"]
 
 MARKED = {"quarantine.since": {"$exists": True}, "next_run_time": None}
-# What is tried again, though nobody names it: not what would run, and end the process, again.
+# Tried again, though nobody names them: not the jobs that would end the process again.
 RETRIED = MARKED | {"quarantine.attempts": None}
 NO_TIMES = ["string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp"]
 NO_TIMES += ["undefined", "dbPointer", "javascript", "symbol", "javascriptWithScope"]
@@ -101,7 +101,7 @@ class Quarantine:
 
         That is logged once, and nobody has to wake up for it.
 
-        :param lines: what is to be logged.
+        :param lines: takes the notes that are to be logged.
         """
         seen, mark = Seen.of(document), document.get("quarantine")
         if seen.run_time is None and isinstance(mark, dict):
@@ -199,7 +199,7 @@ class Quarantine:
             queries = [MARKED | {"_id": {"$in": some}} for some in lists]
         back: list[Any] = []
         for query in queries:
-            # Where it reads again after a time-out, what is back is not found any more.
+            # Where it reads again after a time-out, jobs that are back are not found any more.
             for batch in read_all(self._connection, query, FIELDS, lambda: None, None):
                 healed = [each for each in (_healed(one, restore) for one in batch) if each]
                 back += self._write_back(healed)

@@ -53,7 +53,7 @@ class Recovering(Queried):
         self._presence.forked()
 
     def is_over(self) -> bool:
-        """Whether there is nothing to recover; to be asked when what was handed out is written."""
+        """Whether there is nothing to recover; to be asked when all jobs handed out are written."""
         if self._is_under_way and self._is_last:
             self._is_under_way = False
             self._presence.forget_others()
@@ -62,7 +62,7 @@ class Recovering(Queried):
     def due(self, now: float, limit: int) -> list[Seen]:
         """Return the first jobs that are due; in the recovery fewer, 2 commands more.
 
-        Who calls has flushed what was handed out before.
+        The caller has flushed the jobs handed out before.
         """
         if self.is_over():
             return super().due(now, limit)

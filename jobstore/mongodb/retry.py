@@ -1,4 +1,4 @@
-"""The automatic retry of what is in quarantine: in small steps, one job of each reason first.
+"""The automatic retry of quarantined jobs: in small steps, one job of each reason first.
 
 Every ten minutes a *round* begins. It tries one job of each reason; where that job is back, it
 tries the others of its reason. Each step takes one batch, so that neither a cycle nor a thread of
@@ -60,7 +60,7 @@ class Retry:
             if next(self._round, "over") == "over":
                 self.postpone()
         except Exception as error:
-            self.logger.warning("Unable to try again what is in quarantine: %s", error)
+            self.logger.warning("Unable to try quarantined jobs again: %s", error)
             self.postpone()
 
     def _steps(self, restore: Restore) -> Iterator[None]:

@@ -26,7 +26,7 @@ class Line(NamedTuple):
 
 
 class Summary:
-    """Collects what is to be logged of single jobs; any thread may add to it."""
+    """Collects notes of single jobs for the log; any thread may add one."""
 
     def __init__(self) -> None:
         self._noted: deque[tuple[Line, Any, str | None]] = deque()
@@ -36,7 +36,7 @@ class Summary:
         self._noted.append((line, job_id, None if reason is None else str(reason)))
 
     def log(self, logger: logging.Logger) -> None:
-        """Log what was noted since the last time.
+        """Log the notes since the last time.
 
         Jobs whose reasons are many share a line, which gives the first of these reasons.
         """

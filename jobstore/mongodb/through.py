@@ -131,7 +131,7 @@ class WrittenThrough(BaseJobStore):
         Cycles go on meanwhile; so a job that runs now is as it was before, or as it is after. No
         cycle begins while `scheduler.get_jobs` calls this: APScheduler holds its lock.
         """
-        jobs: dict[str, Job] = {}  # what is removed and added meanwhile may be read twice
+        jobs: dict[str, Job] = {}  # a job removed and added meanwhile may be read twice
 
         def of_server() -> Iterator[list[Document]]:
             return read_all(self._connection, {}, FIELDS, jobs.clear, START_SECONDS)

@@ -173,7 +173,7 @@ class Watcher:
             try:
                 self._owner.do_chores()
             except BaseException as error:  # a state that is restored may even exit
-                self._logger.warning("Unable to try again what is in quarantine: %s", error)
+                self._logger.warning("Unable to try quarantined jobs again: %s", error)
 
     def _run(self) -> None:
         with self._pool.watched():
