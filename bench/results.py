@@ -99,7 +99,7 @@ def compare(rows: list[Row], last: list[Row]) -> Iterator[str]:
         earlier = before.get((row.table, row.row))
         if earlier is None:
             yield f"  new: {row.table}: {row.row}: {row.times:.2f}"
-        elif abs(row.times / earlier.times - 1) > MOVED:
+        elif abs(row.times - earlier.times) > MOVED * earlier.times:
             yield f"  moved: {row.table}: {row.row}: {earlier.times:.2f} -> {row.times:.2f}"
 
 

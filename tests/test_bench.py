@@ -73,6 +73,13 @@ def test_a_comparison_names_what_moved_and_never_a_time(results):
     assert list(results.compare([row(results, 7)], []))[1:] == ["  new: table: row: 7.00"]
 
 
+def test_a_number_of_commands_that_is_still_none_has_not_moved(results):
+    none = row(results, 0)
+    assert list(results.compare([none], [none]))[1:] == []
+    moved = list(results.compare([row(results, 1)], [none]))[1:]
+    assert moved == ["  moved: table: row: 0.00 -> 1.00"]
+
+
 @pytest.mark.parametrize(("bar", "code"), [(0.001, 0), (1e9, 1)])
 def test_a_check_fails_where_a_bar_is_missed(tmp_path, bar, code):
     for name in ("conftest.py", "results.py"):
