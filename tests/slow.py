@@ -1,5 +1,7 @@
 """A store behind a slow line."""
 
+from contextlib import contextmanager
+
 from mongo import Commands
 from proxy import Proxy
 from pymongo import MongoClient
@@ -21,3 +23,17 @@ class Line:
         self.store.shutdown()
         self.client.close()
         self.proxy.close()
+
+
+@contextmanager
+def lines(server, database):
+    """Make lines, and close them in the end."""
+    made = []
+
+    def line(**options):
+        made.append(Line(server, database, **options))
+        return made[-1]
+
+    yield line
+    for each in made:
+        each.close()

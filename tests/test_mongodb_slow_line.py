@@ -10,7 +10,7 @@ from mirrored import is_quiet, mirrored, restarted
 from mongo import YEARS, at, by_hand, job, names, run_times, until
 from pymongo.errors import PyMongoError
 from shared import ids
-from slow import Line
+from slow import lines
 
 from jobstore import ConflictingIdError
 from jobstore.mongodb import connection, through, watch
@@ -25,15 +25,8 @@ def line(server, database, monkeypatch):
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 1.0)
     for module in (through, watch):
         monkeypatch.setattr(module, "START_SECONDS", 1.0)
-    lines = []
-
-    def line(**options):
-        lines.append(Line(server, database, **options))
-        return lines[-1]
-
-    yield line
-    for each in lines:
-        each.close()
+    with lines(server, database) as line:
+        yield line
 
 
 def large_jobs(**options):

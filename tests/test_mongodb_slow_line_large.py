@@ -9,7 +9,7 @@ import pytest
 from mirrored import is_quiet, mirrored, restarted
 from mongo import YEARS, at, by_hand, job, run_times, until
 from pymongo.errors import PyMongoError
-from slow import Line
+from slow import lines
 
 from jobstore.mongodb import connection
 
@@ -20,15 +20,8 @@ SIZE = 400_000
 @pytest.fixture
 def line(server, database, monkeypatch):
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.5)
-    lines = []
-
-    def line(**options):
-        lines.append(Line(server, database, **options))
-        return lines[-1]
-
-    yield line
-    for each in lines:
-        each.close()
+    with lines(server, database) as line:
+        yield line
 
 
 def large_job(name="large", place=0):
