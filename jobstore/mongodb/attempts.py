@@ -8,13 +8,12 @@ import logging
 from collections.abc import Collection
 from typing import Any
 
-from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError, PyMongoError, WriteError
+from pymongo.errors import PyMongoError, WriteError
 
 from . import batches
 from .connection import Connection, Document
 from .documents import FIELDS, Seen
-from .lease import change_twice
+from .lease import change_each, change_twice
 from .presence import process
 from .statements import TRANSIENT
 
@@ -52,15 +51,9 @@ def count(connection: Connection, due: Document, job_ids: Collection[Any]) -> No
             if error.code in TRANSIENT:
                 raise
             # One is refused for its own sake, by a validator, say: it does without a count.
-            each = [
-                UpdateOne(due | {"_id": {"$eq": job_id}}, [{"$set": counted}]) for job_id in some
-            ]
-            try:
-                with connection.session() as session:
-                    connection.jobs.bulk_write(each, ordered=False, session=session)
-            except BulkWriteError as refusals:
-                if refusals.details["writeConcernErrors"]:
-                    raise
+            refused = change_each(connection, due, some, counted)
+            if refused and refused.details["writeConcernErrors"]:
+                raise refused from None
 
     batches.for_ids(connection, list(job_ids), act)
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bson import ObjectId
-from pymongo import ASCENDING, UpdateOne
-from pymongo.errors import BulkWriteError, PyMongoError, WriteError
+from pymongo import ASCENDING
+from pymongo.errors import PyMongoError, WriteError
 
 from . import batches
 from .abandoned import Abandoned, abandoned_once_more, is_abandoned
@@ -18,7 +18,7 @@ from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts
 from .candidates import Candidates, chance
 from .connection import Connection, Document
 from .documents import Counted, Seen, UnreadableError
-from .lease import FREE, IS_OVER, Lease, acquired, change_twice, release
+from .lease import FREE, IS_OVER, Lease, acquired, change_each, change_twice, release
 from .paced import bytes_of, is_slow, large_seconds, limited, noted
 from .quarantine import Quarantine
 from .skipped import LEFT_SECONDS, Skipped
@@ -112,23 +112,15 @@ class Claimed:
         claim = {"acquired_by": token, "acquired_until": acquired(self._leased)}
         if any(map(is_abandoned, found)):
             claim["attempts"] = abandoned_once_more()
-        query = free | {"_id": {"$in": [document["_id"] for document in found]}}
+        ids = [document["_id"] for document in found]
         try:
-            return change_twice(self._connection, query, claim)
+            return change_twice(self._connection, free | {"_id": {"$in": ids}}, claim)
         except WriteError as error:
             if error.code in TRANSIENT:
                 raise
-        # One is refused for its own sake, by a validator, say: and the server stops at it.
-        each = [
-            UpdateOne(free | {"_id": {"$eq": document["_id"]}}, [{"$set": claim}])
-            for document in found
-        ]
-        try:
-            with self._connection.session() as session:
-                self._connection.jobs.bulk_write(each, ordered=False, session=session)
-        except BulkWriteError as error:
-            for refusal in error.details["writeErrors"]:
-                self._leave(Seen.of(found[refusal["index"]]), refusal["errmsg"])
+        refused = change_each(self._connection, free, ids, claim)
+        for refusal in refused.details["writeErrors"] if refused else ():
+            self._leave(Seen.of(found[refusal["index"]]), refusal["errmsg"])
         return None
 
     def _leave(self, seen: Seen, reason: object) -> None:
@@ -155,7 +147,7 @@ class Claimed:
         return [
             Counted.of(each) if attempts(each) else Seen.of(each)
             for each in won
-            if each not in culprits
+            if attempts(each) < MOST_ATTEMPTS
         ]
 
     def lease(self) -> Lease | None:

@@ -14,14 +14,15 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from pymongo.errors import PyMongoError
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from ..base import first_few
 from . import batches
 from .connection import Connection, Document
 from .sources import key
 
-__all__ = ["FREE", "IS_OVER", "Lease", "acquired", "change_twice", "release"]
+__all__ = ["FREE", "IS_OVER", "Lease", "acquired", "change_each", "change_twice", "release"]
 
 IS_OVER: Document = {"$lte": ["$acquired_until", "$$NOW"]}  # by the server; null is before all
 FREE: Document = {"$or": [{"acquired_until": None}, {"$expr": IS_OVER}]}  # the first is cheap
@@ -48,6 +49,22 @@ def change_twice(connection: Connection, query: Document, fields: Document) -> i
         except PyMongoError:
             if last:
                 raise
+    return None
+
+
+def change_each(
+    connection: Connection, query: Document, job_ids: Collection[Any], fields: Document
+) -> BulkWriteError | None:
+    """Set fields one by one, where a document is refused for its own sake, by a validator, say.
+
+    A multi-update stops at such a document. Returns the error that names the refusals by place.
+    """
+    each = [UpdateOne(query | {"_id": {"$eq": job_id}}, [{"$set": fields}]) for job_id in job_ids]
+    try:
+        with connection.session() as session:
+            connection.jobs.bulk_write(each, ordered=False, session=session)
+    except BulkWriteError as error:
+        return error
     return None
 
 
