@@ -129,12 +129,15 @@ def markdown(rows: list[Row]) -> list[str]:
     texts = []
     for table in dict.fromkeys(row.table for row in rows):
         members = [row for row in rows if row.table == table]
-        sides = list(dict.fromkeys(side for row in members for side in row.values))
-        head = [members[0].unit, "", "ratio", "bar", *sides]
+        variants = list(dict.fromkeys(variant for row in members for variant in row.values))
+        head = [members[0].unit, "", "ratio", "bar", *variants]
         lines = [f"\n### {table}\n", line(head), line(["---"] * len(head))]
         for row in members:
             bar = "" if row.bar is None else f"{'≤' if row.at_most else '≥'} {row.bar:g}"
-            values = [f"{row.values[side]:.4g}" if side in row.values else "" for side in sides]
+            values = [
+                f"{row.values[variant]:.4g}" if variant in row.values else ""
+                for variant in variants
+            ]
             ratio = f"{row.times:.2f}" + (" (missed)" if missed(row) else "")
             lines.append(line([row.row, row.ratio, ratio, bar, *values]))
         texts.append("\n".join(lines) + "\n")

@@ -1,44 +1,14 @@
-"""Comparisons: all sides in alternating rounds, ratios of their medians as the result.
+"""Fixtures and options of the benchmarks: comparisons in, tables of ratios out."""
 
-pytest-benchmark runs all rounds of one side before the next one's, so that a machine that
-drifts decides; here one benchmark holds all sides, and each round turns their order around.
-"""
-
-import gc
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from statistics import median
-from time import perf_counter_ns
 from typing import Any
 
 import pytest
+from measure import Action, Variant, measure_rounds
 from pymongo import MongoClient
 from results import Row, compare, load_last, missed, save, table_lines
 
 from jobstore.testing import Server, mongod
-
-Action = Callable[[], Any]
-
-
-@dataclass
-class Side:
-    """One side of a comparison; only `timed` is measured."""
-
-    timed: Action
-    operations: int
-    before: Action = lambda: None
-    after: Action = lambda: None
-    repeat: int = 1  # how often it runs in one round
-    times: list[float] = field(default_factory=list)
-
-    def run(self) -> None:
-        for _ in range(self.repeat):
-            self.before()
-            start = perf_counter_ns()
-            result = self.timed()
-            self.times.append((perf_counter_ns() - start) / 1000 / self.operations)
-            del result
-            self.after()
 
 
 @pytest.fixture(scope="session")
@@ -58,35 +28,17 @@ def client(server: Server) -> Iterator[MongoClient[dict[str, Any]]]:
 
 @pytest.fixture
 def measure(benchmark: Any) -> Callable[..., list[float]]:
-    """Run the sides in alternating rounds; return the median of each, in µs an operation."""
+    """Run the variants in alternating rounds; return each one's median, in µs an operation."""
 
-    def run(*sides: Side, rounds: int, prepare: Action = lambda: None) -> list[float]:
-        order = list(sides)
-
-        def one_round() -> None:
-            prepare()
-            for side in order:
-                side.run()
-            order.reverse()
-
-        one_round()
-        for side in sides:
-            side.times.clear()
-        gc.collect()
-        gc.disable()
-        try:
-            benchmark.pedantic(one_round, rounds=rounds)
-        finally:
-            gc.enable()
-        benchmark.extra_info["rounds"] = rounds
-        return [median(side.times) for side in sides]
+    def run(*variants: Variant, rounds: int, prepare: Action = lambda: None) -> list[float]:
+        return measure_rounds(benchmark, variants, rounds, prepare)
 
     return run
 
 
 @pytest.fixture
 def report(benchmark: Any) -> Callable[..., None]:
-    """Keep one row of a table: what each side took, and the ratio of two of them.
+    """Keep one row of a table: what each variant took, and the ratio of two of them.
 
     `bar` is what the ratio is to be at least, or at most where `at_most`.
     """

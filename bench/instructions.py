@@ -19,7 +19,7 @@ JOBS, COUNT = 10_000, 4_000
 def work(call: str, count: int) -> None:
     from datetime import timezone
 
-    from sides import Jobs
+    from variants import Jobs
 
     from jobstore._index_c import JobIndex
 

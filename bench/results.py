@@ -20,7 +20,7 @@ PACKAGES = "apscheduler", "sortedcontainers", "pymongo", "pytest-benchmark"
 class Row:
     """One comparison.
 
-    :ivar values: what each side took, by its name, in `unit`.
+    :ivar values: what each variant took, by its name, in `unit`.
     :ivar ratio: which of them it is about, "stock / ours"; or the one whose value it is, "ours".
     :ivar size: how many jobs, where the row is one point of a curve; `operation` is the curve.
     """
@@ -49,18 +49,18 @@ def missed(row: Row) -> bool:
 
 def table_lines(rows: list[Row]) -> Iterator[str]:
     """Format one table."""
-    sides = list(dict.fromkeys(side for row in rows for side in row.values))
+    variants = list(dict.fromkeys(variant for row in rows for variant in row.values))
     width = max(len(row.row) for row in rows) + 2
     ratios = max(len(row.ratio) for row in rows) + 2
-    columns = {side: max(len(side) + 2, 13) for side in sides}
+    columns = {variant: max(len(variant) + 2, 13) for variant in variants}
     yield f"{rows[0].unit:<{width}}{'':<{ratios}}{'ratio':>8}{'bar':>8}" + "".join(
-        f"{side:>{column}}" for side, column in columns.items()
+        f"{variant:>{column}}" for variant, column in columns.items()
     )
     for row in rows:
         bar = "" if row.bar is None else f"{'≤' if row.at_most else '≥'} {row.bar:g}"
         values = "".join(
-            f"{row.values[side]:{column}.4g}" if side in row.values else " " * column
-            for side, column in columns.items()
+            f"{row.values[variant]:{column}.4g}" if variant in row.values else " " * column
+            for variant, column in columns.items()
         )
         sign = "  missed" if missed(row) else ""
         yield f"{row.row:<{width}}{row.ratio:<{ratios}}{row.times:8.2f}{bar:>8}{values}{sign}"

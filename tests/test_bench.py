@@ -82,12 +82,12 @@ def test_a_number_of_commands_that_is_still_none_has_not_moved(results):
 
 @pytest.mark.parametrize(("bar", "code"), [(0.001, 0), (1e9, 1)])
 def test_a_check_fails_where_a_bar_is_missed(tmp_path, bar, code):
-    for name in ("conftest.py", "results.py"):
+    for name in ("conftest.py", "measure.py", "results.py"):
         (tmp_path / name).write_text((BENCH / name).read_text("utf-8"), "utf-8")
     (tmp_path / "test_it.py").write_text(
-        "from conftest import Side\n"
+        "from measure import Variant\n"
         "def test_it(measure, report):\n"
-        "    one, other = measure(Side(lambda: sum(range(99)), 1), Side(int, 1), rounds=3)\n"
+        "    one, other = measure(Variant(lambda: sum(range(99)), 1), Variant(int, 1), rounds=3)\n"
         f"    report('t', 'r', {{'a': one, 'b': other}}, 'a / b', bar={bar})\n",
         "utf-8",
     )

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from conftest import Side
-from sides import IMPLEMENTATIONS, SIZES, filled
-from worlds import ZONES, World, dict_side, store_side
+from fixtures import ZONES, Fixture, dict_variant, store_variant
+from measure import Variant
+from variants import IMPLEMENTATIONS, SIZES, filled
 
 BARS = {
     "add": {1_000: 10, 10_000: 12, 100_000: 30, 1_000_000: 100},
@@ -30,13 +30,15 @@ def sizes(zone: str) -> list[Any]:
 @pytest.mark.parametrize("operation", BARS)
 @pytest.mark.parametrize(("zone", "size"), [case for zone in ZONES for case in sizes(zone)])
 def test_operation(measure: Any, report: Any, zone: str, size: int, operation: str) -> None:
-    world = World.of(size, zone)
-    sides = {name: store_side(world, operation, world.stores[name]) for name in IMPLEMENTATIONS}
-    times = measure(*sides.values(), rounds=ROUNDS[size], prepare=world.choose)
+    fixture = Fixture.of(size, zone)
+    variants = {
+        name: store_variant(fixture, operation, fixture.stores[name]) for name in IMPLEMENTATIONS
+    }
+    times = measure(*variants.values(), rounds=ROUNDS[size], prepare=fixture.choose)
     report(
         f"Memory store, {zone}: times faster than stock",
         f"{operation}, {size:,} jobs",
-        dict(zip(sides, times, strict=True)),
+        dict(zip(variants, times, strict=True)),
         "stock / ours",
         bar=BARS[operation][size] if zone == "UTC" else None,
         size=size,
@@ -44,26 +46,26 @@ def test_operation(measure: Any, report: Any, zone: str, size: int, operation: s
     )
 
 
-def chosen_before(world: World, before: Callable[[], Any]) -> None:
-    world.choose()
+def chosen_before(fixture: Fixture, before: Callable[[], Any]) -> None:
+    fixture.choose()
     before()
 
 
 @pytest.mark.parametrize("operation", BARS)
 def test_growth(measure: Any, report: Any, operation: str) -> None:
     """From 1,000 to 1,000,000 jobs, the cost grows hardly more than a dict's own."""
-    small, large = World(SIZES[0]), World.of(SIZES[-1])
+    small, large = Fixture(SIZES[0]), Fixture.of(SIZES[-1])
 
-    def sides(world: World, repeat: int) -> list[Side]:
-        both = [store_side(world, operation, world.ours), dict_side(world, operation)]
-        for side in both:
-            side.repeat = repeat
-            side.before = partial(chosen_before, world, side.before)
+    def variants(fixture: Fixture, repeat: int) -> list[Variant]:
+        both = [store_variant(fixture, operation, fixture.ours), dict_variant(fixture, operation)]
+        for variant in both:
+            variant.repeat = repeat
+            variant.before = partial(chosen_before, fixture, variant.before)
         return both
 
     # The few jobs' memory has left the cache while the many were at work: let it come back.
     small_ours, small_dict, large_ours, large_dict = measure(
-        *sides(small, 20), *sides(large, 1), rounds=31
+        *variants(small, 20), *variants(large, 1), rounds=31
     )
     as_dict = {"add": "set", "remove": "pop", "update": "pop + set"}[operation]
     report(
@@ -85,12 +87,14 @@ LISTS = "Memory store against plain lists and dict: times their cost"
     [(size, count) for size in SIZES for count in SIZES if count <= size],
 )
 def test_due(measure: Any, report: Any, size: int, count: int) -> None:
-    store = filled("ours", World.of(size).jobs)  # whatever other tests have left of their run times
+    store = filled(
+        "ours", Fixture.of(size).jobs
+    )  # whatever other tests have left of their run times
     jobs = store.get_all_jobs()
     now = jobs[count - 1].next_run_time
     ours, floor = measure(
-        Side(lambda: store.get_due_jobs(now), count),
-        Side(lambda: jobs[:count], count),
+        Variant(lambda: store.get_due_jobs(now), count),
+        Variant(lambda: jobs[:count], count),
         rounds=max(31, ROUNDS[count]),
     )
     values = {"ours": ours, "floor": floor}
@@ -100,10 +104,12 @@ def test_due(measure: Any, report: Any, size: int, count: int) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_all(measure: Any, report: Any, size: int) -> None:
-    world = World.of(size)
-    jobs = world.ours.get_all_jobs()
+    fixture = Fixture.of(size)
+    jobs = fixture.ours.get_all_jobs()
     ours, floor = measure(
-        Side(world.ours.get_all_jobs, size), Side(jobs.copy, size), rounds=max(31, ROUNDS[size])
+        Variant(fixture.ours.get_all_jobs, size),
+        Variant(jobs.copy, size),
+        rounds=max(31, ROUNDS[size]),
     )
     values = {"ours": ours, "floor": floor}
     report(LISTS, f"all: {size:,} / list.copy()", values, "ours / floor", bar=1.3, at_most=True)
@@ -111,7 +117,7 @@ def test_all(measure: Any, report: Any, size: int) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_add_many(measure: Any, report: Any, size: int) -> None:
-    jobs = World.of(size).jobs
+    jobs = Fixture.of(size).jobs
 
     def fill() -> Any:
         store = filled("ours", [])
@@ -119,7 +125,9 @@ def test_add_many(measure: Any, report: Any, size: int) -> None:
         return store
 
     ours, floor = measure(
-        Side(fill, size), Side(lambda: {job.id: job for job in jobs}, size), rounds=ROUNDS[size]
+        Variant(fill, size),
+        Variant(lambda: {job.id: job for job in jobs}, size),
+        rounds=ROUNDS[size],
     )
     bar = 2.5 if size == SIZES[-1] else None
     values = {"ours": ours, "floor": floor}

@@ -6,10 +6,10 @@ import socket
 import threading
 import time
 
-__all__ = ["Delay"]
+__all__ = ["LatencyProxy"]
 
 
-class Delay:
+class LatencyProxy:
     """Passes bytes on to a server; every reply arrives so many seconds later.
 
     :param port: the server's, on the loopback interface.

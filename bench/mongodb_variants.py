@@ -9,19 +9,19 @@ from typing import Any
 from apscheduler.job import Job
 from apscheduler.triggers.interval import IntervalTrigger
 from apscheduler.util import datetime_to_utc_timestamp
-from conftest import Side
+from measure import Variant
 from pymongo import monitoring
 from schedulers import ManualScheduler, started
 
 __all__ = [
     "CYCLE_COMMANDS",
     "Counter",
-    "CycleSide",
+    "CycleVariant",
     "make_document",
     "make_job",
     "median",
     "now",
-    "sides_of",
+    "values_of",
 ]
 
 CYCLE_COMMANDS = {"find", "getMore", "insert", "update", "delete", "aggregate"}
@@ -60,7 +60,7 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-class CycleSide:
+class CycleVariant:
     """A scheduler on a store, in whose collection `due` jobs are made due before each round."""
 
     def __init__(self, store: Any, due: int, others: int = 0) -> None:
@@ -106,15 +106,15 @@ class CycleSide:
         assert self.store.collection.count_documents({"next_run_time": {"$lte": time.time()}}) == 0
         self.in_store.append(self.seconds)
 
-    def side(self) -> Side:
-        return Side(self.cycle, self.due, before=self.make_due, after=self.check)
+    def variant(self) -> Variant:
+        return Variant(self.cycle, self.due, before=self.make_due, after=self.check)
 
 
 def median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def sides_of(times: list[float], *names: str) -> dict[str, float]:
+def values_of(times: list[float], *names: str) -> dict[str, float]:
     return dict(zip(names, times, strict=True))
 
 

@@ -15,9 +15,9 @@ import pytest
 from apscheduler.job import Job
 from apscheduler.util import datetime_to_utc_timestamp
 from bson import ObjectId
-from conftest import Side
-from mongodb_sides import Counter as CommandCounter
-from mongodb_sides import CycleSide, make_document, make_job, median, now
+from measure import Variant
+from mongodb_variants import Counter as CommandCounter
+from mongodb_variants import CycleVariant, make_document, make_job, median, now
 from pymongo import MongoClient
 
 import jobstore
@@ -28,7 +28,7 @@ from jobstore.mongodb.statements import Write, send
 from jobstore.testing import Server
 
 TABLE = "MongoDB, many schedulers on one collection"
-CHILD = Path(__file__).with_name("shared_child.py")
+CHILD = Path(__file__).with_name("shared_scheduler_child.py")
 DUE = 1_000
 MANY = 40_000
 
@@ -81,21 +81,21 @@ class BareCommands:
         send(self.connection, writes)
         self.jobs.find_one(due, ["next_run_time"], sort=[("next_run_time", 1)])
 
-    def side(self) -> Side:
-        return Side(self.cycle, self.due, before=lambda: make_due(self.jobs, self.due))
+    def variant(self) -> Variant:
+        return Variant(self.cycle, self.due, before=lambda: make_due(self.jobs, self.due))
 
 
 @pytest.mark.check
 def test_one_scheduler_against_the_bare_commands(measure: Any, report: Any, client: Any) -> None:
-    side = CycleSide(shared(client, "shared"), DUE)
+    variant = CycleVariant(shared(client, "shared"), DUE)
 
     def before() -> None:  # as for the bare commands
-        make_due(side.store.collection, DUE)
-        side.seconds = 0.0
+        make_due(variant.store.collection, DUE)
+        variant.seconds = 0.0
 
-    ours = Side(side.cycle, DUE, before=before, after=side.check)
-    _, bare = measure(ours, BareCommands(client, DUE).side(), rounds=31)
-    values = {"ours": median(side.in_store[1:]) / DUE * 1e6, "bare": bare}
+    ours = Variant(variant.cycle, DUE, before=before, after=variant.check)
+    _, bare = measure(ours, BareCommands(client, DUE).variant(), rounds=31)
+    values = {"ours": median(variant.in_store[1:]) / DUE * 1e6, "bare": bare}
     row = "one scheduler, 1,000 due; bare: raw claim, guarded flush"
     report(TABLE, row, values, "ours / bare", bar=1.3, at_most=True)
 
@@ -145,8 +145,8 @@ def test_more_schedulers(
     groups = [
         Schedulers(server, client["bench"][f"shared by {count}"], count) for count in (fewer, more)
     ]
-    sides = [Side(each.go, MANY, before=each.before, after=each.check) for each in groups]
-    times = measure(*sides, rounds=11)
+    variants = [Variant(each.go, MANY, before=each.before, after=each.check) for each in groups]
+    times = measure(*variants, rounds=11)
     for group in groups:
         group.close()
         print(f"{len(group.children)} schedulers, last round: {dict(group.counts)}")
@@ -159,10 +159,10 @@ def test_more_schedulers(
 def test_commands(benchmark: Any, report: Any, server: Server, client: Any) -> None:
     counter = CommandCounter()
     with MongoClient[dict[str, Any]](server.uri, event_listeners=[counter]) as counted:
-        side = CycleSide(shared(counted, "counted"), DUE)
-        side.make_due()
+        variant = CycleVariant(shared(counted, "counted"), DUE)
+        variant.make_due()
         counter.count = 0
-        side.cycle()
+        variant.cycle()
     benchmark.pedantic(lambda: None)
     row = "a cycle, 1,000 due"
     values = {"ours": counter.count}

@@ -1,4 +1,4 @@
-"""A scheduler in a process of its own: ``python shared_child.py URI COLLECTION``.
+"""A scheduler in a process of its own: ``python shared_scheduler_child.py URI COLLECTION``.
 
 For each line on stdin it runs cycles until nothing due is free, and prints what it did, as JSON.
 """
@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from mongodb_sides import CYCLE_COMMANDS
+from mongodb_variants import CYCLE_COMMANDS
 from pymongo import MongoClient, monitoring
 from schedulers import NullExecutor, started
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-CHILD = Path(__file__).with_name("memory_child.py")
+CHILD = Path(__file__).with_name("memory_use_child.py")
 BAR = 80 if sys.version_info >= (3, 11) else 92
 KINDS = ["ours", "bulk", "stock"]
 RIVALS = ["twin", "heap + dict", "sorted"]

@@ -1,6 +1,6 @@
 """Bytes a job of one filled store beside the job objects; run in a process of its own.
 
-Usage: python memory_child.py (IMPLEMENTATION | bulk) (tracemalloc | rss) COUNT
+Usage: python memory_use_child.py (IMPLEMENTATION | bulk) (tracemalloc | rss) COUNT
 """
 
 import gc
@@ -8,7 +8,7 @@ import sys
 import tracemalloc
 from datetime import timezone
 
-from sides import Jobs, filled
+from variants import Jobs, filled
 
 
 def make(kind: str, jobs: list) -> object:

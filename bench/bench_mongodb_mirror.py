@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
-from conftest import Side
-from delay import Delay
-from mongodb_sides import Counter, CycleSide, make_document, make_job, median, now, sides_of
+from latency_proxy import LatencyProxy
+from measure import Variant
+from mongodb_variants import Counter, CycleVariant, make_document, make_job, median, now, values_of
 from pymongo import MongoClient
 
 import jobstore
@@ -33,7 +33,7 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.001)
 
 
-class MirrorSide(CycleSide):
+class MirrorVariant(CycleVariant):
     """A round begins when the stream has told what is due, and ends when all is written."""
 
     def make_due(self) -> None:
@@ -46,7 +46,7 @@ class MirrorSide(CycleSide):
         super().check()
 
 
-class MemorySide(CycleSide):
+class MemoryVariant(CycleVariant):
     """The same jobs in the memory store."""
 
     def make_due(self) -> None:
@@ -81,13 +81,16 @@ def test_the_cycles_own_cost(
     measure: Any, report: Any, server: Server, client: Any, distance: int
 ) -> None:
     """`distance`: milliseconds of round-trip time."""
-    delay = Delay(server.nodes[0].port, distance / 1000)
-    with MongoClient[dict[str, Any]](delay.uri if distance else server.uri) as near:
-        ours, memory = MirrorSide(mirrored(near), DUE), MemorySide(jobstore.MemoryJobStore(), DUE)
+    proxy = LatencyProxy(server.nodes[0].port, distance / 1000)
+    with MongoClient[dict[str, Any]](proxy.uri if distance else server.uri) as near:
+        ours, memory = (
+            MirrorVariant(mirrored(near), DUE),
+            MemoryVariant(jobstore.MemoryJobStore(), DUE),
+        )
         pickles = Pickles()
-        *_, pickled = measure(ours.side(), memory.side(), Side(pickles.go, DUE), rounds=21)
+        *_, pickled = measure(ours.variant(), memory.variant(), Variant(pickles.go, DUE), rounds=21)
         ours.store.shutdown()
-    delay.close()
+    proxy.close()
     in_memory = median(memory.in_store[1:]) / DUE * 1e6
     values = {
         "ours": median(ours.in_store[1:]) / DUE * 1e6,
@@ -104,16 +107,16 @@ def test_the_cycles_own_cost(
 def test_commands(benchmark: Any, report: Any, server: Server, client: Any, work: str) -> None:
     counter = Counter("getMore")  # but for those of the stream
     with MongoClient[dict[str, Any]](server.uri, event_listeners=[counter]) as counted:
-        side = MirrorSide(mirrored(counted), DUE)
-        side.make_due()
+        variant = MirrorVariant(mirrored(counted), DUE)
+        variant.make_due()
         if work == "an idle cycle":
-            side.cycle()
-            wait_for(lambda: not side.store.status().pending)
+            variant.cycle()
+            wait_for(lambda: not variant.store.status().pending)
         counter.count = 0
-        side.cycle()
-        wait_for(lambda: not side.store.status().pending)
+        variant.cycle()
+        wait_for(lambda: not variant.store.status().pending)
         count = counter.count
-        side.store.shutdown()
+        variant.store.shutdown()
     benchmark.pedantic(lambda: None)
     bar = 1 if work != "an idle cycle" else 0
     report(
@@ -138,11 +141,11 @@ def test_start(measure: Any, report: Any, client: Any, size: int) -> None:
         for _ in store.collection.find({}, ["next_run_time", "job_state"]):
             pass
 
-    ours = Side(start, size, after=store.shutdown)
-    times = measure(ours, Side(read, size), rounds=3)
+    ours = Variant(start, size, after=store.shutdown)
+    times = measure(ours, Variant(read, size), rounds=3)
     row = f"start with {size:,} records"
     bar = 2.5 if size == 1_000_000 else None
-    report(TABLE, row, sides_of(times, "ours", "read"), "ours / read", bar=bar, at_most=True)
+    report(TABLE, row, values_of(times, "ours", "read"), "ours / read", bar=bar, at_most=True)
 
 
 @pytest.mark.check
@@ -173,7 +176,7 @@ def test_what_watching_costs(measure: Any, report: Any, client: Any) -> None:
     count = 10_000
     jobs = [make_job(i, now() + timedelta(days=1)) for i in range(count)]
     seconds: dict[str, list[float]] = {"watched": [], "not watched": []}
-    sides, schedulers = [], []
+    variants, schedulers = [], []
     for name, watch in (("watched", True), ("not watched", False)):
         store = jobstore.MongoDBJobStore("bench", f"watch {watch}", client=client, watch=watch)
         scheduler = BackgroundScheduler(timezone="UTC")
@@ -188,9 +191,9 @@ def test_what_watching_costs(measure: Any, report: Any, client: Any) -> None:
                 wait_for(lambda: watcher._time >= store._connection.time)
             seconds[name].append(time.process_time() - started)
 
-        sides.append(Side(add, count, before=store.remove_all_jobs))
+        variants.append(Variant(add, count, before=store.remove_all_jobs))
         schedulers.append(scheduler)
-    measure(*sides, rounds=11)
+    measure(*variants, rounds=11)
     for scheduler in schedulers:
         scheduler.shutdown()
     values = {name: median(each[1:]) / count * 1e6 for name, each in seconds.items()}

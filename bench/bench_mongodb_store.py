@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from apscheduler.job import Job
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
-from conftest import Side
-from delay import Delay
-from mongodb_sides import Counter, CycleSide, make_document, make_job, median, now, sides_of
+from latency_proxy import LatencyProxy
+from measure import Variant
+from mongodb_variants import Counter, CycleVariant, make_document, make_job, median, now, values_of
 from pymongo import MongoClient, UpdateOne
 
 import jobstore
@@ -59,8 +59,8 @@ class PlainWay:
             {"next_run_time": {"$ne": None}}, ["next_run_time"], sort=[("next_run_time", 1)]
         )
 
-    def side(self) -> Side:
-        return Side(self.cycle, self.due, before=self.make_due)
+    def variant(self) -> Variant:
+        return Variant(self.cycle, self.due, before=self.make_due)
 
 
 def ours(client: MongoClient[dict[str, Any]], collection: str = "ours") -> Any:
@@ -80,18 +80,20 @@ def test_cycle_against_stock(
     with MongoClient[dict[str, Any]](server.uri, w=1) as weaker:
         rival = stock(weaker if concern == "w=1" else client)
         times = measure(
-            CycleSide(ours(client), 2_000).side(), CycleSide(rival, 2_000).side(), rounds=5
+            CycleVariant(ours(client), 2_000).variant(),
+            CycleVariant(rival, 2_000).variant(),
+            rounds=5,
         )
     row = "full cycle, 2,000 due" + (", the stock store with w=1" if concern == "w=1" else "")
     bar = 10 if concern == "majority" else None
-    report(TABLE, row, sides_of(times, "ours", "stock"), "stock / ours", bar=bar)
+    report(TABLE, row, values_of(times, "ours", "stock"), "stock / ours", bar=bar)
 
 
 @pytest.mark.check
 def test_store_part_against_the_plain_way(measure: Any, report: Any, client: Any) -> None:
-    side = CycleSide(ours(client), 2_000)
-    _, plain = measure(side.side(), PlainWay(client, 2_000).side(), rounds=31)
-    values = {"ours": median(side.in_store[1:]) / 2_000 * 1e6, "plain": plain}
+    variant = CycleVariant(ours(client), 2_000)
+    _, plain = measure(variant.variant(), PlainWay(client, 2_000).variant(), rounds=31)
+    values = {"ours": median(variant.in_store[1:]) / 2_000 * 1e6, "plain": plain}
     row = "the store's part of it; plain: unguarded"
     report(TABLE, row, values, "ours / plain", bar=1.0, at_most=True)
 
@@ -115,13 +117,13 @@ def test_add_jobs(measure: Any, report: Any, client: Any, rival: str) -> None:
     def empty() -> None:
         plain.delete_many({})
 
-    sides = {
-        "stock": Side(loop, few, before=stock_store.remove_all_jobs),
-        "plain": Side(insert, count, before=empty),
+    variants = {
+        "stock": Variant(loop, few, before=stock_store.remove_all_jobs),
+        "plain": Variant(insert, count, before=empty),
     }
-    our_side = Side(lambda: our_store.add_jobs(jobs), count, before=our_store.remove_all_jobs)
-    times = measure(our_side, sides[rival], rounds={"stock": 5, "plain": 21}[rival])
-    values = sides_of(times, "ours", rival)
+    our_variant = Variant(lambda: our_store.add_jobs(jobs), count, before=our_store.remove_all_jobs)
+    times = measure(our_variant, variants[rival], rounds={"stock": 5, "plain": 21}[rival])
+    values = values_of(times, "ours", rival)
     if rival == "stock":
         report(TABLE, "add_jobs of 10,000; stock: a loop", values, "stock / ours", bar=25)
     else:
@@ -141,39 +143,43 @@ def test_cycle_over_a_distance(
     measure: Any, report: Any, client: Any, server: Server, distance: int
 ) -> None:
     """`distance`: milliseconds of round-trip time."""
-    delay = Delay(server.nodes[0].port, distance / 1000)
-    with MongoClient[dict[str, Any]](delay.uri) as far:
+    proxy = LatencyProxy(server.nodes[0].port, distance / 1000)
+    with MongoClient[dict[str, Any]](proxy.uri) as far:
         times = measure(
-            CycleSide(ours(far), 1_000).side(), CycleSide(stock(far), 1_000).side(), rounds=3
+            CycleVariant(ours(far), 1_000).variant(),
+            CycleVariant(stock(far), 1_000).variant(),
+            rounds=3,
         )
-    delay.close()
+    proxy.close()
     row = f"full cycle, 1,000 due, {distance} ms away"
     bar = 50 if distance == 5 else None
-    report(TABLE, row, sides_of(times, "ours", "stock"), "stock / ours", bar=bar)
+    report(TABLE, row, values_of(times, "ours", "stock"), "stock / ours", bar=bar)
 
 
 @pytest.mark.full
 def test_a_million_jobs(measure: Any, report: Any, client: Any) -> None:
-    many = CycleSide(ours(client, "many"), 1_000, others=999_000)
-    few = CycleSide(ours(client, "few"), 1_000, others=9_000)
-    values = sides_of(measure(many.side(), few.side(), rounds=21), "of 1,000,000", "of 10,000")
+    many = CycleVariant(ours(client, "many"), 1_000, others=999_000)
+    few = CycleVariant(ours(client, "few"), 1_000, others=9_000)
+    values = values_of(
+        measure(many.variant(), few.variant(), rounds=21), "of 1,000,000", "of 10,000"
+    )
     row = "full cycle, 1,000 due of 1,000,000 and of 10,000"
     report(TABLE, row, values, "of 1,000,000 / of 10,000", bar=1.5, at_most=True)
 
 
 @pytest.mark.full
 def test_a_herd(measure: Any, report: Any, client: Any) -> None:
-    herd = CycleSide(ours(client, "herd"), 100_000)
-    few_side = CycleSide(ours(client, "few"), 1_000).side()
-    few_side.repeat = 7
-    values = sides_of(measure(herd.side(), few_side, rounds=5), "100,000 due", "1,000 due")
+    herd = CycleVariant(ours(client, "herd"), 100_000)
+    few_variant = CycleVariant(ours(client, "few"), 1_000).variant()
+    few_variant.repeat = 7
+    values = values_of(measure(herd.variant(), few_variant, rounds=5), "100,000 due", "1,000 due")
     row = "full cycles, 100,000 due at once and 1,000"
     report(TABLE, row, values, "100,000 due / 1,000 due", bar=1.3, at_most=True)
 
 
 def test_what_a_cycle_is_made_of(measure: Any, report: Any, client: Any, monkeypatch: Any) -> None:
     """Where the time of a cycle of 1,000 goes, in µs a job."""
-    side = CycleSide(ours(client), 1_000)
+    variant = CycleVariant(ours(client), 1_000)
     parts = {"find": 0.0, "restore": 0.0, "pickle": 0.0, "write": 0.0, "next run time": 0.0}
 
     def timed(part: str, where: Any, name: str) -> None:
@@ -188,20 +194,22 @@ def test_what_a_cycle_is_made_of(measure: Any, report: Any, client: Any, monkeyp
 
         monkeypatch.setattr(where, name, run)
 
-    timed("find", side.store._source, "due")
+    timed("find", variant.store._source, "due")
     timed("restore", documents, "restore")
     timed("pickle", cycle, "dump")
     timed("write", flush, "send")
-    timed("next run time", side.store._source, "next_run_time")
+    timed("next run time", variant.store._source, "next_run_time")
     rounds: list[dict[str, float]] = []
 
     def keep() -> None:
-        side.check()
-        rest = {"rest of the store": side.seconds - sum(parts.values())}
+        variant.check()
+        rest = {"rest of the store": variant.seconds - sum(parts.values())}
         rounds.append({name: 1000 * value for name, value in {**parts, **rest}.items()})
         parts.update(dict.fromkeys(parts, 0.0))
 
-    (whole,) = measure(Side(side.cycle, 1_000, before=side.make_due, after=keep), rounds=21)
+    (whole,) = measure(
+        Variant(variant.cycle, 1_000, before=variant.make_due, after=keep), rounds=21
+    )
     values = {name: median([each[name] for each in rounds[1:]]) for name in rounds[0]}
     values["scheduler"] = whole - sum(values.values())
     report(
@@ -224,29 +232,29 @@ def test_round_trips(benchmark: Any, report: Any, server: Server, client: Any, w
     for name, make in (("ours", ours), ("stock", stock)):
         counter = Counter()
         with MongoClient[dict[str, Any]](server.uri, event_listeners=[counter]) as counted:
-            side = CycleSide(make(counted), 1_000)
-            side.make_due()
+            variant = CycleVariant(make(counted), 1_000)
+            variant.make_due()
             counter.count = 0
-            do_work(work, side, counter)
+            do_work(work, variant, counter)
         counts[name] = counter.count
     benchmark.pedantic(lambda: None)
     report("MongoDB: commands", work, counts, "stock / ours", unit="commands")
 
 
-def do_work(work: str, side: CycleSide, counter: Counter) -> None:
+def do_work(work: str, variant: CycleVariant, counter: Counter) -> None:
     jobs = [make_job(i, now() + timedelta(days=1)) for i in range(1_000)]
-    in_bulk = isinstance(side.store, jobstore.MongoDBJobStore)
+    in_bulk = isinstance(variant.store, jobstore.MongoDBJobStore)
     if "cycle" in work:
         if work == "an idle cycle":
-            side.cycle()
+            variant.cycle()
             counter.count = 0
-        side.cycle()
+        variant.cycle()
         return
     if work == "1,000 added":
-        side.store.remove_all_jobs()
+        variant.store.remove_all_jobs()
         counter.count = 0
     name = {"1,000 added": "add_job", "1,000 replaced": "update_job", "1,000 removed": "remove_job"}
-    call = getattr(side.store, name[work] + ("s" if in_bulk else ""))
+    call = getattr(variant.store, name[work] + ("s" if in_bulk else ""))
     items = [job.id for job in jobs] if "removed" in work else jobs
     if in_bulk:
         call(items)

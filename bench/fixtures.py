@@ -5,10 +5,10 @@ from datetime import timezone, tzinfo
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
-from conftest import Side
-from sides import IMPLEMENTATIONS, BenchJob, Jobs, filled
+from measure import Variant
+from variants import IMPLEMENTATIONS, BenchJob, Jobs, filled
 
-__all__ = ["ZONES", "World", "batch", "dict_side", "index_side", "store_side"]
+__all__ = ["ZONES", "Fixture", "batch", "dict_variant", "index_variant", "store_variant"]
 
 ZONES: dict[str, tzinfo] = {"UTC": timezone.utc, "ZoneInfo": ZoneInfo("Europe/Helsinki")}
 
@@ -17,10 +17,10 @@ def batch(size: int) -> int:
     return min(1_000, size // 10)
 
 
-class World:
-    """Jobs, and all sides holding them; those of one time zone are kept for the next tests."""
+class Fixture:
+    """Jobs, and all variants holding them; those of one time zone are kept for the next tests."""
 
-    made: ClassVar[dict[tuple[int, str], "World"]] = {}
+    made: ClassVar[dict[tuple[int, str], "Fixture"]] = {}
 
     def __init__(
         self, size: int, zone: str = "UTC", implementations: Sequence[str] = IMPLEMENTATIONS
@@ -36,7 +36,7 @@ class World:
         self.others: list[BenchJob] = []
 
     @classmethod
-    def of(cls, size: int, zone: str = "UTC") -> "World":
+    def of(cls, size: int, zone: str = "UTC") -> "Fixture":
         if any(other != zone for _, other in cls.made):
             cls.made.clear()  # a million jobs are a lot of memory
         if (size, zone) not in cls.made:
@@ -63,8 +63,8 @@ def set_each(jobs: dict[str, BenchJob], chosen: list[BenchJob]) -> None:
         jobs[job.id] = job
 
 
-def side_of(world: World, operation: str, add: Any, remove: Any, update: Any) -> Side:
-    """One side's part in a comparison of `operation`, given its three operations on many.
+def variant_of(fixture: Fixture, operation: str, add: Any, remove: Any, update: Any) -> Variant:
+    """One variant's part in a comparison of `operation`, given its three operations on many.
 
     Jobs are removed, added back at their new times, or updated. Warm means: just before, the same
     was done to other jobs. So what every operation uses is in the cache, and what belongs to one
@@ -73,22 +73,26 @@ def side_of(world: World, operation: str, add: Any, remove: Any, update: Any) ->
 
     def warm() -> None:
         if operation == "update":
-            update(world.others)
+            update(fixture.others)
         else:
-            remove([job.id for job in world.others])
-            add(world.others)
+            remove([job.id for job in fixture.others])
+            add(fixture.others)
 
-    count = batch(len(world.jobs))
+    count = batch(len(fixture.jobs))
     if operation == "add":
-        return Side(lambda: add(world.chosen), count, before=lambda: (remove(world.ids), warm()))
+        return Variant(
+            lambda: add(fixture.chosen), count, before=lambda: (remove(fixture.ids), warm())
+        )
     if operation == "remove":
-        return Side(lambda: remove(world.ids), count, before=warm, after=lambda: add(world.chosen))
-    return Side(lambda: update(world.chosen), count, before=warm)
+        return Variant(
+            lambda: remove(fixture.ids), count, before=warm, after=lambda: add(fixture.chosen)
+        )
+    return Variant(lambda: update(fixture.chosen), count, before=warm)
 
 
-def store_side(world: World, operation: str, store: Any) -> Side:
-    return side_of(
-        world,
+def store_variant(fixture: Fixture, operation: str, store: Any) -> Variant:
+    return variant_of(
+        fixture,
         operation,
         lambda jobs: each(store.add_job, jobs),
         lambda ids: each(store.remove_job, ids),
@@ -96,24 +100,24 @@ def store_side(world: World, operation: str, store: Any) -> Side:
     )
 
 
-def dict_side(world: World, operation: str) -> Side:
+def dict_variant(fixture: Fixture, operation: str) -> Variant:
     def pop_and_set(jobs: list[BenchJob]) -> None:
         for job in jobs:
-            world.dict.pop(job.id)
-            world.dict[job.id] = job
+            fixture.dict.pop(job.id)
+            fixture.dict[job.id] = job
 
-    return side_of(
-        world,
+    return variant_of(
+        fixture,
         operation,
-        lambda jobs: set_each(world.dict, jobs),
-        lambda ids: each(world.dict.pop, ids),
+        lambda jobs: set_each(fixture.dict, jobs),
+        lambda ids: each(fixture.dict.pop, ids),
         pop_and_set,
     )
 
 
-def index_side(world: World, operation: str, index: Any) -> Side:
-    return side_of(
-        world,
+def index_variant(fixture: Fixture, operation: str, index: Any) -> Variant:
+    return variant_of(
+        fixture,
         operation,
         lambda jobs: each(index.add, jobs),
         lambda ids: each(index.remove, ids),

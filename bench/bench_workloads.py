@@ -4,8 +4,8 @@ from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
-from conftest import Side
-from sides import IMPLEMENTATIONS, SPAN, START, BenchJob, Jobs, filled
+from measure import Variant
+from variants import IMPLEMENTATIONS, SPAN, START, BenchJob, Jobs, filled
 
 BATCH = 1_000
 LAST = START.replace(tzinfo=timezone.utc) + timedelta(microseconds=SPAN)
@@ -96,11 +96,11 @@ def test_workload(measure: Any, report: Any, kind: type[Workload], size: int) ->
         for job in workload.chosen:
             store.update_job(job)
 
-    sides = [
-        Side(lambda store=store: update_all(store), BATCH)  # type: ignore[misc]
+    variants = [
+        Variant(lambda store=store: update_all(store), BATCH)  # type: ignore[misc]
         for store in workload.stores.values()
     ]
-    times = measure(*sides, rounds=21, prepare=workload.choose)
+    times = measure(*variants, rounds=21, prepare=workload.choose)
     name = {
         Herd: "all due at once",
         Front: "the first put off a little",

@@ -11,9 +11,9 @@ from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
-from conftest import Side
+from measure import Variant
 from schedulers import NullExecutor, started
-from sides import empty
+from variants import empty
 
 import jobstore
 
@@ -27,7 +27,7 @@ EXECUTORS = {"null executor": NullExecutor, "thread pool": ThreadPoolExecutor}
 SOON = datetime.now(timezone.utc) + timedelta(hours=1)
 
 
-class CycleSide:
+class CycleVariant:
     """A scheduler with `size` jobs, of which DUE are made due before each cycle."""
 
     def __init__(self, store: Any, size: int, trigger: str, executor: str) -> None:
@@ -64,8 +64,8 @@ class CycleSide:
         while any(self.executor._instances.values()):
             time.sleep(0.001)
 
-    def side(self) -> Side:
-        return Side(self.scheduler._process_jobs, DUE, before=self.make_due, after=self.drain)
+    def variant(self) -> Variant:
+        return Variant(self.scheduler._process_jobs, DUE, before=self.make_due, after=self.drain)
 
 
 class WithoutStore(StockMemoryJobStore):
@@ -101,20 +101,21 @@ def cases() -> list[Any]:
 
 @pytest.mark.parametrize(("size", "trigger", "executor"), cases())
 def test_cycle(measure: Any, report: Any, size: int, trigger: str, executor: str) -> None:
-    """`_process_jobs` with 1,000 due; the rest of the scheduler is the same on all sides."""
-    sides = {
-        name: CycleSide(empty(name), size, trigger, executor) for name in ("ours", "twin", "stock")
+    """`_process_jobs` with 1,000 due; the rest of the scheduler is the same on all variants."""
+    variants = {
+        name: CycleVariant(empty(name), size, trigger, executor)
+        for name in ("ours", "twin", "stock")
     }
     without = WithoutStore()
-    sides["no store"] = CycleSide(without, DUE, trigger, executor)
-    without.due = sides["no store"].some
-    times = measure(*(side.side() for side in sides.values()), rounds=31)
-    for side in sides.values():
-        side.executor.shutdown()
+    variants["no store"] = CycleVariant(without, DUE, trigger, executor)
+    without.due = variants["no store"].some
+    times = measure(*(variant.variant() for variant in variants.values()), rounds=31)
+    for variant in variants.values():
+        variant.executor.shutdown()
     report(
         "A scheduler's whole cycle, 1,000 due: times faster than with the stock store",
         f"{size:,} jobs, {trigger}, {executor}",
-        dict(zip(sides, times, strict=True)),
+        dict(zip(variants, times, strict=True)),
         "stock / ours",
         size=size if (trigger, executor) == ("interval", "null executor") else None,
         operation="cycle",
@@ -142,8 +143,8 @@ def test_adding_in_bulk(measure: Any, report: Any, size: int, rival: str) -> Non
             loop.add_job(**job)
 
     ours, theirs = measure(
-        Side(lambda: jobstore.add_jobs(bulk, jobs), size, after=bulk.remove_all_jobs),
-        Side(add_each, size, after=loop.remove_all_jobs),
+        Variant(lambda: jobstore.add_jobs(bulk, jobs), size, after=bulk.remove_all_jobs),
+        Variant(add_each, size, after=loop.remove_all_jobs),
         rounds=9,
     )
     report(
