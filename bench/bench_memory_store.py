@@ -9,7 +9,7 @@ from fixtures import ZONES, Fixture, dict_variant, store_variant
 from measure import Variant
 from variants import IMPLEMENTATIONS, SIZES, filled
 
-BARS = {
+TARGETS = {
     "add": {1_000: 10, 10_000: 12, 100_000: 30, 1_000_000: 100},
     "update": {1_000: 12, 10_000: 14, 100_000: 28, 1_000_000: 80},
     "remove": {1_000: 8, 10_000: 9, 100_000: 16, 1_000_000: 45},
@@ -27,7 +27,7 @@ def sizes(zone: str) -> list[Any]:
     return [pytest.param(zone, size, marks=marks[size]) for size in SIZES]
 
 
-@pytest.mark.parametrize("operation", BARS)
+@pytest.mark.parametrize("operation", TARGETS)
 @pytest.mark.parametrize(("zone", "size"), [case for zone in ZONES for case in sizes(zone)])
 def test_operation(measure: Any, report: Any, zone: str, size: int, operation: str) -> None:
     fixture = Fixture.of(size, zone)
@@ -40,7 +40,7 @@ def test_operation(measure: Any, report: Any, zone: str, size: int, operation: s
         f"{operation}, {size:,} jobs",
         dict(zip(variants, times, strict=True)),
         "stock / ours",
-        bar=BARS[operation][size] if zone == "UTC" else None,
+        target=TARGETS[operation][size] if zone == "UTC" else None,
         size=size,
         operation=operation,
     )
@@ -51,7 +51,7 @@ def chosen_before(fixture: Fixture, before: Callable[[], Any]) -> None:
     before()
 
 
-@pytest.mark.parametrize("operation", BARS)
+@pytest.mark.parametrize("operation", TARGETS)
 def test_growth(measure: Any, report: Any, operation: str) -> None:
     """From 1,000 to 1,000,000 jobs, the cost grows hardly more than a dict's own."""
     small, large = Fixture(SIZES[0]), Fixture.of(SIZES[-1])
@@ -73,7 +73,7 @@ def test_growth(measure: Any, report: Any, operation: str) -> None:
         f"{operation} / dict {as_dict}",
         {"ours": large_ours / small_ours, "dict": large_dict / small_dict},
         "ours / dict",
-        bar=1.2,
+        target=1.2,
         at_most=True,
         unit="times",
     )
@@ -99,7 +99,7 @@ def test_due(measure: Any, report: Any, size: int, count: int) -> None:
     )
     values = {"ours": ours, "floor": floor}
     row = f"due: {count:,} of {size:,} / list[:k]"
-    report(LISTS, row, values, "ours / floor", bar=1.3, at_most=True)
+    report(LISTS, row, values, "ours / floor", target=1.3, at_most=True)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -112,7 +112,7 @@ def test_all(measure: Any, report: Any, size: int) -> None:
         rounds=max(31, ROUNDS[size]),
     )
     values = {"ours": ours, "floor": floor}
-    report(LISTS, f"all: {size:,} / list.copy()", values, "ours / floor", bar=1.3, at_most=True)
+    report(LISTS, f"all: {size:,} / list.copy()", values, "ours / floor", target=1.3, at_most=True)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -129,7 +129,7 @@ def test_add_many(measure: Any, report: Any, size: int) -> None:
         Variant(lambda: {job.id: job for job in jobs}, size),
         rounds=ROUNDS[size],
     )
-    bar = 2.5 if size == SIZES[-1] else None
+    target = 2.5 if size == SIZES[-1] else None
     values = {"ours": ours, "floor": floor}
     row = f"add_jobs: {size:,} / building a dict"
-    report(LISTS, row, values, "ours / floor", bar=bar, at_most=True)
+    report(LISTS, row, values, "ours / floor", target=target, at_most=True)

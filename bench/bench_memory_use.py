@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 CHILD = Path(__file__).with_name("memory_use_child.py")
-BAR = 80 if sys.version_info >= (3, 11) else 92
+TARGET = 80 if sys.version_info >= (3, 11) else 92
 KINDS = ["ours", "bulk", "stock"]
 RIVALS = ["twin", "heap + dict", "sorted"]
 
@@ -36,13 +36,13 @@ def test_bytes_per_job(
     """What a store takes beside the jobs; "bulk" is ours, filled by `add_jobs`."""
     values = {kind: bytes_per_job(kind, gauge, size) for kind in kinds[1:]}
     values["ours"] = benchmark.pedantic(bytes_per_job, args=("ours", gauge, size), rounds=1)
-    bar = BAR if (gauge, size) == ("tracemalloc", 1_000_000) else None
+    target = TARGET if (gauge, size) == ("tracemalloc", 1_000_000) else None
     report(
         "Bytes a job of the store, beside the jobs",
         f"{size:,} jobs, {gauge}",
         values,
         "ours",
-        bar=bar,
+        target=target,
         at_most=True,
         unit="bytes",
     )

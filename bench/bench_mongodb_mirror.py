@@ -99,7 +99,7 @@ def test_the_cycles_own_cost(
         "memory + pickles": in_memory + pickled,
     }
     row = f"the store's part of a cycle of 1,000 due, {distance} ms away"
-    report(TABLE, row, values, "ours / memory + pickles", bar=2.0, at_most=True)
+    report(TABLE, row, values, "ours / memory + pickles", target=2.0, at_most=True)
 
 
 @pytest.mark.check
@@ -118,9 +118,15 @@ def test_commands(benchmark: Any, report: Any, server: Server, client: Any, work
         count = counter.count
         variant.store.shutdown()
     benchmark.pedantic(lambda: None)
-    bar = 1 if work != "an idle cycle" else 0
+    target = 1 if work != "an idle cycle" else 0
     report(
-        f"{TABLE}: commands", work, {"ours": count}, "ours", bar=bar, at_most=True, unit="commands"
+        f"{TABLE}: commands",
+        work,
+        {"ours": count},
+        "ours",
+        target=target,
+        at_most=True,
+        unit="commands",
     )
 
 
@@ -144,8 +150,8 @@ def test_start(measure: Any, report: Any, client: Any, size: int) -> None:
     ours = Variant(start, size, after=store.shutdown)
     times = measure(ours, Variant(read, size), rounds=3)
     row = f"start with {size:,} records"
-    bar = 2.5 if size == 1_000_000 else None
-    report(TABLE, row, values_of(times, "ours", "read"), "ours / read", bar=bar, at_most=True)
+    target = 2.5 if size == 1_000_000 else None
+    report(TABLE, row, values_of(times, "ours", "read"), "ours / read", target=target, at_most=True)
 
 
 @pytest.mark.check
@@ -168,7 +174,7 @@ def test_bytes_per_job(benchmark: Any, report: Any) -> None:
     tracemalloc.stop()
     benchmark.pedantic(lambda: None)
     row = "memory a job, beside its state"
-    report(f"{TABLE}: bytes", row, {"ours": used}, "ours", bar=350, at_most=True, unit="bytes")
+    report(f"{TABLE}: bytes", row, {"ours": used}, "ours", target=350, at_most=True, unit="bytes")
 
 
 def test_what_watching_costs(measure: Any, report: Any, client: Any) -> None:
@@ -199,4 +205,4 @@ def test_what_watching_costs(measure: Any, report: Any, client: Any) -> None:
     values = {name: median(each[1:]) / count * 1e6 for name, each in seconds.items()}
     values["watching"] = values["watched"] - values["not watched"]
     row = "watch=True, of the process's time a job added"
-    report(TABLE, row, values, "watching", bar=15, at_most=True)
+    report(TABLE, row, values, "watching", target=15, at_most=True)

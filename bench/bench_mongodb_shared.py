@@ -97,7 +97,7 @@ def test_one_scheduler_against_the_bare_commands(measure: Any, report: Any, clie
     _, bare = measure(ours, BareCommands(client, DUE).variant(), rounds=31)
     values = {"ours": median(variant.in_store[1:]) / DUE * 1e6, "bare": bare}
     row = "one scheduler, 1,000 due; bare: raw claim, guarded flush"
-    report(TABLE, row, values, "ours / bare", bar=1.3, at_most=True)
+    report(TABLE, row, values, "ours / bare", target=1.3, at_most=True)
 
 
 class Schedulers:
@@ -136,11 +136,11 @@ class Schedulers:
 
 
 @pytest.mark.parametrize(
-    ("fewer", "more", "bar"),
+    ("fewer", "more", "target"),
     [(1, 2, 1.6), (2, 4, 0.9), pytest.param(4, 8, None, marks=pytest.mark.full)],
 )
 def test_more_schedulers(
-    measure: Any, report: Any, server: Server, client: Any, fewer: int, more: int, bar: float
+    measure: Any, report: Any, server: Server, client: Any, fewer: int, more: int, target: float
 ) -> None:
     groups = [
         Schedulers(server, client["bench"][f"shared by {count}"], count) for count in (fewer, more)
@@ -152,7 +152,7 @@ def test_more_schedulers(
         print(f"{len(group.children)} schedulers, last round: {dict(group.counts)}")
     values = {f"{fewer}": times[0], f"{more}": times[1]}
     row = f"40,000 due, {fewer} schedulers and {more}"
-    report(TABLE, row, values, f"{fewer} / {more}", bar=bar)
+    report(TABLE, row, values, f"{fewer} / {more}", target=target)
 
 
 @pytest.mark.check
@@ -166,4 +166,4 @@ def test_commands(benchmark: Any, report: Any, server: Server, client: Any) -> N
     benchmark.pedantic(lambda: None)
     row = "a cycle, 1,000 due"
     values = {"ours": counter.count}
-    report(f"{TABLE}: commands", row, values, "ours", bar=6, at_most=True, unit="commands")
+    report(f"{TABLE}: commands", row, values, "ours", target=6, at_most=True, unit="commands")

@@ -85,8 +85,8 @@ def test_cycle_against_stock(
             rounds=5,
         )
     row = "full cycle, 2,000 due" + (", the stock store with w=1" if concern == "w=1" else "")
-    bar = 10 if concern == "majority" else None
-    report(TABLE, row, values_of(times, "ours", "stock"), "stock / ours", bar=bar)
+    target = 10 if concern == "majority" else None
+    report(TABLE, row, values_of(times, "ours", "stock"), "stock / ours", target=target)
 
 
 @pytest.mark.check
@@ -95,7 +95,7 @@ def test_store_part_against_the_plain_way(measure: Any, report: Any, client: Any
     _, plain = measure(variant.variant(), PlainWay(client, 2_000).variant(), rounds=31)
     values = {"ours": median(variant.in_store[1:]) / 2_000 * 1e6, "plain": plain}
     row = "the store's part of it; plain: unguarded"
-    report(TABLE, row, values, "ours / plain", bar=1.0, at_most=True)
+    report(TABLE, row, values, "ours / plain", target=1.0, at_most=True)
 
 
 @pytest.mark.parametrize("rival", ["stock", pytest.param("plain", marks=pytest.mark.check)])
@@ -125,10 +125,10 @@ def test_add_jobs(measure: Any, report: Any, client: Any, rival: str) -> None:
     times = measure(our_variant, variants[rival], rounds={"stock": 5, "plain": 21}[rival])
     values = values_of(times, "ours", rival)
     if rival == "stock":
-        report(TABLE, "add_jobs of 10,000; stock: a loop", values, "stock / ours", bar=25)
+        report(TABLE, "add_jobs of 10,000; stock: a loop", values, "stock / ours", target=25)
     else:
         row = "add_jobs of 10,000; plain: insert_many"
-        report(TABLE, row, values, "ours / plain", bar=1.25, at_most=True)
+        report(TABLE, row, values, "ours / plain", target=1.25, at_most=True)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_cycle_over_a_distance(
         )
     proxy.close()
     row = f"full cycle, 1,000 due, {distance} ms away"
-    bar = 50 if distance == 5 else None
-    report(TABLE, row, values_of(times, "ours", "stock"), "stock / ours", bar=bar)
+    target = 50 if distance == 5 else None
+    report(TABLE, row, values_of(times, "ours", "stock"), "stock / ours", target=target)
 
 
 @pytest.mark.full
@@ -164,7 +164,7 @@ def test_a_million_jobs(measure: Any, report: Any, client: Any) -> None:
         measure(many.variant(), few.variant(), rounds=21), "of 1,000,000", "of 10,000"
     )
     row = "full cycle, 1,000 due of 1,000,000 and of 10,000"
-    report(TABLE, row, values, "of 1,000,000 / of 10,000", bar=1.5, at_most=True)
+    report(TABLE, row, values, "of 1,000,000 / of 10,000", target=1.5, at_most=True)
 
 
 @pytest.mark.full
@@ -174,7 +174,7 @@ def test_a_herd(measure: Any, report: Any, client: Any) -> None:
     few_variant.repeat = 7
     values = values_of(measure(herd.variant(), few_variant, rounds=5), "100,000 due", "1,000 due")
     row = "full cycles, 100,000 due at once and 1,000"
-    report(TABLE, row, values, "100,000 due / 1,000 due", bar=1.3, at_most=True)
+    report(TABLE, row, values, "100,000 due / 1,000 due", target=1.3, at_most=True)
 
 
 def test_what_a_cycle_is_made_of(measure: Any, report: Any, client: Any, monkeypatch: Any) -> None:

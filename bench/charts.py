@@ -69,12 +69,12 @@ def ratios(rows: list[Row]) -> None:
     labels = [f"{row.table.partition(',')[0].partition(':')[0]}: {row.row}" for row in chosen]
     axes.barh(labels, [row.times for row in chosen], color=COLOURS["ours"])
     axes.scatter(
-        [row.bar for row in chosen if row.bar],
-        [label for row, label in zip(chosen, labels, strict=True) if row.bar],
+        [row.target for row in chosen if row.target],
+        [label for row, label in zip(chosen, labels, strict=True) if row.target],
         marker="|",
         color="black",
         s=80,
-        label="the bar to be reached",
+        label="target",
         zorder=3,
     )
     axes.set(xscale="log", xlabel="times faster than APScheduler's own store")
@@ -130,16 +130,16 @@ def markdown(rows: list[Row]) -> list[str]:
     for table in dict.fromkeys(row.table for row in rows):
         members = [row for row in rows if row.table == table]
         variants = list(dict.fromkeys(variant for row in members for variant in row.values))
-        head = [members[0].unit, "", "ratio", "bar", *variants]
+        head = [members[0].unit, "", "ratio", "target", *variants]
         lines = [f"\n### {table}\n", line(head), line(["---"] * len(head))]
         for row in members:
-            bar = "" if row.bar is None else f"{'≤' if row.at_most else '≥'} {row.bar:g}"
+            target = "" if row.target is None else f"{'≤' if row.at_most else '≥'} {row.target:g}"
             values = [
                 f"{row.values[variant]:.4g}" if variant in row.values else ""
                 for variant in variants
             ]
             ratio = f"{row.times:.2f}" + (" (missed)" if missed(row) else "")
-            lines.append(line([row.row, row.ratio, ratio, bar, *values]))
+            lines.append(line([row.row, row.ratio, ratio, target, *values]))
         texts.append("\n".join(lines) + "\n")
     return texts
 

@@ -40,7 +40,7 @@ def measure(benchmark: Any) -> Callable[..., list[float]]:
 def report(benchmark: Any) -> Callable[..., None]:
     """Keep one row of a table: what each variant took, and the ratio of two of them.
 
-    `bar` is what the ratio is to be at least, or at most where `at_most`.
+    `target` is what the ratio is to be at least, or at most where `at_most`.
     """
 
     def keep(table: str, row: str, values: dict[str, float], ratio: str, **more: Any) -> None:
@@ -52,7 +52,9 @@ def report(benchmark: Any) -> Callable[..., None]:
 def pytest_addoption(parser: Any) -> None:
     parser.addoption("--save", action="store_true", help="keep the results in bench/results/")
     parser.addoption(
-        "--check", action="store_true", help="compare with the last results; fail at a missed bar"
+        "--check",
+        action="store_true",
+        help="compare with the last results; fail at a missed target",
     )
 
 
@@ -62,7 +64,7 @@ def rows_of(config: Any) -> list[Row]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
-    """Print every table; a missed bar is marked."""
+    """Print every table; a missed target is marked."""
     rows = rows_of(config)
     for table in dict.fromkeys(row.table for row in rows):
         terminalreporter.section(table)
@@ -78,6 +80,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: Any) -> None:
-    """With --check a missed bar fails the run."""
+    """With --check a missed target fails the run."""
     if session.config.option.check and any(map(missed, rows_of(session.config))):
         session.exitstatus = 1

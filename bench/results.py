@@ -29,7 +29,7 @@ class Row:
     row: str
     values: dict[str, float]
     ratio: str
-    bar: float | None = None
+    target: float | None = None
     at_most: bool = False
     unit: str = "µs"
     size: int | None = None
@@ -42,9 +42,9 @@ class Row:
 
 
 def missed(row: Row) -> bool:
-    if row.bar is None:
+    if row.target is None:
         return False
-    return row.times > row.bar if row.at_most else row.times < row.bar
+    return row.times > row.target if row.at_most else row.times < row.target
 
 
 def table_lines(rows: list[Row]) -> Iterator[str]:
@@ -53,17 +53,17 @@ def table_lines(rows: list[Row]) -> Iterator[str]:
     width = max(len(row.row) for row in rows) + 2
     ratios = max(len(row.ratio) for row in rows) + 2
     columns = {variant: max(len(variant) + 2, 13) for variant in variants}
-    yield f"{rows[0].unit:<{width}}{'':<{ratios}}{'ratio':>8}{'bar':>8}" + "".join(
+    yield f"{rows[0].unit:<{width}}{'':<{ratios}}{'ratio':>8}{'target':>8}" + "".join(
         f"{variant:>{column}}" for variant, column in columns.items()
     )
     for row in rows:
-        bar = "" if row.bar is None else f"{'≤' if row.at_most else '≥'} {row.bar:g}"
+        target = "" if row.target is None else f"{'≤' if row.at_most else '≥'} {row.target:g}"
         values = "".join(
             f"{row.values[variant]:{column}.4g}" if variant in row.values else " " * column
             for variant, column in columns.items()
         )
         sign = "  missed" if missed(row) else ""
-        yield f"{row.row:<{width}}{row.ratio:<{ratios}}{row.times:8.2f}{bar:>8}{values}{sign}"
+        yield f"{row.row:<{width}}{row.ratio:<{ratios}}{row.times:8.2f}{target:>8}{values}{sign}"
 
 
 def save(rows: list[Row]) -> Path:
@@ -78,7 +78,12 @@ def save(rows: list[Row]) -> Path:
 
 
 def load(path: Path) -> list[Row]:
-    return [Row(**row) for row in json.loads(path.read_text("utf-8"))["rows"]]
+    """Read the rows of a file. Earlier versions wrote the target as "bar"."""
+    rows = json.loads(path.read_text("utf-8"))["rows"]
+    for row in rows:
+        if "bar" in row:
+            row["target"] = row.pop("bar")
+    return [Row(**row) for row in rows]
 
 
 def load_last() -> list[Row]:
@@ -88,13 +93,13 @@ def load_last() -> list[Row]:
 
 
 def compare(rows: list[Row], last: list[Row]) -> Iterator[str]:
-    """Say which ratios have moved, and which bars are missed; times are never compared."""
+    """Say which ratios have moved, and which targets are missed; times are never compared."""
     before = {(row.table, row.row): row for row in last}
-    covered = [row for row in rows if row.bar is not None]
-    yield f"{len(rows)} ratios, {len(covered)} of them with a bar:"
+    covered = [row for row in rows if row.target is not None]
+    yield f"{len(rows)} ratios, {len(covered)} of them with a target:"
     for row in covered:
         sign = "missed" if missed(row) else "reached"
-        yield f"  {sign}: {row.table}: {row.row}: {row.times:.2f} (bar {row.bar:g})"
+        yield f"  {sign}: {row.table}: {row.row}: {row.times:.2f} (target {row.target:g})"
     for row in rows:
         earlier = before.get((row.table, row.row))
         if earlier is None:

@@ -22,18 +22,18 @@ def results(monkeypatch, tmp_path):
     return results
 
 
-def row(results, times, bar=None, **more):
+def row(results, times, target=None, **more):
     return results.Row(
-        "table", "row", {"ours": 2.0, "stock": 2.0 * times}, "stock / ours", bar, **more
+        "table", "row", {"ours": 2.0, "stock": 2.0 * times}, "stock / ours", target, **more
     )
 
 
-def test_a_bar_is_missed_from_below_or_from_above(results):
+def test_a_target_is_missed_from_below_or_from_above(results):
     assert not results.missed(row(results, 5))
-    assert not results.missed(row(results, 5, bar=5))
-    assert results.missed(row(results, 4.9, bar=5))
-    assert results.missed(row(results, 5.1, bar=5, at_most=True))
-    assert not results.missed(row(results, 4.9, bar=5, at_most=True))
+    assert not results.missed(row(results, 5, target=5))
+    assert results.missed(row(results, 4.9, target=5))
+    assert results.missed(row(results, 5.1, target=5, at_most=True))
+    assert not results.missed(row(results, 4.9, target=5, at_most=True))
 
 
 def test_a_ratio_may_be_a_value_alone(results):
@@ -60,14 +60,27 @@ def test_of_each_row_the_last_one_counts_whichever_run_measured_it(results):
     assert [(each.row, each.times) for each in results.load_last()] == [("row", 5), ("full", 3)]
 
 
+def test_a_file_that_calls_the_target_bar_is_read(results):
+    results.FOLDER.mkdir()
+    written = asdict(row(results, 4))
+    written["bar"] = 5
+    del written["target"]
+    path = results.FOLDER / "2026-01-01.json"
+    path.write_text(json.dumps({"machine": {}, "rows": [written]}), "utf-8")
+    assert [each.target for each in results.load_last()] == [5]
+
+
 def test_a_comparison_names_what_moved_and_never_a_time(results):
-    before = [row(results, 10, bar=8)]
+    before = [row(results, 10, target=8)]
     slower_machine = results.Row("table", "row", {"ours": 20.0, "stock": 220.0}, "stock / ours", 8)
     lines = list(results.compare([slower_machine], before))
-    assert lines == ["1 ratios, 1 of them with a bar:", "  reached: table: row: 11.00 (bar 8)"]
-    lines = list(results.compare([row(results, 7, bar=8)], before))
+    assert lines == [
+        "1 ratios, 1 of them with a target:",
+        "  reached: table: row: 11.00 (target 8)",
+    ]
+    lines = list(results.compare([row(results, 7, target=8)], before))
     assert lines[1:] == [
-        "  missed: table: row: 7.00 (bar 8)",
+        "  missed: table: row: 7.00 (target 8)",
         "  moved: table: row: 10.00 -> 7.00",
     ]
     assert list(results.compare([row(results, 7)], []))[1:] == ["  new: table: row: 7.00"]
@@ -80,15 +93,15 @@ def test_a_number_of_commands_that_is_still_none_has_not_moved(results):
     assert moved == ["  moved: table: row: 0.00 -> 1.00"]
 
 
-@pytest.mark.parametrize(("bar", "code"), [(0.001, 0), (1e9, 1)])
-def test_a_check_fails_where_a_bar_is_missed(tmp_path, bar, code):
+@pytest.mark.parametrize(("target", "code"), [(0.001, 0), (1e9, 1)])
+def test_a_check_fails_where_a_target_is_missed(tmp_path, target, code):
     for name in ("conftest.py", "measure.py", "results.py"):
         (tmp_path / name).write_text((BENCH / name).read_text("utf-8"), "utf-8")
     (tmp_path / "test_it.py").write_text(
         "from measure import Variant\n"
         "def test_it(measure, report):\n"
         "    one, other = measure(Variant(lambda: sum(range(99)), 1), Variant(int, 1), rounds=3)\n"
-        f"    report('t', 'r', {{'a': one, 'b': other}}, 'a / b', bar={bar})\n",
+        f"    report('t', 'r', {{'a': one, 'b': other}}, 'a / b', target={target})\n",
         "utf-8",
     )
     command = [sys.executable, "-m", "pytest", "-q", "--check", "--benchmark-quiet", "test_it.py"]
