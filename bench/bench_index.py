@@ -1,4 +1,7 @@
-"""The index alone: compiled, its twin, and the dict that any store of ids needs at least."""
+"""The index alone: the compiled one, its Python twin, and a dict as the lower bound.
+
+Every store that finds jobs by id needs at least a dict.
+"""
 
 from functools import partial
 from typing import Any
@@ -17,7 +20,7 @@ made: dict[int, Fixture] = {}
 
 def fixture_of(size: int) -> Fixture:
     if size not in made:
-        made.clear()  # let go first: ten million jobs are a lot of memory
+        made.clear()  # first, as ten million jobs take much memory
         made[size] = Fixture(size, "UTC", ["ours", "twin"] if size <= TWIN_UP_TO else ["ours"])
     return made[size]
 

@@ -1,4 +1,4 @@
-"""The memory store against stock, against what people write themselves, and against dict."""
+"""The memory store against the stock store, home-made stores, lists and dict."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,12 +15,12 @@ TARGETS = {
     "remove": {1_000: 8, 10_000: 9, 100_000: 16, 1_000_000: 45},
 }
 ROUNDS = {1_000: 301, 10_000: 51, 100_000: 15, 1_000_000: 9}
-# What `make bench-check` covers is quick, and steady enough to be compared.
+# Only these sizes are quick and steady enough for `make bench-check`.
 CHECKED = 10_000, 1_000_000
 
 
 def sizes(zone: str) -> list[Any]:
-    """All sizes, each with its mark: other zones than UTC are left to `make bench-full`."""
+    """All sizes with their marks. Only `make bench-full` measures zones other than UTC."""
     marks = {size: [pytest.mark.check] if size in CHECKED else [] for size in SIZES}
     if zone != "UTC":
         marks = {size: [pytest.mark.full] for size in SIZES}
@@ -53,7 +53,7 @@ def chosen_before(fixture: Fixture, before: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("operation", TARGETS)
 def test_growth(measure: Any, report: Any, operation: str) -> None:
-    """From 1,000 to 1,000,000 jobs, the cost grows hardly more than a dict's own."""
+    """From 1,000 to 1,000,000 jobs, the cost of an operation grows hardly more than a dict's."""
     small, large = Fixture(SIZES[0]), Fixture.of(SIZES[-1])
 
     def variants(fixture: Fixture, repeat: int) -> list[Variant]:
@@ -63,7 +63,7 @@ def test_growth(measure: Any, report: Any, operation: str) -> None:
             variant.before = partial(chosen_before, fixture, variant.before)
         return both
 
-    # The few jobs' memory has left the cache while the many were at work: let it come back.
+    # The large store has pushed the small one out of the cache. Repeat, to bring it back.
     small_ours, small_dict, large_ours, large_dict = measure(
         *variants(small, 20), *variants(large, 1), rounds=31
     )
@@ -87,9 +87,7 @@ LISTS = "Memory store against plain lists and dict: times their cost"
     [(size, count) for size in SIZES for count in SIZES if count <= size],
 )
 def test_due(measure: Any, report: Any, size: int, count: int) -> None:
-    store = filled(
-        "ours", Fixture.of(size).jobs
-    )  # whatever other tests have left of their run times
+    store = filled("ours", Fixture.of(size).jobs)  # other benchmarks have changed run times
     jobs = store.get_all_jobs()
     now = jobs[count - 1].next_run_time
     ours, floor = measure(

@@ -1,4 +1,4 @@
-"""Bytes a job, each implementation in a process of its own."""
+"""Bytes a job. Each implementation runs in its own process."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ full = pytest.mark.full
 def test_bytes_per_job(
     benchmark: Any, report: Any, gauge: str, size: int, kinds: list[str]
 ) -> None:
-    """What a store takes beside the jobs; "bulk" is ours, filled by `add_jobs`."""
+    """Memory of a store without its jobs. "bulk" is our store, filled by `add_jobs`."""
     values = {kind: bytes_per_job(kind, gauge, size) for kind in kinds[1:]}
     values["ours"] = benchmark.pedantic(bytes_per_job, args=("ours", gauge, size), rounds=1)
     target = TARGET if (gauge, size) == ("tracemalloc", 1_000_000) else None

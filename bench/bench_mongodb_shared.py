@@ -1,4 +1,4 @@
-"""Many schedulers on one collection: against the bare commands, and against fewer schedulers."""
+"""Many schedulers on one collection, against the bare commands and against fewer schedulers."""
 
 import json
 import pickle
@@ -38,9 +38,10 @@ def shared(client: Any, collection: str) -> Any:
 
 
 def make_due(collection: Any, count: int) -> None:
-    """In a new collection: of a document that was rewritten the server keeps all for minutes.
+    """Insert due jobs into a new collection, and wait until they are on disk.
 
-    And on disk: what the server still has to write of these is nothing that a scheduler costs.
+    The collection is new because the server keeps old versions of rewritten documents for
+    minutes. The wait keeps the server's writes of these documents out of the schedulers' time.
     """
     collection.drop()
     for name in ("next_run_time", "quarantine.since"):
@@ -53,7 +54,7 @@ def make_due(collection: Any, count: int) -> None:
 
 
 class BareCommands:
-    """A raw claim and a guarded flush; jobs are unpickled and pickled, and that is all."""
+    """A cycle of only a raw claim, unpickling, pickling and a guarded flush."""
 
     def __init__(self, client: Any, due: int) -> None:
         self.connection = Connection("bench", "bare", client, {})
@@ -86,10 +87,10 @@ class BareCommands:
 
 
 @pytest.mark.check
-def test_one_scheduler_against_the_bare_commands(measure: Any, report: Any, client: Any) -> None:
+def test_one_scheduler_against_bare_commands(measure: Any, report: Any, client: Any) -> None:
     variant = CycleVariant(shared(client, "shared"), DUE)
 
-    def before() -> None:  # as for the bare commands
+    def before() -> None:  # the same as for the bare commands
         make_due(variant.store.collection, DUE)
         variant.seconds = 0.0
 
@@ -101,7 +102,7 @@ def test_one_scheduler_against_the_bare_commands(measure: Any, report: Any, clie
 
 
 class Schedulers:
-    """So many processes, each a scheduler; a round is theirs until nothing is due any more."""
+    """`count` processes with one scheduler each. A round ends when no job is due any more."""
 
     def __init__(self, server: Server, collection: Any, count: int) -> None:
         self.collection = collection
@@ -126,7 +127,7 @@ class Schedulers:
         self.counts.clear()
 
     def check(self) -> None:
-        """Each job ran once."""
+        """Assert that the schedulers ran each job once."""
         assert self.counts["jobs"] == MANY
         assert not self.collection.count_documents({"next_run_time": {"$lte": time.time()}})
 

@@ -1,4 +1,4 @@
-"""The MongoDB store against the stock one, and against what the driver can do at best."""
+"""The MongoDB store against the stock store, and against PyMongo used directly."""
 
 import pickle
 import time
@@ -20,8 +20,8 @@ from jobstore.testing import Server
 TABLE = "MongoDB, a one-node replica set on the loopback interface, majority"
 
 
-class PlainWay:
-    """What a cycle costs at least, done straight with the driver, and without a guard."""
+class PlainCycle:
+    """The lower bound of a cycle: PyMongo alone, with writes that guard against no conflict."""
 
     def __init__(self, client: MongoClient[dict[str, Any]], due: int) -> None:
         self.collection = client["bench"]["plain"]
@@ -76,7 +76,7 @@ def stock(client: MongoClient[dict[str, Any]]) -> Any:
 def test_cycle_against_stock(
     measure: Any, report: Any, client: Any, server: Server, concern: str
 ) -> None:
-    """The stock store's own write concern, w=1, waits for one node's memory only."""
+    """The stock store's default write concern, w=1, only waits until one node has it in memory."""
     with MongoClient[dict[str, Any]](server.uri, w=1) as weaker:
         rival = stock(weaker if concern == "w=1" else client)
         times = measure(
@@ -90,9 +90,9 @@ def test_cycle_against_stock(
 
 
 @pytest.mark.check
-def test_store_part_against_the_plain_way(measure: Any, report: Any, client: Any) -> None:
+def test_store_part_against_plain_cycle(measure: Any, report: Any, client: Any) -> None:
     variant = CycleVariant(ours(client), 2_000)
-    _, plain = measure(variant.variant(), PlainWay(client, 2_000).variant(), rounds=31)
+    _, plain = measure(variant.variant(), PlainCycle(client, 2_000).variant(), rounds=31)
     values = {"ours": median(variant.in_store[1:]) / 2_000 * 1e6, "plain": plain}
     row = "the store's part of it; plain: unguarded"
     report(TABLE, row, values, "ours / plain", target=1.0, at_most=True)
@@ -100,7 +100,7 @@ def test_store_part_against_the_plain_way(measure: Any, report: Any, client: Any
 
 @pytest.mark.parametrize("rival", ["stock", pytest.param("plain", marks=pytest.mark.check)])
 def test_add_jobs(measure: Any, report: Any, client: Any, rival: str) -> None:
-    count, few = 10_000, 2_000  # the stock store takes a second for a thousand
+    count, few = 10_000, 2_000  # the stock store adds a thousand a second
     jobs = [make_job(i, now() + timedelta(seconds=i)) for i in range(count)]
     our_store, stock_store = ours(client), stock(client)
     our_store.start(None, "default")
@@ -142,7 +142,7 @@ def test_add_jobs(measure: Any, report: Any, client: Any, rival: str) -> None:
 def test_cycle_over_a_distance(
     measure: Any, report: Any, client: Any, server: Server, distance: int
 ) -> None:
-    """`distance`: milliseconds of round-trip time."""
+    """:param distance: round-trip time in milliseconds."""
     proxy = LatencyProxy(server.nodes[0].port, distance / 1000)
     with MongoClient[dict[str, Any]](proxy.uri) as far:
         times = measure(
@@ -157,7 +157,7 @@ def test_cycle_over_a_distance(
 
 
 @pytest.mark.full
-def test_a_million_jobs(measure: Any, report: Any, client: Any) -> None:
+def test_cycle_among_a_million_jobs(measure: Any, report: Any, client: Any) -> None:
     many = CycleVariant(ours(client, "many"), 1_000, others=999_000)
     few = CycleVariant(ours(client, "few"), 1_000, others=9_000)
     values = values_of(
@@ -168,7 +168,7 @@ def test_a_million_jobs(measure: Any, report: Any, client: Any) -> None:
 
 
 @pytest.mark.full
-def test_a_herd(measure: Any, report: Any, client: Any) -> None:
+def test_cycles_with_all_jobs_due_at_once(measure: Any, report: Any, client: Any) -> None:
     herd = CycleVariant(ours(client, "herd"), 100_000)
     few_variant = CycleVariant(ours(client, "few"), 1_000).variant()
     few_variant.repeat = 7
@@ -177,8 +177,8 @@ def test_a_herd(measure: Any, report: Any, client: Any) -> None:
     report(TABLE, row, values, "100,000 due / 1,000 due", target=1.3, at_most=True)
 
 
-def test_what_a_cycle_is_made_of(measure: Any, report: Any, client: Any, monkeypatch: Any) -> None:
-    """Where the time of a cycle of 1,000 goes, in µs a job."""
+def test_parts_of_a_cycle(measure: Any, report: Any, client: Any, monkeypatch: Any) -> None:
+    """Split the time of a cycle of 1,000 due jobs into its parts, in µs a job."""
     variant = CycleVariant(ours(client), 1_000)
     parts = {"find": 0.0, "restore": 0.0, "pickle": 0.0, "write": 0.0, "next run time": 0.0}
 
@@ -227,7 +227,7 @@ def test_what_a_cycle_is_made_of(measure: Any, report: Any, client: Any, monkeyp
     ["a cycle, 1,000 due", "an idle cycle", "1,000 added", "1,000 replaced", "1,000 removed"],
 )
 def test_round_trips(benchmark: Any, report: Any, server: Server, client: Any, work: str) -> None:
-    """How many commands; no time is measured."""
+    """Count the commands of each operation. The clock plays no part."""
     counts = {}
     for name, make in (("ours", ours), ("stock", stock)):
         counter = Counter()

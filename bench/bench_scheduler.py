@@ -1,4 +1,4 @@
-"""A whole scheduler: what the store's share of a cycle is, and what adding in bulk gains."""
+"""A whole scheduler: the store's share of a cycle, and the gain from adding in bulk."""
 
 import time
 from datetime import datetime, timedelta, timezone
@@ -28,7 +28,7 @@ SOON = datetime.now(timezone.utc) + timedelta(hours=1)
 
 
 class CycleVariant:
-    """A scheduler with `size` jobs, of which DUE are made due before each cycle."""
+    """A scheduler with `size` jobs. DUE of them become due before each cycle."""
 
     def __init__(self, store: Any, size: int, trigger: str, executor: str) -> None:
         self.store = store
@@ -46,7 +46,7 @@ class CycleVariant:
             }
             for i in range(size)
         ]
-        # In order of time, which is quick for the stock store too.
+        # In the order of their run times: so the stock store is quick, too.
         jobstore.add_jobs(self.scheduler, jobs)
         self.some = store.get_all_jobs()[:: size // DUE]
 
@@ -56,11 +56,11 @@ class CycleVariant:
             job.next_run_time = now - timedelta(microseconds=i)
             if self.store.lookup_job(job.id):
                 self.store.update_job(job)
-            else:  # its trigger had ended
+            else:  # the trigger has ended, so the scheduler has removed the job
                 self.store.add_job(job)
 
     def drain(self) -> None:
-        """Wait for the thread pool."""
+        """Wait until the thread pool has run all jobs."""
         while any(self.executor._instances.values()):
             time.sleep(0.001)
 
@@ -69,7 +69,7 @@ class CycleVariant:
 
 
 class WithoutStore(StockMemoryJobStore):
-    """The floor: a store whose every operation is free."""
+    """The lower bound: a store whose operations do nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def cases() -> list[Any]:
 
 @pytest.mark.parametrize(("size", "trigger", "executor"), cases())
 def test_cycle(measure: Any, report: Any, size: int, trigger: str, executor: str) -> None:
-    """`_process_jobs` with 1,000 due; the rest of the scheduler is the same on all variants."""
+    """`_process_jobs` with 1,000 due jobs. The variants differ only in their store."""
     variants = {
         name: CycleVariant(empty(name), size, trigger, executor)
         for name in ("ours", "twin", "stock")
@@ -125,7 +125,7 @@ def test_cycle(measure: Any, report: Any, size: int, trigger: str, executor: str
 @pytest.mark.parametrize("size", [1_000, 10_000])
 @pytest.mark.parametrize("rival", ["stock", "ours"])
 def test_adding_in_bulk(measure: Any, report: Any, size: int, rival: str) -> None:
-    """`jobstore.add_jobs` on our store against the loop of `scheduler.add_job`."""
+    """`jobstore.add_jobs` on our store, against a loop of `scheduler.add_job`."""
     bulk, loop = (
         started(store)
         for store in (

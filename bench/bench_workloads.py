@@ -1,4 +1,4 @@
-"""Updates in the memory store under workloads that are not uniform."""
+"""Updates in the memory store under non-uniform workloads."""
 
 from datetime import timedelta, timezone
 from typing import Any
@@ -12,7 +12,7 @@ LAST = START.replace(tzinfo=timezone.utc) + timedelta(microseconds=SPAN)
 
 
 class Workload:
-    """Jobs, and before each round the new run times of some of them: uniform ones."""
+    """Jobs in filled stores. Before each round, some get new run times, uniformly at random."""
 
     def __init__(self, size: int) -> None:
         self.maker = Jobs(timezone.utc)
@@ -22,7 +22,7 @@ class Workload:
         self.chosen: list[BenchJob] = []
 
     def prepare(self) -> None:
-        """Change the jobs before the stores are filled."""
+        """Change the jobs before the stores are filled with them."""
 
     def choose(self) -> None:
         self.chosen = self.maker.some(self.jobs, BATCH)
@@ -31,7 +31,10 @@ class Workload:
 
 
 class Herd(Workload):
-    """All are due at the same instant, as under `cron`, and are put to the next one, in order."""
+    """All jobs are due at one instant, as under `cron`.
+
+    The rounds move them to the next instant, in the order of their ids.
+    """
 
     def prepare(self) -> None:
         for job in self.jobs:
@@ -49,7 +52,7 @@ class Herd(Workload):
 
 
 class Front(Workload):
-    """The first jobs are put off a little, as where jobs run often."""
+    """The first jobs move a little later, as jobs that run often do."""
 
     def choose(self) -> None:
         self.chosen = self.stores["ours"].get_all_jobs()[:BATCH]
@@ -59,7 +62,7 @@ class Front(Workload):
 
 
 class FarFuture(Workload):
-    """Jobs are put beyond all others."""
+    """Jobs move behind all others."""
 
     def choose(self) -> None:
         super().choose()
@@ -68,7 +71,7 @@ class FarFuture(Workload):
 
 
 class MostlyPaused(Workload):
-    """Nine in ten are paused; half of those updated are paused, half resumed."""
+    """Nine in ten jobs are paused. An update pauses half of its jobs and resumes the other half."""
 
     def prepare(self) -> None:
         for job in self.jobs[len(self.jobs) // 10 :]:
@@ -81,7 +84,7 @@ class MostlyPaused(Workload):
 
 
 class SameTime(Workload):
-    """Something else of the job is changed."""
+    """An update changes no run time."""
 
     def choose(self) -> None:
         self.chosen = self.maker.some(self.jobs, BATCH)

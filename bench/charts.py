@@ -1,4 +1,4 @@
-"""Draws the charts of the last results, and writes their tables into docs/benchmarks.md."""
+"""Draws charts of the last results, and writes their tables into docs/benchmarks.md."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def growth(rows: list[Row]) -> None:
 
 
 def ratios(rows: list[Row]) -> None:
-    """How many times faster than the stock stores."""
+    """How many times faster our stores are than the stock stores."""
     chosen = [row for row in rows if row.ratio == "stock / ours" and row.unit == "µs"]
     chosen = [row for row in chosen if "ZoneInfo" not in row.table]
     chosen.reverse()
@@ -85,7 +85,7 @@ def ratios(rows: list[Row]) -> None:
 
 
 def breakdown(rows: list[Row]) -> None:
-    """What a cycle of the MongoDB store is made of."""
+    """The parts of a cycle of the MongoDB store."""
     found = [row for row in rows if row.operation == "breakdown"]
     if not found:
         return
@@ -102,7 +102,7 @@ def breakdown(rows: list[Row]) -> None:
 
 
 def write_tables(rows: list[Row]) -> None:
-    """Replace what is between the page's markers."""
+    """Replace the text between the page's markers."""
     page = PAGE.read_text("utf-8")
     begin, end = "<!-- tables -->\n", "<!-- /tables -->"
     written = begin + machine_lines() + "".join(markdown(rows)) + end
@@ -111,8 +111,8 @@ def write_tables(rows: list[Row]) -> None:
 
 
 def machine_lines() -> str:
-    """Say when and on what each row was measured; a later file has the later row."""
-    lines = ["\nEach row as it was measured last:\n"]
+    """Name the machine of each file of results. The last file with a row counts."""
+    lines = ["\nThe tables show the last measurement of each row, from these files:\n"]
     for path in sorted(FOLDER.glob("*.json")):
         about = json.loads(path.read_text("utf-8"))["machine"]
         packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())

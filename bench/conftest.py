@@ -38,9 +38,9 @@ def measure(benchmark: Any) -> Callable[..., list[float]]:
 
 @pytest.fixture
 def report(benchmark: Any) -> Callable[..., None]:
-    """Keep one row of a table: what each variant took, and the ratio of two of them.
+    """Keep one row of a table: each variant's value, and the ratio of two of them.
 
-    `target` is what the ratio is to be at least, or at most where `at_most`.
+    The ratio misses its `target` if it is lower; with `at_most`, if it is higher.
     """
 
     def keep(table: str, row: str, values: dict[str, float], ratio: str, **more: Any) -> None:
@@ -64,7 +64,7 @@ def rows_of(config: Any) -> list[Row]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
-    """Print every table; a missed target is marked."""
+    """Print every table, with a mark at each missed target."""
     rows = rows_of(config)
     for table in dict.fromkeys(row.table for row in rows):
         terminalreporter.section(table)
@@ -80,6 +80,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: Any) -> None:
-    """With --check a missed target fails the run."""
+    """With --check, fail the run if any target is missed."""
     if session.config.option.check and any(map(missed, rows_of(session.config))):
         session.exitstatus = 1

@@ -1,4 +1,4 @@
-"""Jobs at random times, the stores that hold them, and what is done to them in one round."""
+"""Jobs at random times, stores filled with them, and the operations of one round."""
 
 from collections.abc import Callable, Sequence
 from datetime import timezone, tzinfo
@@ -18,7 +18,10 @@ def batch(size: int) -> int:
 
 
 class Fixture:
-    """Jobs, and all variants holding them; those of one time zone are kept for the next tests."""
+    """Jobs, and one store of each implementation that holds them all.
+
+    `of` keeps the fixtures of one time zone for the next benchmarks.
+    """
 
     made: ClassVar[dict[tuple[int, str], "Fixture"]] = {}
 
@@ -30,7 +33,7 @@ class Fixture:
         self.stores = {name: filled(name, self.jobs) for name in implementations}
         self.ours = self.stores["ours"]
         self.dict = {job.id: job for job in self.jobs}
-        # What the next round is about: jobs, their ids shuffled, and other jobs to warm up with.
+        # For the next round: jobs, their ids in random order, and other jobs to warm up with.
         self.chosen: list[BenchJob] = []
         self.ids: list[str] = []
         self.others: list[BenchJob] = []
@@ -38,13 +41,16 @@ class Fixture:
     @classmethod
     def of(cls, size: int, zone: str = "UTC") -> "Fixture":
         if any(other != zone for _, other in cls.made):
-            cls.made.clear()  # a million jobs are a lot of memory
+            cls.made.clear()  # a million jobs take much memory
         if (size, zone) not in cls.made:
             cls.made[size, zone] = cls(size, zone)
         return cls.made[size, zone]
 
     def choose(self) -> None:
-        """As in use, a job that is to be put somewhere has just got its new run time."""
+        """Choose the jobs of the next round, and give them new run times.
+
+        In use, too, a job gets its new run time just before the store adds or updates it.
+        """
         count = batch(len(self.jobs))
         chosen = self.maker.some(self.jobs, 2 * count)
         for job in chosen:
@@ -64,11 +70,11 @@ def set_each(jobs: dict[str, BenchJob], chosen: list[BenchJob]) -> None:
 
 
 def variant_of(fixture: Fixture, operation: str, add: Any, remove: Any, update: Any) -> Variant:
-    """One variant's part in a comparison of `operation`, given its three operations on many.
+    """Make a variant for the comparison of `operation` from its three operations on many jobs.
 
-    Jobs are removed, added back at their new times, or updated. Warm means: just before, the same
-    was done to other jobs. So what every operation uses is in the cache, and what belongs to one
-    place among a million is not: as in use.
+    The operation removes jobs, adds jobs back at their new times, or updates jobs. Just before,
+    the warm-up does the same with other jobs. So the cache holds the memory that every operation
+    uses, but not the memory of a single job among a million. In use it is the same.
     """
 
     def warm() -> None:

@@ -1,7 +1,7 @@
-"""Instructions that the index's hot calls take, by callgrind: a gauge without noise.
+"""Counts the instructions of the index's hot calls by callgrind, a measure without noise.
 
-Usage: python bench/instructions.py            measures all and keeps the results
-       python bench/instructions.py CALL COUNT  (in callgrind) does one thing so often
+Usage: python bench/instructions.py             measure all calls and keep the results
+       python bench/instructions.py CALL COUNT  (in callgrind) make COUNT calls
 """
 
 import os
@@ -45,7 +45,7 @@ def work(call: str, count: int) -> None:
 
 
 def instructions(call: str, count: int) -> int:
-    """Run it in callgrind, from the start of Python to its end."""
+    """Count the instructions of a whole Python process that makes `count` calls."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "out")
         subprocess.run(
@@ -66,7 +66,7 @@ def main() -> None:
     from results import Row, save, table_lines
 
     if not shutil.which("valgrind"):
-        print("no valgrind: instructions are not counted", file=sys.stderr)
+        print("valgrind is not installed: instructions are not counted", file=sys.stderr)
         return
     rows = []
     for call in ("add", "replace", "remove", "get", "due (100 jobs)"):

@@ -1,4 +1,4 @@
-"""A TCP proxy that adds a constant round-trip time, whatever is sent and in how many pieces."""
+"""A TCP proxy that adds a constant latency to replies of any size and number of pieces."""
 
 import contextlib
 import queue
@@ -10,9 +10,9 @@ __all__ = ["LatencyProxy"]
 
 
 class LatencyProxy:
-    """Passes bytes on to a server; every reply arrives so many seconds later.
+    """Forwards bytes to a server at once, and the server's replies `seconds` later.
 
-    :param port: the server's, on the loopback interface.
+    :param port: port of the server on the loopback interface.
     """
 
     def __init__(self, port: int, seconds: float) -> None:

@@ -1,4 +1,6 @@
-"""Bytes a job of one filled store beside the job objects; run in a process of its own.
+"""Prints the bytes a job of one filled store, without the job objects.
+
+It runs in its own process, so that no other store's memory counts.
 
 Usage: python memory_use_child.py (IMPLEMENTATION | bulk) (tracemalloc | rss) COUNT
 """

@@ -1,4 +1,4 @@
-"""What the benchmarks of the MongoDB stores share: jobs, documents, a scheduler on a store."""
+"""Jobs, documents and schedulers for the benchmarks of the MongoDB stores."""
 
 import pickle
 import time
@@ -31,7 +31,7 @@ HOUR = IntervalTrigger(hours=1, start_date=datetime(2020, 1, 1), timezone=timezo
 
 
 def make_job(number: int, run_time: datetime) -> Job:
-    """A job whose document's state has about 400 bytes."""
+    """A job whose pickled state has about 400 bytes."""
     return Job(
         MAKER,
         id=f"job-{number:08d}",
@@ -61,13 +61,16 @@ def now() -> datetime:
 
 
 class CycleVariant:
-    """A scheduler on a store, in whose collection `due` jobs are made due before each round."""
+    """A scheduler on a store, with `due` due jobs at the start of each round.
+
+    :ivar in_store: seconds that the scheduler spent in the store, by round.
+    """
 
     def __init__(self, store: Any, due: int, others: int = 0) -> None:
         self.store = store
         self.due = due
         self.scheduler = started(store)
-        self.in_store: list[float] = []  # seconds, of each round
+        self.in_store: list[float] = []
         self.seconds = 0.0
         for name in CYCLE:
             self._time(name)
@@ -102,7 +105,7 @@ class CycleVariant:
             pass
 
     def check(self) -> None:
-        """Every job was run, and none is due any more."""
+        """Assert that no job is due any more."""
         assert self.store.collection.count_documents({"next_run_time": {"$lte": time.time()}}) == 0
         self.in_store.append(self.seconds)
 
@@ -119,11 +122,11 @@ def values_of(times: list[float], *names: str) -> dict[str, float]:
 
 
 class Counter(monitoring.CommandListener):
-    """Counts commands on jobs, but for those of a name that is not to count."""
+    """Counts commands on jobs, except those named `exclude`."""
 
-    def __init__(self, but: str = "") -> None:
+    def __init__(self, exclude: str = "") -> None:
         self.count = 0
-        self._names = CYCLE_COMMANDS - {but}
+        self._names = CYCLE_COMMANDS - {exclude}
 
     def started(self, event: Any) -> None:
         self.count += event.command_name in self._names

@@ -1,4 +1,4 @@
-"""What was measured: rows of tables, kept in files, compared with earlier ones."""
+"""Results: rows of tables, kept in files and compared with earlier rows."""
 
 import json
 import platform
@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["FOLDER", "Row", "compare", "load_last", "missed", "save", "table_lines"]
 
 FOLDER = Path(__file__).with_name("results")
-MOVED = 0.2  # what is worth a line in a comparison
+MOVED = 0.2  # a comparison names ratios that changed by more
 PACKAGES = "apscheduler", "sortedcontainers", "pymongo", "pytest-benchmark"
 
 
@@ -20,9 +20,11 @@ PACKAGES = "apscheduler", "sortedcontainers", "pymongo", "pytest-benchmark"
 class Row:
     """One comparison.
 
-    :ivar values: what each variant took, by its name, in `unit`.
-    :ivar ratio: which of them it is about, "stock / ours"; or the one whose value it is, "ours".
-    :ivar size: how many jobs, where the row is one point of a curve; `operation` is the curve.
+    :ivar values: each variant's value in `unit`, by its name.
+    :ivar ratio: names of the two values to divide, "stock / ours"; or of a single value, "ours".
+    :ivar target: lowest ratio that passes; with `at_most`, the highest.
+    :ivar size: number of jobs, if the row is one point of a curve.
+    :ivar operation: name of that curve.
     """
 
     table: str
@@ -48,7 +50,7 @@ def missed(row: Row) -> bool:
 
 
 def table_lines(rows: list[Row]) -> Iterator[str]:
-    """Format one table."""
+    """Format the rows of one table."""
     variants = list(dict.fromkeys(variant for row in rows for variant in row.values))
     width = max(len(row.row) for row in rows) + 2
     ratios = max(len(row.ratio) for row in rows) + 2
@@ -67,7 +69,7 @@ def table_lines(rows: list[Row]) -> Iterator[str]:
 
 
 def save(rows: list[Row]) -> Path:
-    """Keep rows in the file of today; those of the same names are replaced."""
+    """Keep the rows in today's file. They replace rows of the same names."""
     path = FOLDER / f"{date.today()}.json"
     kept = load(path) if path.exists() else []
     merged = {(row.table, row.row): row for row in [*kept, *rows]}
@@ -87,13 +89,13 @@ def load(path: Path) -> list[Row]:
 
 
 def load_last() -> list[Row]:
-    """Read of each row the last one that is kept: a quick run measures some, a full one all."""
+    """Read the last result of each row from all files: a quick run measures only some rows."""
     rows = (row for path in sorted(FOLDER.glob("*.json")) for row in load(path))
     return list({(row.table, row.row): row for row in rows}.values())
 
 
 def compare(rows: list[Row], last: list[Row]) -> Iterator[str]:
-    """Say which ratios have moved, and which targets are missed; times are never compared."""
+    """Say which ratios moved and which targets are missed. Never compare times."""
     before = {(row.table, row.row): row for row in last}
     covered = [row for row in rows if row.target is not None]
     yield f"{len(rows)} ratios, {len(covered)} of them with a target:"
@@ -109,7 +111,7 @@ def compare(rows: list[Row], last: list[Row]) -> Iterator[str]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Describe the machine and the versions, on which the figures depend."""
     return {
         "date": str(date.today()),
         "python": f"{platform.python_implementation()} {platform.python_version()}",

@@ -1,4 +1,4 @@
-"""Stores of the kind that people write themselves, for comparison."""
+"""Home-made stores for comparison: two common ways to write one."""
 
 import heapq
 from datetime import datetime
@@ -11,7 +11,7 @@ __all__ = ["HeapStore", "SortedStore"]
 
 
 class HeapStore:
-    """A heap and a dict; what was removed or changed stays in the heap until it comes up."""
+    """A heap and a dict. Stale entries stay in the heap until they reach its top."""
 
     def __init__(self) -> None:
         self._heap: list[Any] = []
@@ -26,11 +26,11 @@ class HeapStore:
     def update_job(self, job: Any) -> None:
         self._jobs[job.id][-1] = None
         self._push(job)
-        self._forget_the_stale()
+        self._drop_stale_entries()
 
     def remove_job(self, job_id: str) -> None:
         self._jobs.pop(job_id)[-1] = None
-        self._forget_the_stale()
+        self._drop_stale_entries()
 
     def get_due_jobs(self, now: datetime) -> list[Any]:
         moment = now.timestamp()
@@ -53,14 +53,14 @@ class HeapStore:
         self._jobs[job.id] = entry
         heapq.heappush(self._heap, entry)
 
-    def _forget_the_stale(self) -> None:
+    def _drop_stale_entries(self) -> None:
         if len(self._heap) > 2 * len(self._jobs) + 64:
             self._heap = [entry for entry in self._heap if entry[-1] is not None]
             heapq.heapify(self._heap)
 
 
 class SortedStore:
-    """A list from sortedcontainers, and a dict."""
+    """A `SortedKeyList` from sortedcontainers, and a dict."""
 
     def __init__(self) -> None:
         self._list = SortedKeyList(key=lambda entry: entry[:2])

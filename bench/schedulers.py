@@ -1,4 +1,4 @@
-"""Schedulers whose cycles are run by the benchmark."""
+"""Schedulers for benchmarks, which run each cycle themselves."""
 
 from datetime import datetime, timezone
 from typing import Any
@@ -11,14 +11,14 @@ __all__ = ["ManualScheduler", "NullExecutor", "started"]
 
 
 class NullExecutor(BaseExecutor):
-    """Takes every job, and runs none: it has ended before it is counted as running."""
+    """Accepts every job without running it, and counts the job as ended at once."""
 
     def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
         self._instances[job.id] -= 1
 
 
 class ManualScheduler(BaseScheduler):
-    """A scheduler whose cycles are run by the benchmark."""
+    """A scheduler without a thread: the benchmark calls `_process_jobs`."""
 
     def wakeup(self) -> None:
         pass

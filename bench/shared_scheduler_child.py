@@ -1,6 +1,7 @@
-"""A scheduler in a process of its own: ``python shared_scheduler_child.py URI COLLECTION``.
+"""A scheduler in its own process: ``python shared_scheduler_child.py URI COLLECTION``.
 
-For each line on stdin it runs cycles until nothing due is free, and prints what it did, as JSON.
+For each line on stdin, it runs cycles until no due job is left unleased. Then it prints its
+counts as JSON.
 """
 
 import json
@@ -16,7 +17,7 @@ import jobstore
 
 
 class Commands(monitoring.CommandListener):
-    """Counts commands, and the claims among them that won nothing, or a part."""
+    """Counts commands, claims, and claims that won no job or only some."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What is compared: jobs, and the stores that hold them."""
+"""The stores to compare, and the jobs that they hold."""
 
 import random
 from datetime import datetime, timedelta, tzinfo
@@ -19,7 +19,7 @@ SPAN = 10**13  # µs: run times lie within four months
 
 
 class BenchJob:
-    """As little of a job as a memory store looks at."""
+    """A job with only the attributes that a memory store reads."""
 
     __slots__ = ("id", "next_run_time")
 
@@ -29,7 +29,7 @@ class BenchJob:
 
 
 class Jobs:
-    """Makes jobs at random times, the same ones in every run."""
+    """Makes jobs at random times, the same in every run."""
 
     def __init__(self, zone: tzinfo) -> None:
         self.random = random.Random(1)
@@ -41,7 +41,7 @@ class Jobs:
 
     def make(self, count: int, name: str = "job") -> list[BenchJob]:
         jobs = [BenchJob(f"{name}-{i:08d}", self.time()) for i in range(count)]
-        self.random.shuffle(jobs)  # where a job lies in memory says nothing about its turn
+        self.random.shuffle(jobs)  # no relation between place in memory and run time
         return jobs
 
     def some(self, jobs: list[BenchJob], count: int) -> list[BenchJob]:
@@ -49,7 +49,7 @@ class Jobs:
 
 
 def empty(implementation: str) -> Any:
-    """An empty store."""
+    """Make an empty store."""
     if implementation == "stock":
         return StockMemoryJobStore()
     if implementation == "heap + dict":
@@ -62,10 +62,11 @@ def empty(implementation: str) -> Any:
 
 
 def filled(implementation: str, jobs: list[BenchJob]) -> Any:
-    """A store with these jobs.
+    """Make a store with these jobs.
 
-    One by one in random order, so that ours is as full as it gets in use; but the stock store
-    directly, with what add_job() makes, as one by one a million jobs take it minutes.
+    The store adds the jobs one by one in random order, so that the blocks of ours are as full
+    as in use. The stock store would need minutes for a million jobs. It gets the lists that
+    `add_job` would build.
     """
     store = empty(implementation)
     if implementation == "stock":

@@ -1,4 +1,4 @@
-"""What the benchmarks make of their figures: `bench/results.py`, and the exit code of a check."""
+"""Results of benchmarks: reading, keeping and comparing them, and the exit code of a check."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def row(results, times, target=None, **more):
     )
 
 
-def test_a_target_is_missed_from_below_or_from_above(results):
+def test_target_is_missed_below_a_minimum_or_above_a_maximum(results):
     assert not results.missed(row(results, 5))
     assert not results.missed(row(results, 5, target=5))
     assert results.missed(row(results, 4.9, target=5))
@@ -36,13 +36,13 @@ def test_a_target_is_missed_from_below_or_from_above(results):
     assert not results.missed(row(results, 4.9, target=5, at_most=True))
 
 
-def test_a_ratio_may_be_a_value_alone(results):
+def test_ratio_of_a_single_name_is_its_value(results):
     one = results.Row("table", "row", {"ours": 72.0}, "ours", 80, at_most=True, unit="bytes")
     assert one.times == 72
     assert not results.missed(one)
 
 
-def test_results_are_kept_and_those_of_the_same_name_replaced(results):
+def test_saved_rows_replace_rows_of_the_same_names(results):
     results.save([row(results, 5)])
     other = results.Row("table", "other", {"ours": 1.0}, "ours")
     path = results.save([row(results, 6), other])
@@ -51,7 +51,7 @@ def test_results_are_kept_and_those_of_the_same_name_replaced(results):
     assert "CPython" in content["machine"]["python"]
 
 
-def test_of_each_row_the_last_one_counts_whichever_run_measured_it(results):
+def test_last_result_of_each_row_counts_across_files(results):
     results.FOLDER.mkdir()
     kept = {"machine": {}, "rows": [asdict(row(results, 4))]}
     kept["rows"].append(asdict(results.Row("table", "full", {"ours": 3.0}, "ours")))
@@ -60,7 +60,7 @@ def test_of_each_row_the_last_one_counts_whichever_run_measured_it(results):
     assert [(each.row, each.times) for each in results.load_last()] == [("row", 5), ("full", 3)]
 
 
-def test_a_file_that_calls_the_target_bar_is_read(results):
+def test_file_that_calls_the_target_bar_is_read(results):
     results.FOLDER.mkdir()
     written = asdict(row(results, 4))
     written["bar"] = 5
@@ -70,7 +70,7 @@ def test_a_file_that_calls_the_target_bar_is_read(results):
     assert [each.target for each in results.load_last()] == [5]
 
 
-def test_a_comparison_names_what_moved_and_never_a_time(results):
+def test_comparison_names_moved_ratios_and_no_times(results):
     before = [row(results, 10, target=8)]
     slower_machine = results.Row("table", "row", {"ours": 20.0, "stock": 220.0}, "stock / ours", 8)
     lines = list(results.compare([slower_machine], before))
@@ -86,7 +86,7 @@ def test_a_comparison_names_what_moved_and_never_a_time(results):
     assert list(results.compare([row(results, 7)], []))[1:] == ["  new: table: row: 7.00"]
 
 
-def test_a_number_of_commands_that_is_still_none_has_not_moved(results):
+def test_ratio_that_stays_zero_has_not_moved(results):
     none = row(results, 0)
     assert list(results.compare([none], [none]))[1:] == []
     moved = list(results.compare([row(results, 1)], [none]))[1:]
@@ -94,7 +94,7 @@ def test_a_number_of_commands_that_is_still_none_has_not_moved(results):
 
 
 @pytest.mark.parametrize(("target", "code"), [(0.001, 0), (1e9, 1)])
-def test_a_check_fails_where_a_target_is_missed(tmp_path, target, code):
+def test_check_fails_at_a_missed_target(tmp_path, target, code):
     for name in ("conftest.py", "measure.py", "results.py"):
         (tmp_path / name).write_text((BENCH / name).read_text("utf-8"), "utf-8")
     (tmp_path / "test_it.py").write_text(
@@ -105,7 +105,7 @@ def test_a_check_fails_where_a_target_is_missed(tmp_path, target, code):
         "utf-8",
     )
     command = [sys.executable, "-m", "pytest", "-q", "--check", "--benchmark-quiet", "test_it.py"]
-    # Benchmarks switch themselves off in a process that belongs to several that test together.
+    # A PYTEST_ variable from pytest-xdist would switch pytest-benchmark off.
     alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=tmp_path, env=alone, capture_output=True, text=True)
     assert done.returncode == code, done.stdout
