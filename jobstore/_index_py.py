@@ -8,17 +8,32 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Generic, Protocol, TypeVar
 
-from apscheduler.job import Job
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from sortedcontainers import SortedList
 
-__all__ = ["JobIndex"]
+__all__ = ["HasRunTime", "JobIndex"]
 
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
 PAUSED = 2**63 - 1  # the key of a job without a run time: after every time there is
 FIRST, LAST = ((end - EPOCH) // MICROSECOND for end in (datetime.min, datetime.max))
+
+
+class HasRunTime(Protocol):
+    """The two attributes that an index reads; a `Job` has them, and so has a mirror's record."""
+
+    @property
+    def id(self) -> str:
+        """The id, unique in the index."""
+
+    @property
+    def next_run_time(self) -> datetime | None:
+        """The next run time; None while paused."""
+
+
+T = TypeVar("T", bound=HasRunTime)
 
 
 def key_of(run_time: datetime | None, owner: str) -> int:
@@ -62,12 +77,12 @@ def required_id(job_id: object) -> str:
     return exact
 
 
-def key_of_job(job: Job, job_id: str) -> int:
+def key_of_job(job: HasRunTime, job_id: str) -> int:
     """Return the key of a job's own run time; errors as in `key_of`."""
     return key_of(job.next_run_time, f"next_run_time of job {job_id!r}")
 
 
-class JobIndex:
+class JobIndex(Generic[T]):
     """An ordered map of jobs: found by id, kept in order of (next run time, id), paused last.
 
     The index remembers the run time that a job had when it was added or replaced: a job changed
@@ -81,11 +96,11 @@ class JobIndex:
     def __init__(self, block_size: int = 64) -> None:
         if not 4 <= block_size <= 64:
             raise ValueError(f"block_size must be 4 to 64, not {block_size}")
-        self._entries: dict[str, tuple[int, Job]] = {}
+        self._entries: dict[str, tuple[int, T]] = {}
         self._order: SortedList[tuple[int, str]] = SortedList()
         self._order._reset(block_size)
 
-    def add(self, job: Job) -> None:
+    def add(self, job: T) -> None:
         """Add a job; O(log n).
 
         >>> index.add(job)
@@ -100,7 +115,7 @@ class JobIndex:
         job_id = required_id(given)
         self._put({job_id: (key_of_job(job, job_id), job)})
 
-    def replace(self, job: Job) -> None:
+    def replace(self, job: T) -> None:
         """Put a job in the place of the one with the same id, at its own run time; O(log n).
 
         >>> index.replace(job)
@@ -110,7 +125,7 @@ class JobIndex:
         job_id = self._find(job.id)
         self._put({job_id: (key_of_job(job, job_id), job)})
 
-    def remove(self, job_id: str) -> Job:
+    def remove(self, job_id: str) -> T:
         """Remove the job of that id and return it; O(log n).
 
         >>> job = index.remove("backup")
@@ -122,7 +137,7 @@ class JobIndex:
         self._order.remove((key, found))
         return job
 
-    def get(self, job_id: str) -> Job | None:
+    def get(self, job_id: str) -> T | None:
         """Return the job of that id, or None; O(1).
 
         >>> job = index.get("backup")
@@ -136,7 +151,7 @@ class JobIndex:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def due(self, now: datetime, limit: int = sys.maxsize) -> list[Job]:
+    def due(self, now: datetime, limit: int = sys.maxsize) -> list[T]:
         """Return the k jobs whose run time is `now` or earlier, in order; O(log n + k).
 
         >>> for job in index.due(datetime.now(timezone.utc)): ...
@@ -161,17 +176,16 @@ class JobIndex:
         """
         if not self._order or self._order[0][0] == PAUSED:
             return None
-        run_time: datetime | None = self._entries[self._order[0][1]][1].next_run_time
-        return run_time
+        return self._entries[self._order[0][1]][1].next_run_time
 
-    def all(self) -> list[Job]:
+    def all(self) -> list[T]:
         """Return all n jobs in order; O(n).
 
         >>> jobs = index.all()
         """
         return [self._entries[job_id][1] for _, job_id in self._order]
 
-    def __iter__(self) -> Iterator[Job]:
+    def __iter__(self) -> Iterator[T]:
         return iter(self.all())
 
     def clear(self) -> None:
@@ -182,7 +196,7 @@ class JobIndex:
         self._order.clear()
         self._entries.clear()
 
-    def add_many(self, jobs: Iterable[Job]) -> list[str]:
+    def add_many(self, jobs: Iterable[T]) -> list[str]:
         """Add k jobs; return the ids refused, in the order given; O(k log k + k log n).
 
         Refused is what `add` would refuse with a ConflictingIdError in a loop: a second job of
@@ -195,7 +209,7 @@ class JobIndex:
         """
         return self._put_many(jobs, add=True, replace=False)
 
-    def replace_many(self, jobs: Iterable[Job]) -> list[str]:
+    def replace_many(self, jobs: Iterable[T]) -> list[str]:
         """Replace k jobs; return the ids not found, in the order given; O(k log k + k log n).
 
         Of several jobs of the same id, the last one stays.
@@ -207,7 +221,7 @@ class JobIndex:
         """
         return self._put_many(jobs, add=False, replace=True)
 
-    def put_many(self, jobs: Iterable[Job]) -> None:
+    def put_many(self, jobs: Iterable[T]) -> None:
         """Add the k jobs, or replace those whose ids are there; O(k log k + k log n).
 
         >>> index.put_many([first, second])
@@ -238,14 +252,14 @@ class JobIndex:
             raise JobLookupError(given if job_id is None else job_id)
         return job_id
 
-    def _put(self, items: dict[str, tuple[int, Job]]) -> None:
+    def _put(self, items: dict[str, tuple[int, T]]) -> None:
         for job_id in items.keys() & self._entries.keys():
             self._order.remove((self._entries[job_id][0], job_id))
         self._order.update((key, job_id) for job_id, (key, _) in items.items())
         self._entries.update(items)
 
-    def _put_many(self, jobs: Iterable[Job], *, add: bool, replace: bool) -> list[str]:
-        items: dict[str, tuple[int, Job]] = {}
+    def _put_many(self, jobs: Iterable[T], *, add: bool, replace: bool) -> list[str]:
+        items: dict[str, tuple[int, T]] = {}
         refused: list[str] = []
         for job in list(jobs):
             given = job.id

@@ -29,7 +29,7 @@ class MemoryJobStore(BaseJobStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._index = JobIndex()
+        self._index: JobIndex[Job] = JobIndex()
         self._handed: int | None = None  # the thread in which a cycle may be under way
         self._before: dict[str, Job | None] = {}  # in a cycle: the job stored before an id was put
 
