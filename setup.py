@@ -1,4 +1,4 @@
-"""Builds the compiled core; everything else is in pyproject.toml."""
+"""Builds the compiled core; pyproject.toml has everything else."""
 
 import sys
 from glob import glob
@@ -8,11 +8,11 @@ from setuptools import Extension, setup
 
 def compiled_core() -> list[Extension]:
     if sys.implementation.name != "cpython":
-        return []  # the Python twin serves there
+        return []  # other implementations use the Python twin
     from Cython.Build import cythonize
 
     core = Extension("jobstore._index_c", ["ext/_index_c.pyx"], depends=glob("ext/*.h"))
-    # The generated C is an intermediate file: made anew for every build, and never in the tree.
+    # Every build generates the C code anew, outside the source tree.
     return cythonize([core], build_dir="build/cython", force=True)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -64,7 +64,7 @@ def empty(implementation: str) -> Any:
 def filled(implementation: str, jobs: list[BenchJob]) -> Any:
     """Make a store with these jobs.
 
-    The store adds the jobs one by one in random order, so that the blocks of ours are as full
+    The store adds the jobs one by one in random order, so that the leaves of ours are as full
     as in use. The stock store would need minutes for a million jobs. It gets the lists that
     `add_job` would build.
     """

@@ -1,17 +1,17 @@
 # cython: language_level=3, always_allow_keywords=False, auto_pickle=False, binding=False
-"""`JobIndex`, compiled; `jobstore/_index_py.py` is its twin and has the full documentation.
+"""`JobIndex`, compiled. Its twin, `jobstore/_index_py.py`, has the full documentation.
 
-A call either happens wholly, or raises and changes nothing. So each call that changes something
-is written in this order:
+Each call makes its whole change, or raises and changes nothing. So every call that changes the
+index takes its steps in this order:
 
-1. read the id, and look it up: lookup errors come before all others;
+1. read the id and look it up: lookup errors come before all others;
 2. read the run time and convert it: the last step that may run Python code;
-3. look the id up again, as that code may have added or removed it;
-4. change, in one function of `index.h` or `bulk.h`, which either has the memory for all of it or
-   changes nothing;
+3. look the id up again, because that code may have added or removed it;
+4. change the index in one function of `index.h` or `bulk.h`, which makes its whole change or, if
+   memory is short, none;
 5. drop references, which may run Python code again.
 
-All under the GIL, so other threads run before step 3 or after step 4 only.
+The GIL is held throughout, so other threads run only before step 3 or after step 4.
 """
 
 cimport cython
@@ -24,10 +24,10 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 
-cdef extern from "clock.h":
+cdef extern from "run_time.h":
     enum: KEY_OK, KEY_NO_DATETIME
     int64_t PAUSED
-    int clock_init() except -1
+    int run_time_init() except -1
     int key_of(object run_time, int64_t *key) except -1
 
 cdef extern from "entries.h":
@@ -44,17 +44,17 @@ cdef extern from "entries.h":
     uint64_t *entries_find_cell(const Entries *entries, object id, uint32_t hash)
     uint32_t entries_find(const Entries *entries, object id, uint32_t hash)
 
-cdef extern from "blocks.h":
-    ctypedef struct Block:
+cdef extern from "btree.h":
+    ctypedef struct Node:
         pass
     ctypedef struct Index:
         Entries entries
-        Block *first
-    int64_t *keys_of(const Block *block)
-    uint32_t *slots_of(const Block *block)
+        Node *first_leaf
+    int64_t *keys_of(const Node *node)
+    uint32_t *slots_of(const Node *node)
 
 cdef extern from "index.h":
-    void index_init(Index *index, int block_size)
+    void index_init(Index *index, int leaf_capacity)
     int index_add(Index *index, object id, object job, int64_t key) except -1
     void index_prefetch(const Index *index, uint32_t slot)
     int index_replace(
@@ -82,22 +82,22 @@ cdef extern from "check.h":
 cdef extern from "gc.h":
     void gc_install(PyTypeObject *type, Py_ssize_t offset)
 
-clock_init()
+run_time_init()
 
 
 cdef inline object exact_id(object given):
-    """The id as an exact str of the same characters, or None if it is not a str at all."""
+    """Return the id as an exact str of the same characters, or None if it is no str."""
     if PyUnicode_CheckExact(given):
         id_make_ready(given)
         return given
     if isinstance(given, str):
         return PyUnicode_FromObject(given)
-    hash(given)  # what can't be hashed is a TypeError, as with a dict
+    hash(given)  # raises the TypeError of an unhashable id, as a dict does
     return None
 
 
 cdef inline uint32_t slot_of(Index *index, object job_id):
-    """The slot of an id that `exact_id` gave, or NO_SLOT."""
+    """Return the slot of an id from `exact_id`, or NO_SLOT."""
     if job_id is None:
         return NO_SLOT
     return entries_find(&index.entries, job_id, hash_bits(job_id))
@@ -111,7 +111,7 @@ cdef uint32_t required_slot(Index *index, object job_id, object given) except? N
 
 
 cdef inline int64_t checked_key(object run_time, object job_id) except? -1:
-    """The key of a run time; errors name the job, or `now` if there is no id."""
+    """Return the key of a run time; an error names the job, or `now` if the id is None."""
     cdef int64_t key
     cdef int outcome = key_of(run_time, &key)
     if outcome == KEY_OK:
@@ -125,11 +125,11 @@ cdef inline int64_t checked_key(object run_time, object job_id) except? -1:
 
 @cython.final
 cdef class Items:
-    """The jobs or ids of one call on many, read before anything is changed."""
+    """The jobs or ids given to one bulk call, all read before the first change."""
 
     cdef Item *items
     cdef size_t count
-    cdef bint done  # whether the items' jobs are references to drop
+    cdef bint done  # the change is complete: the items own their jobs now
 
     def __cinit__(self, tuple given):
         self.items = <Item *> PyMem_Malloc((len(given) + 1) * sizeof(Item))
@@ -156,7 +156,7 @@ cdef class Items:
         return item
 
     cdef bint has(self, object job_id):
-        """Whether an item before the last one was accepted with that id."""
+        """Whether an item before the last one has that id and was accepted."""
         cdef size_t i
         for i in range(self.count - 1):
             if self.items[i].key != NO_KEY and <object> self.items[i].id == job_id:
@@ -167,12 +167,12 @@ cdef class Items:
 @cython.final
 cdef class JobIndex:
     cdef Index index
-    cdef object gc  # Cython makes a type with a Python attribute known to the garbage collector
+    cdef object gc  # unused: an object attribute makes Cython give the type a tp_traverse
 
-    def __cinit__(self, int block_size=64):
-        index_init(&self.index, block_size)
-        if not 4 <= block_size <= 64:
-            raise ValueError(f"block_size must be 4 to 64, not {block_size}")
+    def __cinit__(self, int leaf_capacity=64):
+        index_init(&self.index, leaf_capacity)
+        if not 4 <= leaf_capacity <= 64:
+            raise ValueError(f"leaf_capacity must be 4 to 64, not {leaf_capacity}")
 
     def __dealloc__(self):
         index_clear(&self.index)
@@ -233,9 +233,9 @@ cdef class JobIndex:
         return index_jobs(&self.index, checked_key(now, None), limit)
 
     def first_run_time(self):
-        if self.index.first == NULL or keys_of(self.index.first)[0] == PAUSED:
+        if self.index.first_leaf == NULL or keys_of(self.index.first_leaf)[0] == PAUSED:
             return None
-        job = <object> self.index.entries.at[slots_of(self.index.first)[0]].job
+        job = <object> self.index.entries.at[slots_of(self.index.first_leaf)[0]].job
         return job.next_run_time
 
     def all(self):
@@ -266,7 +266,7 @@ cdef class JobIndex:
                 items.append(given)
             else:
                 item = items.append(job_id)
-                item.key = PAUSED  # any key will do: the id is to be looked for
+                item.key = PAUSED  # any key but NO_KEY makes the call look the id up
                 item.hash = hash_bits(job_id)
         cdef list refused = []
         index_remove_items(&self.index, items.items, items.count, refused)
@@ -290,7 +290,7 @@ cdef list put_many(Index *index, tuple jobs, bint add, bint replace):
         job_id = exact_id(given)
         item = items.append(given if job_id is None else job_id)
         if not (add if slot_of(index, job_id) == NO_SLOT else replace):
-            continue  # refused, so its run time does not matter
+            continue  # refused, so nobody needs its run time
         if job_id is None:
             raise TypeError(f"the id of a job must be a str, not {given!r}")
         try:
@@ -298,7 +298,7 @@ cdef list put_many(Index *index, tuple jobs, bint add, bint replace):
         except Exception:
             if replace or not items.has(job_id):
                 raise
-            continue  # refused as the second of its id
+            continue  # refused: a second job with the same id
         item.job = <PyObject *> job
         item.hash = hash_bits(job_id)
     cdef list refused = []

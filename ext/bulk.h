@@ -1,51 +1,52 @@
-/* What JobIndex does to many jobs at once: all of it or, without memory, nothing.
+/* Operations on many jobs: each makes its whole change or, if memory is short, none.
 
-   Each item's id is an owned reference. Its job is borrowed until the change is complete; then
-   it is the reference that the change has set free, or NULL, and the caller's to drop.
+   Each item owns its reference to the id. It borrows its job until the change is complete; then
+   its job is the reference that the change released, or NULL, and the caller drops it.
 
-   The ids refused are collected in a plain array, made beforehand. Appending to a list could fail
-   in the middle of the change, and making its MemoryError could start the garbage collector. */
+   A plain array, allocated before the change, collects the refused ids. Appending to a list could
+   fail in the middle of the change, and creating its MemoryError could start the garbage
+   collector. */
 #ifndef JOBSTORE_BULK_H
 #define JOBSTORE_BULK_H
 
 #include "index.h"
 
-#define NO_KEY INT64_MIN /* the item was refused before its run time was read */
-#define AHEAD 8          /* items, for which the cache is told what comes next */
+#define NO_KEY INT64_MIN    /* the item was refused, so its run time was not read */
+#define PREFETCH_DISTANCE 8 /* in items */
 
 typedef struct {
     PyObject *id;
     PyObject *job;
     int64_t key;
-    uint32_t slot; /* to begin with, and where nothing is to be done: NO_SLOT */
+    uint32_t slot; /* NO_SLOT at first, and for a refused or superseded item */
     uint32_t hash; /* bits of the id's hash */
 } Item;
 
-static inline int item_before(const Item *a, const Item *b)
+static inline int item_is_before(const Item *a, const Item *b)
 {
     return a->key != b->key ? a->key < b->key : PyUnicode_Compare(a->id, b->id) < 0;
 }
 
-/* Sort by (key, id): a merge sort from the bottom up, which passes over what is in order. */
+/* Sort by (key, id): a bottom-up merge sort that skips runs already in order. */
 static void items_sort(Item *items, Item *spare, size_t count)
 {
     for (size_t width = 1; width < count; width *= 2) {
         for (size_t start = 0; start + width < count; start += 2 * width) {
             Item *left = items + start, *right = left + width;
             size_t end = start + 2 * width < count ? start + 2 * width : count;
-            if (!item_before(right, right - 1))
+            if (!item_is_before(right, right - 1))
                 continue;
             memcpy(spare, left, width * sizeof(Item));
             Item *out = left, *from = spare, *from_end = spare + width, *right_end = items + end;
             while (from < from_end && right < right_end)
-                *out++ = item_before(right, from) ? *right++ : *from++;
+                *out++ = item_is_before(right, from) ? *right++ : *from++;
             memcpy(out, from, (size_t)(from_end - from) * sizeof(Item));
         }
     }
 }
 
-/* The ids of the items without a slot, in order: a new array, of borrowed references until
-   refused_report(); NULL without memory. */
+/* Return a new array of the refused ids, in the order given: those of the items without a slot.
+   It borrows its references until refused_report(). Return NULL if memory is short. */
 static PyObject **refused_collect(const Item *items, size_t count, Py_ssize_t *refused)
 {
     *refused = 0;
@@ -58,7 +59,7 @@ static PyObject **refused_collect(const Item *items, size_t count, Py_ssize_t *r
     return ids;
 }
 
-/* The change is complete: let a list that is new and empty have the ids refused. */
+/* After the change: hand the refused ids to a new, empty list. */
 static void refused_report(PyObject *list, PyObject **ids, Py_ssize_t refused)
 {
     for (Py_ssize_t i = 0; i < refused; i++)
@@ -66,8 +67,9 @@ static void refused_report(PyObject *list, PyObject **ids, Py_ssize_t refused)
     list_adopt((PyListObject *)list, ids, refused, refused);
 }
 
-/* Give each item the slot of its id, a new one if need be, or refuse it; -1 without memory. */
-static int items_take_slots(Index *index, Item *items, size_t count, int add, int replace)
+/* Give each item the slot of its id, adding an entry for a new id, or refuse the item. Return -1
+   if memory is short. */
+static int items_assign_slots(Index *index, Item *items, size_t count, int add, int replace)
 {
     Entries *entries = &index->entries;
     size_t to_add = 0;
@@ -78,9 +80,9 @@ static int items_take_slots(Index *index, Item *items, size_t count, int add, in
     for (size_t i = 0; i < count; i++) {
         uint32_t slot = NO_SLOT;
         int allowed = 0;
-        if (i + AHEAD < count) {
-            PREFETCH(items[i + AHEAD].id);
-            PREFETCH(&entries->cells[items[i + AHEAD].hash & entries->mask]);
+        if (i + PREFETCH_DISTANCE < count) {
+            PREFETCH(items[i + PREFETCH_DISTANCE].id);
+            PREFETCH(&entries->cells[items[i + PREFETCH_DISTANCE].hash & entries->mask]);
         }
         if (items[i].key != NO_KEY) {
             slot = entries_find(entries, items[i].id, items[i].hash);
@@ -98,23 +100,23 @@ static int items_take_slots(Index *index, Item *items, size_t count, int add, in
     return 0;
 }
 
-/* Entries added by items_take_slots() have no job yet: take them out again. */
-static void items_free_slots(Index *index, const Item *items, size_t count)
+/* Undo items_assign_slots(): remove the entries that it added. They have no job yet. */
+static void items_undo_slots(Index *index, const Item *items, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (items[i].slot == NO_SLOT)
             continue;
         const Entry *entry = &index->entries.at[items[i].slot];
         if (entry->id != NULL && entry->job == NULL) {
-            Py_DECREF(entry->id); /* not the last reference: the item has one */
-            entries_hide(&index->entries, items[i].slot);
+            Py_DECREF(entry->id); /* the item has another reference */
+            entries_unlink(&index->entries, items[i].slot);
             entries_free_slot(&index->entries, items[i].slot);
         }
     }
 }
 
-/* Of several items with one slot keep the last, and move those kept to the front: how many. For
-   the time of this function, the low bit of an entry's job marks that it has its item. */
+/* Keep the last of several items with the same slot, and move the kept items to the front; return
+   their number. Within this function the low bit of an entry's job marks a slot already seen. */
 static size_t items_keep_last(Index *index, Item *items, size_t count)
 {
     size_t kept = 0;
@@ -139,54 +141,55 @@ static size_t items_keep_last(Index *index, Item *items, size_t count)
     return kept;
 }
 
-/* Items are sorted by time; their entries and jobs lie anywhere. */
+/* Prefetch a later item's entry and job: the items are sorted by time, so these lie anywhere. */
 PREFETCHING item_prefetch(const Index *index, const Item *items, size_t i, size_t count)
 {
-    if (i + AHEAD < count) {
-        PREFETCH(&index->entries.at[items[i + AHEAD].slot]);
-        PREFETCH(items[i + AHEAD].job);
+    if (i + PREFETCH_DISTANCE < count) {
+        PREFETCH(&index->entries.at[items[i + PREFETCH_DISTANCE].slot]);
+        PREFETCH(items[i + PREFETCH_DISTANCE].job);
     }
 }
 
+/* Whether the change puts the item's job at a key where its id is not yet. */
 static inline int item_moves(const Index *index, const Item *item)
 {
     const Entry *entry = &index->entries.at[item->slot];
     return entry->job == NULL || entry->key != item->key;
 }
 
-/* Sort the items and take their new places in the order; how many got theirs: without memory,
-   not all. */
-static size_t items_take_places(Index *index, Item *items, Item *spare, size_t count)
+/* Sort the items, then insert those that move into the tree. Return how many were dealt with:
+   fewer than `count` if memory is short. */
+static size_t items_insert(Index *index, Item *items, Item *spare, size_t count)
 {
     items_sort(items, spare, count);
     for (size_t i = 0; i < count; i++) {
         item_prefetch(index, items, i, count);
         if (item_moves(index, &items[i])
-            && blocks_insert(index, items[i].key, items[i].slot, items[i].job) < 0)
+            && btree_insert(index, items[i].key, items[i].slot, items[i].job) < 0)
             return i;
     }
     return count;
 }
 
-/* Undo items_take_places(): needs no memory. */
-static void items_free_places(Index *index, const Item *items, size_t count)
+/* Undo items_insert(); this needs no memory. */
+static void items_undo_insert(Index *index, const Item *items, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (item_moves(index, &items[i]))
-            blocks_remove(index, items[i].key, items[i].slot);
+            btree_remove(index, items[i].key, items[i].slot);
 }
 
-/* All memory is there: give up the old places and jobs. */
-static void items_complete(Index *index, Item *items, size_t count)
+/* Nothing can fail any more: remove the old positions, and exchange the jobs. */
+static void items_commit(Index *index, Item *items, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         item_prefetch(index, items, i, count);
         Entry *entry = &index->entries.at[items[i].slot];
         PyObject *job = items[i].job;
         if (!item_moves(index, &items[i]))
-            blocks_set_job(index, items[i].key, items[i].slot, job);
+            btree_set_job(index, items[i].key, items[i].slot, job);
         else if (entry->job != NULL)
-            blocks_remove(index, entry->key, items[i].slot);
+            btree_remove(index, entry->key, items[i].slot);
         items[i].job = entry->job;
         Py_INCREF(job);
         entry->job = job;
@@ -194,8 +197,8 @@ static void items_complete(Index *index, Item *items, size_t count)
     }
 }
 
-/* Add the items whose ids are new, if `add`, and replace those whose ids are not, if `replace`;
-   put the ids refused into the list `report`. -1 with a MemoryError, and nothing changed. */
+/* Add the items with new ids, if `add`, and replace the jobs of the other ids, if `replace`. Put
+   the refused ids into the list `report`. Return -1 with a MemoryError, and nothing changed. */
 static int index_put_items(Index *index, Item *items, size_t count, int add, int replace,
                            PyObject *report)
 {
@@ -203,29 +206,29 @@ static int index_put_items(Index *index, Item *items, size_t count, int add, int
     Py_ssize_t refused = 0;
     PyObject **ids = NULL;
     Item *spare = PyMem_New(Item, count);
-    int done = spare != NULL && items_take_slots(index, items, count, add, replace) == 0
+    int done = spare != NULL && items_assign_slots(index, items, count, add, replace) == 0
         && (ids = refused_collect(items, count, &refused)) != NULL;
     if (done) {
         kept = items_keep_last(index, items, count);
-        placed = items_take_places(index, items, spare, kept);
+        placed = items_insert(index, items, spare, kept);
         done = placed == kept;
     }
     PyMem_Free(spare);
     if (!done) {
-        items_free_places(index, items, placed);
-        items_free_slots(index, items, count);
+        items_undo_insert(index, items, placed);
+        items_undo_slots(index, items, count);
         PyMem_Free(ids);
         return no_memory();
     }
-    items_complete(index, items, kept);
+    items_commit(index, items, kept);
     for (size_t i = kept; i < count; i++)
         items[i].job = NULL;
     refused_report(report, ids, refused);
     return 0;
 }
 
-/* Remove the items' ids; put those not found into the list `report`. -1 with a MemoryError, and
-   nothing changed. */
+/* Remove the jobs of the items' ids. Put the ids not found into the list `report`. Return -1 with
+   a MemoryError, and nothing changed. */
 static int index_remove_items(Index *index, Item *items, size_t count, PyObject *report)
 {
     Entries *entries = &index->entries;
@@ -233,21 +236,21 @@ static int index_remove_items(Index *index, Item *items, size_t count, PyObject 
         if (items[i].key != NO_KEY)
             items[i].slot = entries_find(entries, items[i].id, items[i].hash);
         if (items[i].slot != NO_SLOT)
-            entries_hide(entries, items[i].slot);
+            entries_unlink(entries, items[i].slot);
     }
     Py_ssize_t refused;
     PyObject **ids = refused_collect(items, count, &refused);
     if (ids == NULL) {
         for (size_t i = 0; i < count; i++)
             if (items[i].slot != NO_SLOT)
-                entries_show(entries, items[i].slot);
+                entries_relink(entries, items[i].slot);
         return no_memory();
     }
     for (size_t i = 0; i < count; i++) {
         if (items[i].slot == NO_SLOT)
             continue;
         const Entry *entry = &entries->at[items[i].slot];
-        blocks_remove(index, entry->key, items[i].slot);
+        btree_remove(index, entry->key, items[i].slot);
         Py_DECREF(entry->id); /* an exact str: dropping it runs no code */
         items[i].job = entry->job;
         entries_free_slot(entries, items[i].slot);

@@ -1,4 +1,4 @@
-/* Every invariant of the index, verified. */
+/* Verifies every invariant of the index. */
 #ifndef JOBSTORE_CHECK_H
 #define JOBSTORE_CHECK_H
 
@@ -8,7 +8,7 @@ typedef struct {
     const Index *index;
     size_t count;           /* jobs visited so far */
     int64_t key;            /* of the last job visited */
-    PyObject *id;           /* the same job's */
+    PyObject *id;           /* of the last job visited, or NULL */
 } Visit;
 
 #define EXPECT(condition)            \
@@ -17,10 +17,10 @@ typedef struct {
             return #condition;       \
     } while (0)
 
-static const char *check_leaf(Visit *visit, const Block *leaf)
+static const char *check_leaf(Visit *visit, const Node *leaf)
 {
     const Entries *entries = &visit->index->entries;
-    EXPECT(visit->count > 0 || visit->index->first == leaf);
+    EXPECT(visit->count > 0 || visit->index->first_leaf == leaf);
     for (int i = 0; i < leaf->count; i++) {
         uint32_t slot = slots_of(leaf)[i];
         EXPECT(slot < entries->used);
@@ -39,42 +39,42 @@ static const char *check_leaf(Visit *visit, const Block *leaf)
     return NULL;
 }
 
-static const char *check_block(Visit *visit, const Block *block, int height, int is_last)
+static const char *check_node(Visit *visit, const Node *node, int height, int is_last)
 {
-    EXPECT(block->is_leaf == (height == 1));
-    EXPECT(block->capacity == visit->index->block_size * (block->is_leaf ? 1 : 4));
-    EXPECT(block->count <= block->capacity);
-    /* The last block of a level may be new and small, the root is as small as it must. */
-    EXPECT(block->count >= (is_last ? 2 - block->is_leaf : least_count(block)));
-    if (block->is_leaf)
-        return check_leaf(visit, block);
-    for (int i = 0; i < block->count; i++) {
-        int64_t bound = keys_of(block)[i];
-        EXPECT(visit->id == NULL || visit->key <= bound);
-        const Block *leaf = child_of(block, i);
+    EXPECT(node->is_leaf == (height == 1));
+    EXPECT(node->capacity == visit->index->leaf_capacity * (node->is_leaf ? 1 : 4));
+    EXPECT(node->count <= node->capacity);
+    /* Only the root and the last node of each level may hold fewer than min_count(). */
+    EXPECT(node->count >= (is_last ? 2 - node->is_leaf : min_count(node)));
+    if (node->is_leaf)
+        return check_leaf(visit, node);
+    for (int i = 0; i < node->count; i++) {
+        int64_t separator = keys_of(node)[i];
+        EXPECT(visit->id == NULL || visit->key <= separator);
+        const Node *leaf = child_of(node, i);
         while (!leaf->is_leaf)
             leaf = child_of(leaf, 0);
-        EXPECT(bound <= keys_of(leaf)[0]);
+        EXPECT(separator <= keys_of(leaf)[0]);
         const char *broken =
-            check_block(visit, child_of(block, i), height - 1, is_last && i + 1 == block->count);
+            check_node(visit, child_of(node, i), height - 1, is_last && i + 1 == node->count);
         if (broken != NULL)
             return broken;
     }
     return NULL;
 }
 
-/* The first invariant that is broken, in words, or NULL. */
+/* Return the text of the first broken invariant, or NULL. */
 static const char *index_check(const Index *index)
 {
     const Entries *entries = &index->entries;
     Visit visit = {index, 0, 0, NULL};
     if (index->root != NULL) {
-        const char *broken = check_block(&visit, index->root, index->height, 1);
+        const char *broken = check_node(&visit, index->root, index->height, 1);
         if (broken != NULL)
             return broken;
     }
     EXPECT(index->height <= MAX_HEIGHT);
-    EXPECT((index->root == NULL) == (index->first == NULL));
+    EXPECT((index->root == NULL) == (index->first_leaf == NULL));
     EXPECT((index->root == NULL) == (entries->count == 0));
     EXPECT(visit.count == entries->count);
     size_t free_slots = 0, taken_cells = 0;

@@ -1,8 +1,8 @@
-/* id -> entry: an array of entries, and a hash table of their places in it (their slots).
+/* id -> entry: an array of entries, and a hash table of their positions (slots) in that array.
 
-   The table is open addressing with linear probing. A cell holds 32 bits of the id's hash beside
-   the slot, so that neither a probe nor a resize has to follow pointers to other ids. Nothing
-   here runs Python code, and all memory comes from PyMem_*. */
+   The hash table uses open addressing with linear probing. Each cell holds 32 bits of the id's
+   hash beside the slot, so probes and resizes follow no pointers to other ids. Nothing here runs
+   Python code, and all memory comes from PyMem_*. */
 #ifndef JOBSTORE_ENTRIES_H
 #define JOBSTORE_ENTRIES_H
 
@@ -12,7 +12,7 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define PREFETCH(address) __builtin_prefetch(address)
-/* GCC takes a function that only prefetches for one without effect, and drops calls of it. */
+/* GCC sees no effect in a function that only prefetches, and drops its calls unless inlined. */
 #define PREFETCHING static inline __attribute__((always_inline)) void
 #else
 #define PREFETCH(address) ((void)(address))
@@ -25,17 +25,17 @@
 typedef struct {
     PyObject *id;  /* an exact str; NULL in a free slot */
     PyObject *job; /* NULL between entries_add() and the end of the call that adds the job */
-    int64_t key;   /* where the ordered part has it; in a free slot: the next free one */
+    int64_t key;   /* its key in the B+ tree; in a free slot: the next free slot */
 } Entry;
 
 typedef struct {
     Entry *at;         /* by slot */
-    uint32_t used;     /* slots below are taken or in the list of free ones */
-    uint32_t capacity; /* slots there is memory for */
-    uint32_t free;     /* first of the free slots below `used`, or NO_SLOT */
+    uint32_t used;     /* slots below this one are taken, or in the free list */
+    uint32_t capacity; /* slots that are allocated */
+    uint32_t free;     /* head of the free list, or NO_SLOT */
     uint32_t count;    /* entries */
     uint64_t *cells;   /* 0 if empty, else hash bits << 32 | slot + 1 */
-    size_t mask;       /* cells - 1, cells being a power of two */
+    size_t mask;       /* number of cells, a power of two, minus 1 */
 } Entries;
 
 static uint64_t no_cells[1]; /* the table of an empty index: one cell, never filled */
@@ -47,7 +47,7 @@ static void entries_init(Entries *entries)
     entries->cells = no_cells;
 }
 
-/* Free the memory, not the references. */
+/* Free the memory, but drop no references. */
 static void entries_free(Entries *entries)
 {
     PyMem_Free(entries->at);
@@ -56,7 +56,8 @@ static void entries_free(Entries *entries)
     entries_init(entries);
 }
 
-/* CPython 3.10 and 3.11 still know strings whose characters are not in place; -1 on error. */
+/* Before CPython 3.12 a str may still be without its canonical characters: make them. Return -1 on
+   error. */
 static inline int id_make_ready(PyObject *id)
 {
 #if PY_VERSION_HEX < 0x030C0000
@@ -69,7 +70,7 @@ static inline int id_make_ready(PyObject *id)
 
 static inline uint32_t hash_bits(PyObject *id)
 {
-    Py_hash_t known = ((PyASCIIObject *)id)->hash; /* -1 until it is asked for */
+    Py_hash_t known = ((PyASCIIObject *)id)->hash; /* -1 until it is computed */
     uint64_t hash = (uint64_t)(known != -1 ? known : PyObject_Hash(id)); /* can't fail for str */
     return (uint32_t)(hash ^ hash >> 32);
 }
@@ -86,7 +87,7 @@ static inline int same_id(PyObject *a, PyObject *b)
                       (size_t)PyUnicode_GET_LENGTH(a) * PyUnicode_KIND(a)) == 0);
 }
 
-/* The cell of the entry with that id, or the empty one where it would be. */
+/* Return the cell of the entry with that id, or the empty cell where it belongs. */
 static inline uint64_t *entries_find_cell(const Entries *entries, PyObject *id, uint32_t hash)
 {
     for (size_t i = hash & entries->mask;; i = (i + 1) & entries->mask) {
@@ -97,7 +98,7 @@ static inline uint64_t *entries_find_cell(const Entries *entries, PyObject *id, 
     }
 }
 
-/* The slot of the entry with that id, or NO_SLOT: which is what an empty cell gives. */
+/* Return the slot of the entry with that id, or NO_SLOT, to which an empty cell decodes. */
 static inline uint32_t entries_find(const Entries *entries, PyObject *id, uint32_t hash)
 {
     return cell_slot(*entries_find_cell(entries, id, hash));
@@ -111,7 +112,7 @@ static inline void cells_put(uint64_t *cells, size_t mask, uint32_t hash, uint32
     cells[i] = (uint64_t)hash << 32 | (slot + 1);
 }
 
-/* How many cells `count` entries need: a power of two, at most two thirds of them filled. */
+/* Return how many cells `count` entries need: a power of two, filled to two thirds at most. */
 static size_t cells_for(size_t count)
 {
     size_t size = 16;
@@ -120,7 +121,8 @@ static size_t cells_for(size_t count)
     return size;
 }
 
-/* Make room, so that entries_add() can't fail the next `more` times; -1 without memory. */
+/* Reserve room for `more` calls of entries_add(), which then can't fail. Return -1 if memory is
+   short. */
 static int entries_reserve(Entries *entries, size_t more)
 {
     size_t count = entries->count + more;
@@ -155,7 +157,7 @@ static int entries_reserve(Entries *entries, size_t more)
     return 0;
 }
 
-/* Add an entry without a job yet, in room that was reserved; takes a reference to the id. */
+/* Add an entry, still without a job, in reserved room; take a reference to the id. */
 static inline uint32_t entries_add(Entries *entries, PyObject *id, uint32_t hash)
 {
     uint32_t slot = entries->free;
@@ -171,12 +173,12 @@ static inline uint32_t entries_add(Entries *entries, PyObject *id, uint32_t hash
     return slot;
 }
 
-/* Take the entry of that cell out of the hash table: its id is not found any more. */
-static inline void entries_hide_cell(Entries *entries, uint64_t *cell)
+/* Take an entry out of the hash table, so that its id is no longer found; its slot stays taken. */
+static inline void entries_unlink_cell(Entries *entries, uint64_t *cell)
 {
     uint64_t *cells = entries->cells;
     size_t mask = entries->mask, hole = (size_t)(cell - cells);
-    /* Close the gap with later cells of the same run, so that no probe ends too early. */
+    /* Shift later cells of the same run back into the gap, so that no probe ends too early. */
     for (size_t i = (hole + 1) & mask; cells[i] != 0; i = (i + 1) & mask) {
         size_t home = cell_hash(cells[i]) & mask;
         if (((i - home) & mask) >= ((i - hole) & mask)) {
@@ -188,20 +190,20 @@ static inline void entries_hide_cell(Entries *entries, uint64_t *cell)
     entries->count--;
 }
 
-static inline void entries_hide(Entries *entries, uint32_t slot)
+static inline void entries_unlink(Entries *entries, uint32_t slot)
 {
     PyObject *id = entries->at[slot].id;
-    entries_hide_cell(entries, entries_find_cell(entries, id, hash_bits(id)));
+    entries_unlink_cell(entries, entries_find_cell(entries, id, hash_bits(id)));
 }
 
-/* Give a hidden entry its place in the hash table again. */
-static inline void entries_show(Entries *entries, uint32_t slot)
+/* Put an unlinked entry back into the hash table. */
+static inline void entries_relink(Entries *entries, uint32_t slot)
 {
     cells_put(entries->cells, entries->mask, hash_bits(entries->at[slot].id), slot);
     entries->count++;
 }
 
-/* Free the slot of a hidden entry; its references are the caller's now. */
+/* Free the slot of an unlinked entry; the caller now owns its references. */
 static inline void entries_free_slot(Entries *entries, uint32_t slot)
 {
     entries->at[slot].id = NULL;

@@ -1,4 +1,4 @@
-/* Lets the garbage collector see the jobs: Cython's own traversal knows Python attributes only. */
+/* Shows the jobs to the garbage collector; Cython's own traversal shows only Python attributes. */
 #ifndef JOBSTORE_GC_H
 #define JOBSTORE_GC_H
 
@@ -6,7 +6,7 @@
 
 static traverseproc base_traverse;
 static inquiry base_clear;
-static Py_ssize_t index_offset; /* of the Index in an object of the type */
+static Py_ssize_t index_offset; /* of the Index within a JobIndex object */
 
 static Index *index_in(PyObject *self) { return (Index *)((char *)self + index_offset); }
 
@@ -22,6 +22,7 @@ static int gc_clear(PyObject *self)
     return base_clear(self);
 }
 
+/* Wrap the type's tp_traverse and tp_clear. */
 static void gc_install(PyTypeObject *type, Py_ssize_t offset)
 {
     base_traverse = type->tp_traverse;

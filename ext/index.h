@@ -1,23 +1,21 @@
-/* What JobIndex does to one job, and to all: entries and blocks changed together.
+/* Operations on one job, and on all: each changes the entries and the B+ tree together.
 
-   Each function either does the whole change or, without memory, nothing. None runs Python code
-   before its change is complete; references that a change sets free are the caller's to drop. */
+   Each function makes its whole change or, if memory is short, none. None runs Python code before
+   its change is complete. The caller drops the references that a change releases. */
 #ifndef JOBSTORE_INDEX_H
 #define JOBSTORE_INDEX_H
 
-#include "blocks.h"
+#include "btree.h"
 
 #ifdef Py_GIL_DISABLED
 #error "jobstore's compiled core does not support free-threaded builds of CPython yet"
 #endif
 
-
-
-static void index_init(Index *index, int block_size)
+static void index_init(Index *index, int leaf_capacity)
 {
     memset(index, 0, sizeof *index);
     entries_init(&index->entries);
-    index->block_size = block_size;
+    index->leaf_capacity = leaf_capacity;
 }
 
 static int no_memory(void)
@@ -26,17 +24,17 @@ static int no_memory(void)
     return -1;
 }
 
-/* Add an id that is not there; -1 with a MemoryError, and nothing changed. */
+/* Add an id that is not there. Return -1 with a MemoryError, and nothing changed. */
 static int index_add(Index *index, PyObject *id, PyObject *job, int64_t key)
 {
     Entries *entries = &index->entries;
     if (entries_reserve(entries, 1) < 0)
         return no_memory();
     uint32_t slot = entries_add(entries, id, hash_bits(id));
-    if (blocks_insert(index, key, slot, job) < 0) {
-        entries_hide(entries, slot);
+    if (btree_insert(index, key, slot, job) < 0) {
+        entries_unlink(entries, slot);
         entries_free_slot(entries, slot);
-        Py_DECREF(id); /* not the last reference: the caller has one */
+        Py_DECREF(id); /* the caller has another reference */
         return no_memory();
     }
     Py_INCREF(job);
@@ -45,25 +43,25 @@ static int index_add(Index *index, PyObject *id, PyObject *job, int64_t key)
     return 0;
 }
 
-/* Ask for the leaf where the job in a slot is: it will be needed once its new time is known. */
+/* Prefetch the leaf of the job in a slot: replacing the job will change it. */
 PREFETCHING index_prefetch(const Index *index, uint32_t slot)
 {
     if (index->height > 2)
-        blocks_prefetch(index, index->entries.at[slot].key);
+        btree_prefetch(index, index->entries.at[slot].key);
 }
 
-/* Replace the job in a slot; `*old` is the one replaced. The new place is taken before the old
-   one is given up, so that failing memory leaves the old one. */
+/* Replace the job in a slot; `*old` receives the previous job. The insertion at the new key comes
+   before the removal at the old one, because only the insertion can lack memory. */
 static int index_replace(Index *index, uint32_t slot, PyObject *job, int64_t key, PyObject **old)
 {
     Entry *entry = &index->entries.at[slot];
     if (entry->key == key) {
         if (entry->job != job)
-            blocks_set_job(index, key, slot, job);
+            btree_set_job(index, key, slot, job);
     } else {
-        if (blocks_insert(index, key, slot, job) < 0)
+        if (btree_insert(index, key, slot, job) < 0)
             return no_memory();
-        blocks_remove(index, entry->key, slot);
+        btree_remove(index, entry->key, slot);
         entry->key = key;
     }
     *old = entry->job;
@@ -72,8 +70,8 @@ static int index_replace(Index *index, uint32_t slot, PyObject *job, int64_t key
     return 0;
 }
 
-/* Give memory back: move the entries to an array that fits them. Without the memory to do so,
-   all stays as it is. */
+/* Release memory: move the entries to an array that fits them. If there is no memory for that
+   array, change nothing. */
 static void index_compact(Index *index)
 {
     Entries *entries = &index->entries, smaller;
@@ -83,7 +81,8 @@ static void index_compact(Index *index)
         return;
     }
     Step path[MAX_HEIGHT];
-    for (Block *leaf = leaves_first(index, path); leaf != NULL; leaf = leaves_next(index, path)) {
+    for (Node *leaf = btree_first_leaf(index, path); leaf != NULL;
+         leaf = btree_next_leaf(index, path)) {
         for (int i = 0; i < leaf->count; i++) {
             uint32_t slot = slots_of(leaf)[i];
             cells_put(smaller.cells, smaller.mask, hash_bits(entries->at[slot].id), smaller.used);
@@ -96,7 +95,7 @@ static void index_compact(Index *index)
     *entries = smaller;
 }
 
-/* After removals: when no job is left, or only an eighth of many, give memory back. */
+/* After removals: release memory when no job is left, or only an eighth of many. */
 static inline void index_shrink(Index *index)
 {
     Entries *entries = &index->entries;
@@ -106,26 +105,26 @@ static inline void index_shrink(Index *index)
         index_compact(index);
 }
 
-/* Remove the entry that a cell leads to; its id and job are the caller's to drop. */
+/* Remove the entry of a cell; the caller drops its id and its job. */
 static void index_remove(Index *index, uint64_t *cell, PyObject **id, PyObject **job)
 {
     Entries *entries = &index->entries;
     uint32_t slot = cell_slot(*cell);
     *id = entries->at[slot].id;
     *job = entries->at[slot].job;
-    PREFETCH(*job); /* dropping it will be the next to wait for memory */
-    blocks_remove(index, entries->at[slot].key, slot);
-    entries_hide_cell(entries, cell);
+    PREFETCH(*job); /* the caller drops it next */
+    btree_remove(index, entries->at[slot].key, slot);
+    entries_unlink_cell(entries, cell);
     entries_free_slot(entries, slot);
     index_shrink(index);
 }
 
-/* Make the index empty, then drop what it held: any code that this runs finds it empty. */
+/* Empty the index, then drop its references: any code that this runs finds an empty index. */
 static void index_clear(Index *index)
 {
     Index old = *index;
-    index_init(index, old.block_size);
-    blocks_free(old.root);
+    index_init(index, old.leaf_capacity);
+    btree_free(old.root);
     for (uint32_t slot = 0; slot < old.entries.used; slot++) {
         Py_XDECREF(old.entries.at[slot].job);
         Py_XDECREF(old.entries.at[slot].id);
@@ -140,9 +139,9 @@ static int index_traverse(const Index *index, visitproc visit, void *arg)
     return 0;
 }
 
-/* Hand over an array of references, with room for more of them, to a list that is new and empty:
-   as list_new_prealloc() of CPython's Objects/listobject.c does it. What is too much of the room
-   is given back; if that fails, the list has room to grow. */
+/* Hand an array of `count` references, allocated for `room`, to a new, empty list, in the way of
+   list_new_prealloc() in CPython's Objects/listobject.c. The rest of the array is released; if
+   that fails, the list keeps it as room to grow. */
 static void list_adopt(PyListObject *list, PyObject **items, Py_ssize_t count, Py_ssize_t room)
 {
     if (count == 0) {
@@ -161,20 +160,20 @@ static void list_adopt(PyListObject *list, PyObject **items, Py_ssize_t count, P
     Py_SET_SIZE(list, count);
 }
 
-/* A list of the first jobs whose keys are at most `key`, at most `limit` of them. Making a list may
-   start the garbage collector, and so run anything: therefore the list is made first, empty, and
-   its array is filled only then, with nothing in between that could change the jobs.
-   (PyList_New(count) would have to know the count, and would set all of it to NULL first, a fifth
-   of the whole cost.) */
+/* Return a list of the jobs whose keys are `key` or less, in order, at most `limit` of them.
+
+   Making a list may start the garbage collector, and so run any code. So the list is made first,
+   empty; filling its array then runs nothing that could change the jobs. PyList_New(count) would
+   need the count, and would first set its array to NULL, a fifth of the whole cost. */
 static PyObject *index_jobs(const Index *index, int64_t key, Py_ssize_t limit)
 {
     Step path[MAX_HEIGHT];
     PyListObject *jobs = (PyListObject *)PyList_New(0);
     if (jobs == NULL || index->root == NULL || limit == 0)
         return (PyObject *)jobs;
-    const Block *end_leaf, *leaf = leaves_first(index, path);
+    const Node *end_leaf, *leaf = btree_first_leaf(index, path);
     int end;
-    Py_ssize_t room = blocks_end(index, key, &end_leaf, &end), count = 0;
+    Py_ssize_t room = btree_end(index, key, &end_leaf, &end), count = 0;
     if (room > limit)
         room = limit;
     PyObject **items = PyMem_New(PyObject *, room);
@@ -190,10 +189,10 @@ static PyObject *index_jobs(const Index *index, int64_t key, Py_ssize_t limit)
             is_last = 1;
         }
         if (!is_last) {
-            leaf = leaves_next(index, path);
+            leaf = btree_next_leaf(index, path);
             if (index->height > 2)
-                for (int i = 0; i < index->block_size; i += 8)
-                    PREFETCH(keys_of(leaf) + index->block_size + i); /* its refs */
+                for (int i = 0; i < index->leaf_capacity; i += 8)
+                    PREFETCH(keys_of(leaf) + index->leaf_capacity + i); /* its refs */
         }
         for (int i = 0; i < from_leaf; i++) {
             Py_INCREF(refs[i]);
@@ -207,24 +206,24 @@ static PyObject *index_jobs(const Index *index, int64_t key, Py_ssize_t limit)
     return (PyObject *)jobs;
 }
 
-static size_t blocks_bytes(const Block *block)
+static size_t btree_bytes(const Node *node)
 {
-    if (block == NULL)
+    if (node == NULL)
         return 0;
-    size_t bytes = block_bytes(block->capacity, block->is_leaf);
-    if (!block->is_leaf)
-        for (int i = 0; i < block->count; i++)
-            bytes += blocks_bytes(child_of(block, i));
+    size_t bytes = node_bytes(node->capacity, node->is_leaf);
+    if (!node->is_leaf)
+        for (int i = 0; i < node->count; i++)
+            bytes += btree_bytes(child_of(node, i));
     return bytes;
 }
 
-/* The memory that the index has taken beside the object itself. */
+/* Return the bytes that the index has allocated, without the object itself. */
 static size_t index_bytes(const Index *index)
 {
     const Entries *entries = &index->entries;
     size_t cells = entries->cells == no_cells ? 0 : entries->mask + 1;
     return entries->capacity * sizeof(Entry) + cells * sizeof *entries->cells
-        + blocks_bytes(index->root);
+        + btree_bytes(index->root);
 }
 
 #endif

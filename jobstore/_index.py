@@ -1,15 +1,16 @@
-"""Chooses the `JobIndex`: the compiled one, unless the Python twin is asked for.
+"""Chooses between the two `JobIndex` classes: the compiled one and its Python twin.
 
-A compiled core that is missing is an error, never a silent change to the slower twin.
+The twin serves if ``$JOBSTORE_PURE_PYTHON`` is 1, and outside CPython. A missing compiled core is
+an error: jobstore never falls back to the slower twin by itself.
 """
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 __all__ = ["JobIndex", "backend"]
 
-backend = "c"
+backend: Literal["c", "python"] = "c"
 if os.environ.get("JOBSTORE_PURE_PYTHON") == "1" or sys.implementation.name != "cpython":
     backend = "python"
 

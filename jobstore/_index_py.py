@@ -1,7 +1,7 @@
-"""`JobIndex` in readable Python: the compiled core's twin, oracle and documentation.
+"""`JobIndex` in readable Python: the compiled core's twin, its oracle in tests, its documentation.
 
-It gives the same results and errors as `ext/_index_c.pyx`; what it does not share is the
-compiled core's promise that hostile jobs and failing memory can't leave a change half done.
+It gives the same results and errors as `ext/_index_c.pyx`. Only the compiled core also promises
+that neither hostile jobs nor failing memory leave a change half done.
 """
 
 import sys
@@ -17,7 +17,7 @@ __all__ = ["HasRunTime", "JobIndex"]
 
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
-PAUSED = 2**63 - 1  # the key of a job without a run time: after every time there is
+PAUSED = 2**63 - 1  # the key of a job without a run time: after all others
 FIRST, LAST = ((end - EPOCH) // MICROSECOND for end in (datetime.min, datetime.max))
 
 
@@ -37,17 +37,18 @@ T = TypeVar("T", bound=HasRunTime)
 
 
 def key_of(run_time: datetime | None, owner: str) -> int:
-    """Return the µs since the epoch in UTC, exactly; a naive datetime is taken as UTC.
+    """Return the exact µs since the epoch in UTC; a naive datetime counts as UTC.
 
-    :raises TypeError: if it is neither a datetime nor None; `owner` says whose it is.
-    :raises OverflowError: if in UTC it is not within the years 1 to 9999.
+    :param owner: the subject of an error's text: "now", or which job's run time this is.
+    :raises TypeError: if the run time is neither a datetime nor None.
+    :raises OverflowError: if the run time in UTC is outside the years 1 to 9999.
     """
     if run_time is None:
         return PAUSED
     if not isinstance(run_time, datetime):
         kinds = "a datetime" if owner == "now" else "a datetime or None"
         raise TypeError(f"{owner} must be {kinds}, not {run_time!r}")
-    # datetime's own utcoffset(), as utctimetuple() uses it, even where a subclass has another.
+    # Like utctimetuple(), this uses datetime's own utcoffset(), even if a subclass overrides it.
     offset = datetime.utcoffset(run_time)
     local = datetime.combine(datetime.date(run_time), datetime.time(run_time))
     key = (local - EPOCH) // MICROSECOND
@@ -59,17 +60,17 @@ def key_of(run_time: datetime | None, owner: str) -> int:
 
 
 def exact_id(job_id: object) -> str | None:
-    """Return the id as an exact str of the same characters, or None if it is not a str at all."""
+    """Return the id as an exact str of the same characters, or None if it is no str."""
     if isinstance(job_id, str):
         return str.__str__(job_id)
-    hash(job_id)  # what can't be hashed is a TypeError, as with a dict
+    hash(job_id)  # raises the TypeError of an unhashable id, as a dict does
     return None
 
 
 def required_id(job_id: object) -> str:
     """Return the id as an exact str.
 
-    :raises TypeError: if it is not a str.
+    :raises TypeError: if the id is not a str.
     """
     exact = exact_id(job_id)
     if exact is None:
@@ -78,36 +79,36 @@ def required_id(job_id: object) -> str:
 
 
 def key_of_job(job: HasRunTime, job_id: str) -> int:
-    """Return the key of a job's own run time; errors as in `key_of`."""
+    """Return the key of a job's `next_run_time`; raises the errors of `key_of`."""
     return key_of(job.next_run_time, f"next_run_time of job {job_id!r}")
 
 
 class JobIndex(Generic[T]):
-    """An ordered map of jobs: found by id, kept in order of (next run time, id), paused last.
+    """A map from id to job, kept in order of (next run time, id), paused jobs last.
 
-    The index remembers the run time that a job had when it was added or replaced: a job changed
-    in place keeps its position until it is replaced. The calls on many jobs read the whole
-    iterable first; any exception leaves everything as it was.
+    The index remembers the run time that a job had when it was added or replaced. A job changed
+    in place keeps its position until it is replaced. The bulk calls (`..._many`) read their whole
+    iterable first; if a call raises, it has changed nothing.
 
-    :param block_size: how many jobs a block of the ordered part holds, 4 to 64; tests make it
-        small, so that few jobs reach the splits and merges.
+    :param leaf_capacity: how many jobs one leaf of the B+ tree holds, 4 to 64. Tests make it small,
+        so that few jobs cause splits and merges.
     """
 
-    def __init__(self, block_size: int = 64) -> None:
-        if not 4 <= block_size <= 64:
-            raise ValueError(f"block_size must be 4 to 64, not {block_size}")
+    def __init__(self, leaf_capacity: int = 64) -> None:
+        if not 4 <= leaf_capacity <= 64:
+            raise ValueError(f"leaf_capacity must be 4 to 64, not {leaf_capacity}")
         self._entries: dict[str, tuple[int, T]] = {}
         self._order: SortedList[tuple[int, str]] = SortedList()
-        self._order._reset(block_size)
+        self._order._reset(leaf_capacity)
 
     def add(self, job: T) -> None:
         """Add a job; O(log n).
 
         >>> index.add(job)
 
-        :raises ConflictingIdError: if its id is there.
-        :raises TypeError: if its id is not a str, or its `next_run_time` no datetime and not None.
-        :raises OverflowError: if its run time is outside the years 1 to 9999 in UTC.
+        :raises ConflictingIdError: if the index has a job with the same id.
+        :raises TypeError: if the id is not a str, or the run time neither a datetime nor None.
+        :raises OverflowError: if the run time is outside the years 1 to 9999 in UTC.
         """
         given = job.id
         if exact_id(given) in self._entries:
@@ -116,21 +117,23 @@ class JobIndex(Generic[T]):
         self._put({job_id: (key_of_job(job, job_id), job)})
 
     def replace(self, job: T) -> None:
-        """Put a job in the place of the one with the same id, at its own run time; O(log n).
+        """Replace the job that has the same id, and move it to the new run time; O(log n).
 
         >>> index.replace(job)
 
-        :raises JobLookupError: if its id is not there; TypeError and OverflowError as in `add`.
+        :raises JobLookupError: if the index has no job with that id.
+        :raises TypeError: as in `add`.
+        :raises OverflowError: as in `add`.
         """
         job_id = self._find(job.id)
         self._put({job_id: (key_of_job(job, job_id), job)})
 
     def remove(self, job_id: str) -> T:
-        """Remove the job of that id and return it; O(log n).
+        """Remove the job with that id and return it; O(log n).
 
         >>> job = index.remove("backup")
 
-        :raises JobLookupError: if the id is not there.
+        :raises JobLookupError: if the index has no job with that id.
         """
         found = self._find(job_id)
         key, job = self._entries.pop(found)
@@ -138,7 +141,7 @@ class JobIndex(Generic[T]):
         return job
 
     def get(self, job_id: str) -> T | None:
-        """Return the job of that id, or None; O(1).
+        """Return the job with that id, or None; O(1).
 
         >>> job = index.get("backup")
         """
@@ -156,9 +159,9 @@ class JobIndex(Generic[T]):
 
         >>> for job in index.due(datetime.now(timezone.utc)): ...
 
-        :param now: the time; a naive one is UTC.
-        :param limit: return only the first so many.
-        :raises TypeError: if they are not a datetime and a whole number.
+        :param now: the time; a naive one counts as UTC.
+        :param limit: the most jobs to return.
+        :raises TypeError: if `now` is not a datetime, or `limit` not a whole number.
         :raises ValueError: if the limit is negative.
         """
         if now is None:
@@ -169,7 +172,7 @@ class JobIndex(Generic[T]):
         return [self._entries[job_id][1] for _, job_id in islice(self._order, min(count, limit))]
 
     def first_run_time(self) -> datetime | None:
-        """Return the first job's own `next_run_time`, or None if no job waits for one; O(1).
+        """Return the first job's own `next_run_time`, or None if no job has one; O(1).
 
         >>> index.first_run_time()
         datetime.datetime(2030, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)
@@ -199,34 +202,34 @@ class JobIndex(Generic[T]):
     def add_many(self, jobs: Iterable[T]) -> list[str]:
         """Add k jobs; return the ids refused, in the order given; O(k log k + k log n).
 
-        Refused is what `add` would refuse with a ConflictingIdError in a loop: a second job of
-        the same id, too.
+        An id is refused where a loop over `add` would raise ConflictingIdError. So a second job
+        with the same id is refused, too.
 
         >>> index.add_many([first, second])
         []
 
-        :raises TypeError: or any other error of a bad job; nothing is changed then.
+        :raises TypeError: or another error about a bad job; then nothing has changed.
         """
         return self._put_many(jobs, add=True, replace=False)
 
     def replace_many(self, jobs: Iterable[T]) -> list[str]:
         """Replace k jobs; return the ids not found, in the order given; O(k log k + k log n).
 
-        Of several jobs of the same id, the last one stays.
+        Of several jobs with the same id, the last one stays.
 
         >>> index.replace_many([first, second])
         []
 
-        :raises TypeError: or any other error of a bad job; nothing is changed then.
+        :raises TypeError: or another error about a bad job; then nothing has changed.
         """
         return self._put_many(jobs, add=False, replace=True)
 
     def put_many(self, jobs: Iterable[T]) -> None:
-        """Add the k jobs, or replace those whose ids are there; O(k log k + k log n).
+        """Add k jobs, each replacing a job with the same id; O(k log k + k log n).
 
         >>> index.put_many([first, second])
 
-        :raises TypeError: or any other error of a bad job; nothing is changed then.
+        :raises TypeError: or another error about a bad job; then nothing has changed.
         """
         self._put_many(jobs, add=True, replace=True)
 
@@ -236,7 +239,7 @@ class JobIndex(Generic[T]):
         >>> index.remove_many(["first", "second"])
         []
 
-        :raises TypeError: if an id can't be hashed; nothing is changed then.
+        :raises TypeError: if an id can't be hashed; then nothing has changed.
         """
         refused = []
         for given, job_id in [(given, exact_id(given)) for given in list(job_ids)]:
@@ -274,7 +277,7 @@ class JobIndex(Generic[T]):
         return refused
 
     def _check(self) -> None:
-        """Verify every invariant; AssertionError if one is broken."""
+        """Verify every invariant; raise AssertionError if one is broken."""
         self._order._check()  # type: ignore[attr-defined]
         assert list(self._order) == sorted((key, i) for i, (key, _) in self._entries.items())
         assert all(type(job_id) is str for job_id in self._entries)

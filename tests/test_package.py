@@ -53,9 +53,9 @@ def test_a_missing_compiled_core_is_an_error_that_says_what_to_do():
 
 
 @pytest.mark.parametrize("index", [CompiledIndex, PythonIndex])
-def test_the_block_size_has_bounds(index):
+def test_leaf_capacity_is_checked(index):
     for size in (3, 65):
-        with pytest.raises(ValueError, match=f"block_size must be 4 to 64, not {size}"):
+        with pytest.raises(ValueError, match=f"leaf_capacity must be 4 to 64, not {size}"):
             index(size)
     for size in (4, 64):
         assert len(index(size)) == 0

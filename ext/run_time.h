@@ -1,20 +1,20 @@
-/* Run times as keys: µs since the epoch in UTC, exact for every tzinfo, years 1 to 9999. */
-#ifndef JOBSTORE_CLOCK_H
-#define JOBSTORE_CLOCK_H
+/* Run times as keys: µs since the epoch in UTC, exact for every tzinfo, for years 1 to 9999. */
+#ifndef JOBSTORE_RUN_TIME_H
+#define JOBSTORE_RUN_TIME_H
 
 #include <Python.h>
 #include <datetime.h>
 #include <stdint.h>
 
-#define PAUSED ((int64_t)1 << 62)              /* the key of no run time: after every time */
+#define PAUSED ((int64_t)1 << 62)              /* the key of None: after all others */
 #define FIRST_KEY INT64_C(-62135596800000000)  /* 0001-01-01 00:00 */
 #define LAST_KEY INT64_C(253402300799999999)   /* 9999-12-31 23:59:59.999999 */
 
 enum { KEY_OK = 0, KEY_ERROR = -1, KEY_NO_DATETIME = 1, KEY_OUT_OF_RANGE = 2 };
 
-static PyObject *datetime_utcoffset; /* datetime.datetime.utcoffset, whatever a subclass has */
+static PyObject *datetime_utcoffset; /* datetime's own method, never a subclass's */
 
-static int clock_init(void)
+static int run_time_init(void)
 {
     PyDateTime_IMPORT;
     if (PyDateTimeAPI == NULL)
@@ -38,8 +38,8 @@ static inline int64_t days_since_epoch(int year, int month, int day)
         + before_month[month] + (leap && month > 2) + day - 719163;
 }
 
-/* The key of a run time, None being PAUSED. Calls utcoffset() of its tzinfo, so Python code may
-   run, unless that is timezone.utc or there is none. */
+/* Convert a run time to its key; the key of None is PAUSED. This calls utcoffset() of the tzinfo,
+   and so may run Python code, unless the tzinfo is timezone.utc or None. */
 static inline int key_of(PyObject *run_time, int64_t *key)
 {
     if (run_time == Py_None) {
@@ -59,7 +59,7 @@ static inline int key_of(PyObject *run_time, int64_t *key)
         PyObject *offset = PyObject_CallOneArg(datetime_utcoffset, run_time);
         if (offset == NULL)
             return KEY_ERROR;
-        if (offset != Py_None) /* else a timedelta: datetime.utcoffset() has made sure of it */
+        if (offset != Py_None) /* else datetime.utcoffset() has ensured a timedelta */
             *key -= to_microseconds(PyDateTime_DELTA_GET_DAYS(offset),
                                     PyDateTime_DELTA_GET_SECONDS(offset),
                                     PyDateTime_DELTA_GET_MICROSECONDS(offset));
