@@ -5,15 +5,15 @@ import itertools
 import pytest
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
 from hypothesis import HealthCheck, settings
-from mirrored import start  # a fixture
-from mongo import Commands
 from pymongo import MongoClient
-from restarted import in_another_process, restart  # fixtures
-from shared import clock, make  # fixtures
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import connection, deferred, paced
 from jobstore.testing import mongod
+from support.commands import Commands
+from support.mirrored_stores import start  # a fixture
+from support.restarts import in_another_process, restart  # fixtures
+from support.shared_stores import clock, make  # fixtures
 
 __all__ = ["clock", "in_another_process", "make", "restart", "start"]
 

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
-from support import at, job
 
 from jobstore import BaseJobStore, ConflictingIdsError, JobsLookupError
+from support.indexes import at, job
 
 
 class PlainStore(StockMemoryJobStore, BaseJobStore):

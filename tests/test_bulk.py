@@ -9,7 +9,10 @@ from apscheduler.events import EVENT_JOB_ADDED
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from apscheduler.util import undefined
-from bulk_scheduler import (
+
+import jobstore
+from jobstore import ConflictingIdsError, add_jobs
+from support.counting_scheduler import (
     FUTURE,
     STORES,
     CountingScheduler,
@@ -21,9 +24,6 @@ from bulk_scheduler import (
     task,
     work,
 )
-
-import jobstore
-from jobstore import ConflictingIdsError, add_jobs
 
 
 @pytest.fixture(params=STORES)

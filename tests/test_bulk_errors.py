@@ -5,7 +5,12 @@ import sys
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
-from bulk_scheduler import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+import jobstore
+from jobstore import ConflictingIdError, ConflictingIdsError, add_jobs
+from support.counting_scheduler import (
     FUTURE,
     STORES,
     CountingScheduler,
@@ -17,11 +22,6 @@ from bulk_scheduler import (
     task,
     work,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-import jobstore
-from jobstore import ConflictingIdError, ConflictingIdsError, add_jobs
 
 
 @pytest.fixture(params=STORES)

@@ -10,10 +10,10 @@ import sys
 from contextlib import contextmanager
 
 import pytest
-from processes import PATIENCE, children_of, is_gone
 
 from jobstore import cli
 from jobstore.demo.meters import Lateness, Timed
+from support.processes import PATIENCE, children_of, is_gone
 
 DEMO = [sys.executable, "-m", "jobstore", "demo"]
 SMALL = [*DEMO, "--jobs", "200", "--interval", "1", "--seconds", "1"]

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
-from mongo import note, until
 
 from jobstore import MemoryJobStore, MongoDBJobStore
+from support.jobs import note
+from support.waiting import until
 
 MODES = {
     "queried": {},

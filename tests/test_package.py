@@ -7,9 +7,9 @@ import sys
 
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
-from stores import CompiledIndex, PythonIndex
 
 import jobstore
+from support.memory_stores import CompiledIndex, PythonIndex
 
 
 def run_python(code, **environment):

@@ -21,10 +21,10 @@ from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
-from scheduler_runs import PATIENCE, Runs, running, sequence, utc_now
 
 import jobstore
 from jobstore import ConflictingIdError, JobLookupError
+from support.scheduler_runs import PATIENCE, Runs, running, sequence, utc_now
 
 STORES = {"stock": StockMemoryJobStore, "ours": jobstore.MemoryJobStore}
 EVERY_RUN = {"misfire_grace_time": None, "coalesce": False, "max_instances": 1000}

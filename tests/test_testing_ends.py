@@ -4,22 +4,22 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from processes import is_gone, stat_of, wait_until
 
 from jobstore.testing import mongod
-
-CHILD = Path(__file__).with_name("mongod_child.py")
+from support.processes import is_gone, stat_of, wait_until
+from support.programs import command, environment
 
 
 @contextmanager
 def child(way):
     """A process that has servers; yields it, and what it says of them."""
-    with subprocess.Popen([sys.executable, CHILD, way], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command("start_servers", way), env=environment(), stdout=subprocess.PIPE
+    ) as process:
         try:
             yield process, json.loads(process.stdout.readline())
         finally:

@@ -1,0 +1,91 @@
+"""What becomes of the count of attempts in a job's document."""
+
+import pytest
+
+from jobstore import MongoDBJobStore
+from jobstore.mongodb.attempts import count
+from jobstore.mongodb.documents import to_document
+from support.jobs import YEARS, at, job
+from support.manual_scheduler import by_hand
+from support.proxy import Proxy
+from support.restarts import MODES, counts, cycle, cycles, die, jobs
+
+
+def change_meanwhile(database):
+    database["jobs"].update_one({"_id": "a"}, {"$set": {"next_run_time": at(YEARS).timestamp()}})
+
+
+def merge_meanwhile(database):
+    other = MongoDBJobStore(database.name, client=database.client)
+    database["jobs"].update_one(
+        {"_id": "a"}, {"$set": {"job_state": to_document(job("a", args=(1,)), 4)["job_state"]}}
+    )
+    other.shutdown()
+
+
+CHANGES = {
+    "rescheduled": change_meanwhile,
+    "changed": merge_meanwhile,
+    "removed": lambda database: database["jobs"].delete_one({"_id": "a"}),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+@pytest.mark.parametrize("mode", ["queried", "mirrored"])
+def test_no_count_is_left_on_a_job_that_others_change_meanwhile(restart, database, mode, how):
+    restart(**MODES[mode])._lookup_jobstore("default").add_job(job("a"))
+    scheduler = restart(lambda job: CHANGES[how](database), **MODES[mode])
+    assert cycle(scheduler) == ["a"]
+    cycles(scheduler)
+    assert counts(database) == {}
+    assert database["jobs"].count_documents({}) == (how != "removed")
+
+
+def test_a_write_outside_a_cycle_takes_the_count_away(restart, database):
+    store = restart()._lookup_jobstore("default")
+    store.add_jobs([job("culprit"), job("b")])
+    die(restart())
+    assert counts(database) == {"culprit": 2}
+    store.update_job(job("culprit"))
+    assert counts(database) == {}
+
+
+def test_a_job_that_cannot_be_restored_keeps_no_count(restart, database):
+    restart()._lookup_jobstore("default").add_job(job("a", executor="gone"))
+    scheduler = restart()
+    assert cycles(scheduler) == []
+    assert counts(database) == {}
+    assert len(scheduler._lookup_jobstore("default").quarantined()) == 1
+
+
+def test_a_job_that_cannot_be_counted_runs_without(restart, database):
+    jobs(restart()._lookup_jobstore("default"), 3)
+    validator = {"$or": [{"_id": {"$ne": "0001"}}, {"attempts": None}]}
+    database.command("collMod", "jobs", validator=validator)
+    scheduler = restart()
+    assert cycles(scheduler) == [1, 2]
+    assert counts(database) == {}
+
+
+def test_ids_that_one_command_cannot_name_are_counted_by_several(restart, database):
+    ids = [f"{n:03}" + 30_000 * "x" for n in range(600)]
+    database["jobs"].insert_many([{"_id": each, "next_run_time": 0.0} for each in ids])
+    store = restart()._lookup_jobstore("default")
+    count(store._connection, {"next_run_time": {"$lte": 1.0}}, ids)
+    assert counts(database) == dict.fromkeys(ids, 2)
+
+
+@pytest.mark.parametrize("how", ["close", "lose"])
+def test_a_count_that_is_not_answered_is_counted_once(restart, database, server, how):
+    restart()._lookup_jobstore("default").add_job(job("culprit"))
+    with Proxy(server.nodes[0].port) as proxy:
+        store = MongoDBJobStore(database.name, host=proxy.uri, retryWrites=False, watch=False)
+        restart.in_another_process()
+        scheduler = by_hand(store)
+        for _ in range(3):
+            proxy.fail("update", how, 2)
+            assert cycle(scheduler) == [], "it is not run without a count"
+        die(scheduler)
+        assert counts(database) == {"culprit": 2}
+        store._deferred.forget()
+        store.shutdown()

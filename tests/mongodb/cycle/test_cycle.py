@@ -1,0 +1,270 @@
+"""A scheduler's cycle on the MongoDB store: its commands, what is deferred, what goes wrong."""
+
+import signal
+import sys
+import threading
+
+import pytest
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+from pymongo import MongoClient
+
+from jobstore import MongoDBJobStore
+from jobstore.mongodb import deferred
+from support.jobs import YEARS, at, job, names, run_times
+from support.manual_scheduler import Submissions, by_hand
+from support.waiting import in_thread
+
+
+def cycle(scheduler, commands):
+    """Run one cycle, and return the commands that it took."""
+    commands.names.clear()
+    scheduler._process_jobs()
+    return list(commands.names)
+
+
+@pytest.mark.usefixtures("unhurried")
+@pytest.mark.parametrize("size", [400, 5_000])
+@pytest.mark.parametrize("count", [1, 102, 1_000])
+def test_a_cycle_is_two_reads_and_one_write(store, commands, count, size):
+    store.add_jobs([job(f"job-{i}", args=("x" * size,)) for i in range(count)])
+    scheduler = by_hand(store)
+    assert cycle(scheduler, commands) == ["find", "update", "find"]
+    assert len(scheduler.executor.submitted) == count
+    assert cycle(scheduler, commands) == ["find", "find"]
+
+
+def test_jobs_that_end_cost_one_command_more(store, commands):
+    store.add_jobs([job("a"), job("b", every=None), job("c", every=None)])
+    assert cycle(by_hand(store), commands) == ["find", "update", "delete", "find"]
+    assert names(store) == ["a"]
+
+
+def test_an_idle_cycle_is_two_reads(store, commands):
+    assert cycle(by_hand(store), commands) == ["find", "find"]
+
+
+def test_more_than_a_batch_is_handed_out_by_batches_in_order(server, database):
+    with MongoClient(server.uri) as client:
+        store = MongoDBJobStore(database.name, client=client, batch_size=10)
+        store.add_jobs([job(f"job-{i:02}", i) for i in range(25)])
+        scheduler = by_hand(store)
+        waits = [scheduler._process_jobs() for _ in range(3)]
+        assert waits[:2] == [0, 0]  # there is more: at once
+        assert waits[2] > 0
+        submitted = [job_id for job_id, _ in scheduler.executor.submitted]
+        assert submitted == [f"job-{i:02}" for i in range(25)]
+
+
+def test_what_the_cycle_writes_is_what_the_scheduler_decided(store):
+    store.add_job(job("a"))
+    by_hand(store)._process_jobs()
+    assert store.lookup_job("a").next_run_time == at(YEARS)
+
+
+def test_only_the_very_object_handed_out_is_deferred(store, commands):
+    store.add_jobs([job("a"), job("b")])
+    loop = iter(store.get_due_jobs(at(1)))
+    commands.names.clear()
+    due = next(loop)
+    due.next_run_time = at(10)
+    store.update_job(due)
+    assert commands.names == []
+    other = job("b", 20)
+    store.update_job(other)  # flushes first, then writes through
+    assert commands.names == ["update", "update"]
+    assert run_times(store) == {"a": at(10).timestamp(), "b": at(20).timestamp()}
+
+
+def test_another_threads_writes_are_not_deferred(store):
+    store.add_jobs([job("a"), job("b")])
+    loop = iter(store.get_due_jobs(at(1)))
+    due = next(loop)
+    due.next_run_time = at(10)
+    in_thread(store.update_job, due)
+    in_thread(store.remove_job, "b")
+    assert run_times(store) == {"a": at(10).timestamp()}
+
+
+@pytest.mark.parametrize("options", [{}, {"mirror": True}], ids=["queried", "mirrored"])
+def test_whoever_looks_at_what_is_due_removes_and_changes_like_anybody(server, database, options):
+    """However long ago: what is deferred is what the scheduler does in its loop, and no more."""
+    store = MongoDBJobStore(database.name, host=server.uri, **options)
+    scheduler = by_hand(store)
+    store.add_jobs([job("a"), job("b")])
+    due = store.get_due_jobs(at(1))
+    in_thread(scheduler._process_jobs)
+    store.remove_job("a")
+    with pytest.raises(JobLookupError):
+        store.remove_job("a")
+    due[1].next_run_time = at(7)
+    store.update_job(due[1])
+    assert run_times(store) == {"b": at(7).timestamp()}
+    store.shutdown()
+
+
+def test_a_cycle_that_is_over_remembers_nothing(store):
+    by_hand(store)._process_jobs()
+    store.add_jobs([job(f"{number}") for number in range(100)])
+    store.remove_all_jobs()
+    assert not store._cycle._rewritten
+
+
+def test_after_the_cycle_nothing_is_deferred(store):
+    store.add_job(job("a"))
+    (due,) = store.get_due_jobs(at(1))
+    store.get_next_run_time()
+    store.remove_job("a")
+    assert names(store) == []
+    with pytest.raises(JobLookupError):
+        store.update_job(due)
+    with pytest.raises(JobLookupError):
+        store.remove_job("a")
+
+
+def test_reads_see_what_is_deferred(store):
+    store.add_jobs([job("a"), job("b"), job("c")])
+    for due in store.get_due_jobs(at(1)):
+        if due.id == "a":
+            due.next_run_time = at(10)
+            store.update_job(due)
+        elif due.id == "b":
+            store.remove_job("b")
+    assert store.lookup_job("a").next_run_time == at(10)
+    assert store.lookup_job("b") is None
+    assert [job.id for job in store.get_all_jobs()] == ["c", "a"]
+    assert len(store) == 2
+
+
+def test_a_removal_is_final_within_the_cycle(store):
+    store.add_job(job("a"))
+    for due in store.get_due_jobs(at(1)):
+        store.remove_job("a")
+        store.remove_job("a")
+        due.next_run_time = at(10)
+        store.update_job(due)
+    store.get_next_run_time()
+    assert names(store) == []
+
+
+def test_what_is_deferred_for_a_second_is_flushed_without_any_call(store, monkeypatch):
+    monkeypatch.setattr(deferred, "FLUSH_SECONDS", 0.01)
+    flushed = threading.Event()
+    write = store._deferred._flush
+
+    def told(*args):
+        write(*args)
+        flushed.set()
+
+    store._deferred._flush = told
+    store.add_job(job("a"))
+    for due in store.get_due_jobs(at(1)):
+        due.next_run_time = at(10)
+        store.update_job(due)
+        assert flushed.wait(30)
+    assert run_times(store) == {"a": at(10).timestamp()}
+
+
+def test_a_flush_happens_at_12_mb(store, commands):
+    store.add_jobs([job(f"job-{i}", args=("x" * 1_000_000,)) for i in range(15)])
+    due = store.get_due_jobs(at(1))
+    commands.names.clear()
+    for one in due:
+        one.next_run_time = at(10)
+        store.update_job(one)
+    assert commands.names == ["update"]  # of 11 jobs
+    store.get_next_run_time()
+    assert set(run_times(store).values()) == {at(10).timestamp()}
+
+
+def test_deferring_a_job_that_has_become_unpicklable_keeps_its_state(store):
+    store.add_job(job("a", args=([],)))
+    for due in store.get_due_jobs(at(1)):
+        due.args[0].append(threading.Lock())
+        due.next_run_time = at(10)
+        store.update_job(due)
+    store.get_next_run_time()
+    kept = store.lookup_job("a")
+    assert kept.next_run_time == at(10)
+    assert kept.args == ([],)
+
+
+def test_two_stores_in_one_scheduler(store, server, database):
+    with MongoClient(server.uri) as client:
+        second = MongoDBJobStore(database.name, "others", client=client)
+        store.add_jobs([job("a"), job("both")])
+        second.add_jobs([job("x"), job("both", every=None)])
+        scheduler = by_hand(store)
+        scheduler.add_jobstore(second, "second")
+        scheduler.executor.then = lambda each: (
+            each.id == "a" and scheduler.remove_job("x", "second")
+        )
+        scheduler._process_jobs()
+        assert names(store) == ["a", "both"]
+        assert all(time > at(100).timestamp() for time in run_times(store).values())
+        assert names(second) == []
+
+
+class Bomb(IntervalTrigger):
+    """A trigger that raises when it is asked for the next time."""
+
+    def get_next_fire_time(self, previous_fire_time, now):
+        if previous_fire_time is not None:
+            raise RuntimeError("no next time")
+        return super().get_next_fire_time(previous_fire_time, now)
+
+
+def test_a_trigger_that_raises_in_mid_cycle_costs_the_others_nothing(store):
+    bomb = Bomb(seconds=YEARS, start_date=at(2), timezone="UTC")
+    store.add_jobs([job("a", 0), job("b", 1), job("bomb", 2, trigger=bomb), job("c", 3)])
+    scheduler = by_hand(store)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no next time"):
+            scheduler._process_jobs()
+    # The second cycle flushed what the first had deferred, and met the bomb at once.
+    scheduler.remove_job("bomb")
+    scheduler._process_jobs()
+    submitted = [job_id for job_id, _ in scheduler.executor.submitted]
+    assert submitted == ["a", "b", "c"]
+    assert all(time > at(100).timestamp() for time in run_times(store).values())
+
+
+class Interrupted(IntervalTrigger):
+    """A trigger during which Ctrl-C comes, just after its job was submitted."""
+
+    def get_next_fire_time(self, previous_fire_time, now):
+        following = super().get_next_fire_time(previous_fire_time, now)
+        if sys._getframe(1).f_code.co_name == "_process_jobs":
+            signal.raise_signal(signal.SIGINT)
+        return following
+
+
+def test_ctrl_c_in_a_blocking_scheduler(store):
+    interrupted = Interrupted(seconds=YEARS, start_date=at(1), timezone="UTC")
+    store.add_jobs([job("a", 0), job("b", 1, trigger=interrupted), job("c", 2)])
+    scheduler = BlockingScheduler(
+        timezone="UTC", jobstores={"default": store}, executors={"default": Submissions()}
+    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's job
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            scheduler.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    scheduler.shutdown()
+    times = run_times(store)
+    assert times["a"] > at(100).timestamp()  # handed out and flushed
+    assert times["b"] == at(1).timestamp()  # handed out: runs again
+    assert times["c"] == at(2).timestamp()  # never handed out: still due
+
+
+def test_a_background_scheduler_fires_and_ends(store):
+    done = threading.Event()
+    scheduler = BackgroundScheduler(timezone="UTC", jobstores={"default": store})
+    scheduler.add_listener(lambda event: done.set())
+    store.add_job(job("a", args=("ran",)))
+    scheduler.start()
+    assert done.wait(30)
+    scheduler.shutdown()

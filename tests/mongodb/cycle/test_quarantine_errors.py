@@ -1,0 +1,209 @@
+"""Who can't use a job in quarantine, or its id, is told that it is there, and why."""
+
+import pickle
+from datetime import datetime, timezone
+from functools import partial
+
+import pytest
+from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
+from pymongo import MongoClient
+
+import jobstore
+from jobstore import ConflictingIdError, ConflictingIdsError, JobLookupError, JobsLookupError
+from support.damaged_documents import good
+from support.jobs import at, job
+from support.manual_scheduler import by_hand
+from support.mirrored_stores import agree
+
+WHY = "UnpicklingError"
+LOOKUPS = {
+    "modify": lambda scheduler: scheduler.modify_job("lost", name="other"),
+    "reschedule": lambda scheduler: scheduler.reschedule_job("lost", trigger="interval", days=1),
+    "pause": lambda scheduler: scheduler.pause_job("lost"),
+    "resume": lambda scheduler: scheduler.resume_job("lost"),
+}
+
+
+def quarantined(name):
+    """The document of a job that can't be read, and is in quarantine."""
+    mark = {"reason": f"{WHY}: bad", "since": datetime.now(timezone.utc), "next_run_time": 0.0}
+    return {**good(name), "job_state": b"garbage", "next_run_time": None, "quarantine": mark}
+
+
+@pytest.fixture(params=["queried", "mirrored", "shared"])
+def scheduler(request):
+    """A scheduler with a job in quarantine, "lost", and a good one."""
+    if request.param == "mirrored":
+        scheduler, store = request.getfixturevalue("start")()
+    elif request.param == "shared":
+        store = request.getfixturevalue("make")()
+        scheduler = by_hand(store)
+    else:
+        store = request.getfixturevalue("store")
+        scheduler = by_hand(store)
+    store.collection.insert_one(quarantined("lost"))
+    store.add_job(job("good", 1))
+    scheduler._process_jobs()
+    if request.param == "mirrored":
+        agree(store)
+        assert store._mirror.live
+    return scheduler
+
+
+def store_of(scheduler):
+    return scheduler._lookup_jobstore("default")
+
+
+@pytest.mark.parametrize("call", LOOKUPS)
+def test_who_changes_a_job_in_quarantine_is_told_why_it_is_there(scheduler, call):
+    since = store_of(scheduler).quarantined()[0].since
+    with pytest.raises(JobLookupError) as raised:
+        LOOKUPS[call](scheduler)
+    text = str(raised.value)
+    assert "Job lost is in quarantine" in text
+    assert WHY in text
+    assert f"{since:%Y-%m-%d %H:%M}" in text
+    assert "restore_quarantined" in text
+    assert str(pickle.loads(pickle.dumps(raised.value))) == text
+
+
+def test_a_job_in_quarantine_is_none_to_who_only_looks(scheduler):
+    assert scheduler.get_job("lost") is None
+    assert store_of(scheduler).lookup_job("lost") is None
+
+    def _lookup_job():  # an application may call its own function so
+        return store_of(scheduler).lookup_job("lost")
+
+    assert _lookup_job() is None
+
+
+def test_a_job_that_is_nowhere_is_a_plain_lookup_error(scheduler):
+    with pytest.raises(JobLookupError, match="No job by the id of nobody was found"):
+        scheduler.pause_job("nobody")
+
+
+def test_a_job_that_cannot_be_read_here_and_is_not_in_quarantine_says_why(store):
+    store.collection.insert_one({**good("lost", 9e9), "job_state": b"garbage"})
+    scheduler = by_hand(store)
+    with pytest.raises(JobLookupError, match=f"Job lost can't be restored here: {WHY}"):
+        scheduler.pause_job("lost")
+    assert store.quarantined() == []
+
+
+def test_who_adds_a_job_of_its_id_is_told_why_the_id_is_taken(scheduler):
+    for add in (
+        lambda: scheduler.add_job("support.jobs:note", id="lost"),
+        lambda: store_of(scheduler).add_job(job("lost", 9)),
+    ):
+        with pytest.raises(ConflictingIdError) as raised:
+            add()
+        text = str(raised.value)
+        assert "(lost) conflicts with an existing job, which is in quarantine" in text
+        assert WHY in text
+        assert "replace_existing=True" in text
+        assert str(pickle.loads(pickle.dumps(raised.value))) == text
+
+
+def test_an_id_that_a_good_job_has_is_a_plain_conflict(scheduler):
+    with pytest.raises(ConflictingIdError, match=r"\(good\) conflicts with an existing job'$"):
+        scheduler.add_job("support.jobs:note", id="good")
+
+
+def test_who_replaces_it_is_not_told_and_nothing_more_is_asked(store, commands):
+    store.collection.insert_one({**good("lost"), "job_state": b"garbage"})
+    scheduler = by_hand(store)
+    scheduler._process_jobs()
+    commands.names.clear()
+    scheduler.add_job("support.jobs:note", "interval", days=9, id="lost", replace_existing=True)
+    assert commands.names == ["insert", "update"]
+    assert store.quarantined() == []
+    assert scheduler.get_job("lost").trigger.interval.days == 9
+
+
+@pytest.mark.parametrize("through", ["store", "scheduler"])
+def test_of_many_that_are_refused_those_in_quarantine_are_named(scheduler, through):
+    new = [job("good", 5), job("lost", 5), job("new", 5)]
+    add = (
+        store_of(scheduler).add_jobs
+        if through == "store"
+        else partial(jobstore.add_jobs, scheduler)
+    )
+    with pytest.raises(ConflictingIdsError) as raised:
+        add(new)
+    error = raised.value
+    assert error.job_ids == ["good", "lost"]
+    text = str(error)
+    assert "(good, lost) conflicts" in text
+    assert text.index("in quarantine: lost (") < text.index(WHY)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.job_ids) == (text, error.job_ids)
+    assert scheduler.get_job("new").next_run_time == at(5)
+
+
+def test_many_that_are_refused_name_ten_of_those_in_quarantine(store):
+    store.collection.insert_many([quarantined(f"{i:02}") for i in range(30)])
+    with pytest.raises(ConflictingIdsError) as raised:
+        store.add_jobs([job(f"{i:02}", 9) for i in range(30)])
+    _, text = str(raised.value).split("in quarantine: ")
+    assert text.count(WHY) == 10
+    assert "and 20 more" in text
+
+
+def test_in_quarantine_it_can_be_updated_and_removed_with_others(scheduler):
+    store = store_of(scheduler)
+    with pytest.raises(JobsLookupError) as raised:
+        store.update_jobs([job("lost", 9), job("nobody", 9)])
+    assert raised.value.job_ids == ["nobody"]
+    assert store.quarantined() == []
+    assert scheduler.get_job("lost").next_run_time == at(9)
+
+
+def test_a_job_of_that_id_in_another_store_is_found(scheduler):
+    scheduler.add_jobstore(StockMemoryJobStore(), "other")
+    scheduler.add_job("support.jobs:note", "interval", days=9, id="lost", jobstore="other")
+    assert scheduler.modify_job("lost", name="found").name == "found"
+    scheduler.remove_job("lost", "other")
+    with pytest.raises(JobLookupError, match="in quarantine"):
+        scheduler.modify_job("lost", name="found")
+
+
+def test_of_two_stores_that_have_it_in_quarantine_one_says_so(store, database, server):
+    with MongoClient(server.uri) as client:
+        other = jobstore.MongoDBJobStore(database.name, "more", client=client)
+        for each in (store, other):
+            each.collection.insert_one({**good("lost"), "job_state": b"garbage"})
+        scheduler = by_hand(store)
+        scheduler.add_jobstore(other, "other")
+        scheduler._process_jobs()
+        with pytest.raises(JobLookupError, match="in quarantine"):
+            scheduler.pause_job("lost")
+        other.shutdown()
+
+
+def test_where_the_reason_cannot_be_read_the_error_is_the_plain_one(server, database):
+    """And what the call has done is done."""
+    point = {"configureFailPoint": "failCommand"}
+    failing = {"failCommands": ["find"], "appName": "faulty", "errorCode": 2}
+    with MongoClient(server.uri, appname="faulty") as client:
+        store = jobstore.MongoDBJobStore(database.name, client=client)
+        store.collection.insert_one(quarantined("lost"))
+        client.admin.command({**point, "mode": "alwaysOn", "data": failing})
+        try:
+            with pytest.raises(ConflictingIdError, match=r"existing job'$"):
+                store.add_job(job("lost", 9))
+            with pytest.raises(ConflictingIdsError, match=r"existing job'$"):
+                store.add_jobs([job("lost", 9), job("new", 9)])
+        finally:
+            client.admin.command({**point, "mode": "off"})
+        assert store.lookup_job("new").next_run_time == at(9)
+        store.shutdown()
+
+
+def test_a_job_whose_executor_is_missing_can_be_changed_and_leaves_the_quarantine(store):
+    store.add_job(job("lost", 1, executor="gone"))
+    scheduler = by_hand(store)
+    scheduler._process_jobs()
+    assert [each.id for each in store.quarantined()] == ["lost"]
+    scheduler.modify_job("lost", executor="default")
+    scheduler._process_jobs()
+    assert scheduler.executor.submitted == [("lost", [at(1)])]

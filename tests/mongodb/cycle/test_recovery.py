@@ -1,0 +1,213 @@
+"""A job that ends its process is found, and goes into quarantine; the others run."""
+
+import pytest
+
+from jobstore import MongoDBJobStore
+from support.jobs import YEARS, at, job
+from support.programs.run_lethal_jobs import end_process
+from support.restarts import MODES, Killed, counts, cycle, cycles, die, jobs, presences
+from support.supervisor import Supervisor
+from support.waiting import until
+
+
+@pytest.fixture
+def supervise(server, database, tmp_path):
+    def supervise(mode, executor):
+        return Supervisor(server.uri, database.name, tmp_path / "submitted", mode, executor)
+
+    return supervise
+
+
+def culprit(seconds, every):
+    return job("culprit", seconds, every=every, func=end_process)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [YEARS, None], ids=["interval", "one-off"])
+@pytest.mark.parametrize("executor", ["pool", "cycle"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_job_that_ends_its_process_runs_three_times_and_the_others_run(
+    server, database, supervise, mode, executor, every
+):
+    with MongoDBJobStore(database.name, host=server.uri).client as client:
+        store = MongoDBJobStore(database.name, client=client)
+        store.add_jobs([job(f"{n}", n) for n in range(200)])
+        store.add_job(culprit(70.5, every))
+        runs = supervise(mode, executor).run()
+        assert 1 <= runs.pop("culprit") <= 3
+        assert runs.keys() == {f"{n}" for n in range(200)}
+        found = store.quarantined()
+        assert [each.id for each in found] in (["culprit"], [])
+        if executor == "cycle":  # else it may be written before the process has ended
+            assert [each.reason for each in found] == ["its runs ended the process 3 times"]
+        assert not store.collection.count_documents({"attempts": {"$ne": None}})
+
+
+# What a start finds
+
+
+@pytest.mark.parametrize("mode", ["queried", "mirrored", "exclusive"])
+def test_after_a_shutdown_a_start_goes_at_full_speed(restart, in_another_process, database, mode):
+    first = restart(**MODES[mode])
+    assert presences(database) == 1
+    first.shutdown()
+    assert presences(database) == 0
+    scheduler = restart(**MODES[mode])
+    jobs(scheduler._lookup_jobstore("default"), 100)
+    assert cycles(scheduler) == [100]
+    assert "attempts" not in database["jobs"].find_one()
+
+
+@pytest.mark.parametrize("mode", ["queried", "mirrored", "exclusive"])
+def test_after_an_unclean_end_batches_double_until_all_is_run_that_was_due(restart, database, mode):
+    jobs(restart(**MODES[mode])._lookup_jobstore("default"), 100)
+    scheduler = restart(**MODES[mode])
+    assert cycles(scheduler) == [1, 2, 4, 8, 16, 32, 37]
+    assert counts(database) == {}
+    assert presences(database) == 1, "only this one's"
+    if mode != "queried":
+        until(lambda: cycle(scheduler) == [] and scheduler._lookup_jobstore("default")._mirror.live)
+
+
+def test_a_mirror_is_live_after_an_unclean_end_when_nothing_is_due(restart, database):
+    restart(mirror=True)
+    scheduler = restart(mirror=True)
+    assert cycle(scheduler) == []
+    assert scheduler._lookup_jobstore("default")._mirror.live
+    assert presences(database) == 1
+
+
+def test_a_store_that_is_started_again_in_its_process_goes_at_full_speed(restart, database):
+    scheduler = restart()
+    store = scheduler._lookup_jobstore("default")
+    jobs(store, 10)
+    store.start(scheduler, "default")
+    assert cycles(scheduler) == [10]
+    store.shutdown()
+    assert presences(database) == 0
+
+
+def test_a_recovery_that_is_cut_short_by_a_shutdown_goes_on_at_the_next_start(restart, database):
+    jobs(restart()._lookup_jobstore("default"), 10)
+    scheduler = restart()
+    assert cycle(scheduler) == ["0000"]
+    scheduler.shutdown()
+    assert cycles(restart()) == [1, 2, 4, 2]
+
+
+def test_suspects_run_first_and_alone_and_only_the_culprit_is_convicted(restart, database):
+    store = restart()._lookup_jobstore("default")
+    jobs(store, 6)
+    store.add_job(job("culprit", 4.5))
+    die(restart())
+    assert counts(database) == dict.fromkeys(("0003", "0004", "0005", "culprit"), 2)
+    scheduler = restart()
+    die(scheduler)
+    assert [each for each, _ in scheduler.executor.submitted] == ["0003", "0004", "culprit"]
+    assert counts(database) == {"culprit": 3, "0005": 2}
+    scheduler = restart()
+    assert cycle(scheduler) == ["0005"]
+    assert counts(database) == {}
+    (found,) = scheduler._lookup_jobstore("default").quarantined()
+    assert found.id == "culprit"
+    assert found.reason == "its runs ended the process 3 times"
+    assert found.next_run_time == at(4.5)
+
+
+def test_a_recovery_looks_at_no_more_jobs_than_it_hands_out(restart, database):
+    """However many are due: a search through all of them might take longer than a command may."""
+    jobs(restart()._lookup_jobstore("default"), 1_000)
+    scheduler = restart()
+    database.command("profile", 2)
+    assert [len(cycle(scheduler)) for _ in range(3)] == [1, 2, 4]
+    database.command("profile", 0)
+    finds = list(database["system.profile"].find({"command.find": "jobs"}))
+    assert finds
+    assert max(each["docsExamined"] for each in finds) <= 4
+
+
+def test_a_suspect_behind_others_runs_alone_before_its_batch(restart, database):
+    store = restart()._lookup_jobstore("default")
+    jobs(store, 9)
+    attempts = {"count": 2, "by": b"-----"}
+    database["jobs"].update_one({"_id": "0004"}, {"$set": {"attempts": attempts}})
+    scheduler = restart()
+    found = list(iter(lambda: cycle(scheduler), []))
+    assert found[:3] == [["0000"], ["0001", "0002"], ["0004"]]
+    assert [len(each) for each in found[3:]] == [1, 2, 2]
+    assert counts(database) == {}
+
+
+def test_a_culprit_that_cannot_be_quarantined_does_not_run(restart, database):
+    store = restart()._lookup_jobstore("default")
+    store.add_job(job("culprit"))
+    die(restart())
+    die(restart())
+    jobs(store, 20)
+    database.command("collMod", "jobs", validator={"quarantine": None})
+    scheduler = restart()
+    assert sum(cycles(scheduler)) == 20
+    assert cycle(scheduler) == [], "nor when all others are through"
+    assert counts(database) == {"culprit": 3}
+    database.command("collMod", "jobs", validator={})
+    assert cycle(restart()) == []
+    assert len(store.quarantined()) == 1
+
+
+def convicted(restart):
+    """A scheduler that has just convicted a job."""
+    restart()._lookup_jobstore("default").add_job(job("culprit"))
+    die(restart())
+    die(restart())
+    scheduler = restart()
+    assert cycles(scheduler) == []
+    store = scheduler._lookup_jobstore("default")
+    assert [each.id for each in store.quarantined()] == ["culprit"]
+    return scheduler, store
+
+
+def test_no_start_and_no_retry_puts_a_convicted_job_back(restart, monkeypatch):
+    convicted(restart)
+    store = restart()._lookup_jobstore("default")
+    monkeypatch.setattr("jobstore.mongodb.retry.STEP_SECONDS", 0)
+    store._retry._next_at = 0
+    for _ in range(3):
+        assert store.get_due_jobs(at(10)) == []
+    assert store.restore_quarantined() == []
+    assert [each.id for each in store.quarantined()] == ["culprit"]
+
+
+def test_the_user_puts_a_convicted_job_back_by_its_id_and_it_has_three_runs_again(restart):
+    scheduler, store = convicted(restart)
+    assert store.restore_quarantined(["culprit"]) == ["culprit"]
+    die(scheduler)
+    die(restart())
+    die(restart())
+    scheduler = restart()
+    assert cycles(scheduler) == []
+    assert len(scheduler._lookup_jobstore("default").quarantined()) == 1
+
+
+def test_a_convicted_job_is_kept_where_unreadable_ones_are_removed(restart, database):
+    restart()._lookup_jobstore("default").add_job(job("culprit"))
+    die(restart(unreadable="remove"))
+    die(restart(unreadable="remove"))
+    assert cycles(restart(unreadable="remove")) == []
+    assert database["jobs"].find_one()["quarantine"]["reason"].endswith("3 times")
+
+
+def test_a_job_whose_state_ends_the_process_is_convicted(restart, database, monkeypatch):
+    """It ends it when it is restored, before it is handed out."""
+    restart()._lookup_jobstore("default").add_job(job("culprit"))
+
+    def end(*args):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("jobstore.mongodb.store.MongoDBJobStore._runnable", end)
+        for _ in range(2):
+            with pytest.raises(Killed):
+                restart()._process_jobs()
+    scheduler = restart()
+    assert cycles(scheduler) == []
+    assert len(scheduler._lookup_jobstore("default").quarantined()) == 1

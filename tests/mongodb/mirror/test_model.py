@@ -1,0 +1,252 @@
+"""The mirror alone, against a model of a server: whatever the order in which things happen."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from jobstore.mongodb.deferred import Deferred
+from jobstore.mongodb.documents import Seen
+from jobstore.mongodb.flush import decide
+from jobstore.mongodb.mirror import Mirror
+from jobstore.mongodb.statements import Write
+from jobstore.mongodb.summary import Summary
+from support.jobs import at
+
+IDS = st.sampled_from("ab")
+TIMES = st.one_of(st.none(), st.integers(0, 3))
+
+
+def document(job_id, seconds, state):
+    run_time = None if seconds is None else at(seconds).timestamp()
+    return {"_id": job_id, "next_run_time": run_time, "job_state": state}
+
+
+class Server:
+    """A collection, and the events that it has told nobody yet."""
+
+    def __init__(self):
+        self.documents = {}
+        self.events = []
+        self.time = 1
+
+    def write(self, job_id, document):
+        """Put a document, or remove it; there is an event if that changes anything."""
+        before = self.documents.get(job_id)
+        if before == document:
+            return
+        self.time += 1
+        event = {"documentKey": {"_id": job_id}, "operationType": "delete"}
+        if document is None:
+            del self.documents[job_id]
+        else:
+            self.documents[job_id] = document
+            event |= {"operationType": "replace" if before else "insert", "fullDocument": document}
+            if before and self.time % 2:
+                changed = {name: value for name, value in document.items() if before[name] != value}
+                del event["fullDocument"]
+                event |= {
+                    "operationType": "update",
+                    "updateDescription": {"updatedFields": changed, "removedFields": []},
+                }
+        self.events.append((self.time, event))
+
+
+class Followed(RuleBasedStateMachine):
+    """The mirror, a second writer, and us: through, and deferred; with lost replies."""
+
+    def __init__(self):
+        super().__init__()
+        self.server = Server()
+        self.deferred = Deferred(self.send, 1000)
+        self.mirror = Mirror(self.deferred, follows=True)
+        self.deferred.settled = lambda *those: self.mirror.settled(*those, self.known)
+        self.known = 0  # the latest operation time that our client has been told
+        self.ours = {}  # id -> our latest write, if others have written none since
+        self.states = 0
+        self.plan = []  # what happens while a flush is under way
+        self.mirror.load([])
+        self.mirror.loaded(1)
+        self.mirror.passed(1)
+        assert self.mirror.go_live(0)
+
+    def state(self):
+        self.states += 1
+        return b"%d" % self.states
+
+    def theirs(self, job_id, document):
+        self.server.write(job_id, document)
+        self.ours.pop(job_id, None)
+
+    @rule(job_id=IDS, seconds=TIMES)
+    def others_write(self, job_id, seconds):
+        self.theirs(job_id, document(job_id, seconds, self.state()))
+
+    @rule(job_id=IDS)
+    def others_remove(self, job_id):
+        self.theirs(job_id, None)
+
+    @rule(job_id=IDS, seconds=TIMES, late=st.integers(0, 3))
+    def we_write_through(self, job_id, seconds, late):
+        self.flush_all()
+        new = document(job_id, seconds, self.state())
+        self.server.write(job_id, new)
+        written = self.server.time
+        self.tell(late)  # the stream may be quicker than the reply
+        self.mirror.wrote({job_id: Seen.of(new)}, written)
+        self.ours[job_id] = Seen.of(new)
+
+    @rule(job_id=IDS)
+    def we_remove(self, job_id):
+        self.flush_all()
+        self.server.write(job_id, None)
+        self.mirror.wrote({job_id: None}, self.server.time)
+        self.ours[job_id] = None
+
+    @rule(job_id=IDS, seconds=TIMES, ends=st.booleans())
+    def we_defer(self, job_id, seconds, ends):
+        found = self.mirror.find(job_id)
+        if found is None:
+            return
+        new = document(job_id, seconds, self.state())
+        write = Write(
+            self.mirror._get(job_id),
+            None if ends else new["next_run_time"],
+            None if ends else new["job_state"],
+        )
+        self.deferred.add(write, self.mirror.foresee)
+        if self.deferred._timer:
+            self.deferred._timer.cancel()
+        assert self.mirror._get(job_id) == write.after
+
+    def send(self, writes, found, sent_before):
+        """What `flush` does, with a plan of failures, of others' writes, and of the stream."""
+        for job_id, write in list(writes.items()):
+            step = self.plan.pop() if self.plan else None
+            if step == "others":
+                self.theirs(job_id, document(job_id, 2, self.state()))
+            if step == "fail":
+                raise ConnectionError
+            there = self.server.documents.get(job_id)
+            theirs = there and Seen.of(there)
+            left = decide(write, theirs, Summary())
+            if left is not None:
+                after = left.after and document(job_id, None, left.state) | {
+                    "next_run_time": left.run_time
+                }
+                self.server.write(job_id, after)
+                if left is write:
+                    self.ours[job_id] = left.after
+            if step == "stream":
+                self.tell(9)
+            if step == "lose":
+                raise ConnectionError
+            if left is not write:
+                found[job_id] = left.after if left else theirs
+            del writes[job_id]
+            self.known = self.server.time
+
+    STEPS = st.lists(st.sampled_from(["others", "fail", "stream", "lose", None]), max_size=4)
+
+    @rule(plan=STEPS)
+    def flush(self, plan):
+        self.plan = plan
+        try:
+            self.deferred.flush()
+        except ConnectionError:
+            return
+        finally:
+            self.plan = []
+
+    def flush_all(self):
+        self.deferred.flush()
+
+    @rule(count=st.integers(1, 3))
+    def tell(self, count):
+        for time, event in self.server.events[:count]:
+            self.mirror.apply(event)
+            self.mirror.passed(time)
+        del self.server.events[:count]
+        if not self.server.events:
+            self.mirror.passed(self.server.time)
+
+    @invariant()
+    def our_newest_write_is_never_hidden_by_older_ones(self):
+        for job_id, seen in self.ours.items():
+            if job_id not in self.deferred.writes:
+                assert self.mirror._get(job_id) == seen, (job_id, seen)
+
+    @invariant()
+    def the_order_is_that_of_the_records(self):
+        self.mirror._index._check()
+        due = self.mirror.due(at(10).timestamp(), 10)
+        assert [seen.run_time for seen in due] == sorted(seen.run_time for seen in due)
+
+    @precondition(lambda self: not self.deferred.waits)
+    @rule()
+    def when_all_is_quiet_they_are_equal(self):
+        self.tell(1000)
+        assert {each["_id"]: each for each in self.mirror.all()} == self.server.documents
+        assert self.mirror._ahead == {}
+
+    def teardown(self):
+        self.plan = []
+        self.flush_all()
+        self.when_all_is_quiet_they_are_equal()
+
+
+TestFollowed = Followed.TestCase
+TestFollowed.settings = settings(max_examples=300, stateful_step_count=40)
+
+
+@pytest.fixture
+def mirror():
+    mirror = Mirror(Deferred(lambda *_: None, 1000), follows=True)
+    mirror.load([])
+    return mirror
+
+
+@pytest.fixture
+def live(mirror):
+    mirror.loaded(1)
+    mirror.passed(1)
+    assert mirror.go_live(0)
+    return mirror
+
+
+def test_it_is_not_live_before_the_stream_has_come_to_where_it_was_loaded(mirror):
+    assert not mirror.go_live(0)
+    mirror.loaded(10)
+    assert not mirror.go_live(0)
+    mirror.passed(9)
+    assert not mirror.go_live(0)
+    mirror.passed(10)
+    assert not mirror.go_live(11), "our own write is still to come"
+    mirror.passed(11)
+    assert mirror.go_live(11)
+    mirror.reset()
+    assert not mirror.live
+
+
+def test_what_can_be_no_job_is_told_apart_and_once(live):
+    good = document("a", 1, b"1")
+    odd = [document(5, 1, b"1"), document("b", 1, b"1") | {"next_run_time": "now"}]
+    mark = {"reason": "", "next_run_time": None}
+    live.load([good, *odd, document(6, None, b"1") | {"quarantine": mark}])
+    for job_id in (7, {"a": 1}):
+        event = {"operationType": "insert", "fullDocument": document(job_id, 1, b"1")}
+        live.apply(event | {"documentKey": {"_id": job_id}})
+    assert [seen.id for seen in live.odd] == [5, "b", 7, {"a": 1}]
+    assert live.all() == [good, document("b", None, b"1")]
+
+
+def test_a_mark_of_quarantine_comes_and_goes_with_events(live):
+    live.load([document("a", 1, b"1")])
+    mark = {"reason": "why", "next_run_time": 1.0}
+    key = {"documentKey": {"_id": "a"}}
+    marked = document("a", None, b"1") | {"quarantine": mark}
+    live.apply(key | {"operationType": "replace", "fullDocument": marked})
+    assert live.find("a") == marked
+    changes = {"updatedFields": {"next_run_time": 1.0}, "removedFields": ["quarantine"]}
+    live.apply(key | {"operationType": "update", "updateDescription": changes})
+    assert live.find("a") == document("a", None, b"1") | {"next_run_time": 1.0}

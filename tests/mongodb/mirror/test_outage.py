@@ -1,0 +1,188 @@
+"""The mirrored store while the server is away, slow, or another one."""
+
+import asyncio
+import itertools
+import logging
+import threading
+import time
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from jobstore import MongoDBJobStore
+from jobstore.testing import mongod
+from support.mirrored_stores import documents, mirrored, regular, run
+from support.proxy import Proxy
+from support.waiting import until
+
+pytestmark = pytest.mark.slow
+
+OUTAGE = 30  # seconds
+EVERY = 5
+
+
+def check_all_submitted(scheduler, every):
+    """No due time of any job is missing, and none was submitted twice."""
+    for name, times in scheduler.executor.times.items():
+        steps = Counter((later - earlier).total_seconds() for earlier, later in pairs(times))
+        assert set(steps) <= {every}, f"job {name}: {steps}"
+
+
+def pairs(items):
+    return list(itertools.pairwise(items))
+
+
+def test_jobs_fire_on_time_while_the_server_is_away(database):
+    with mongod() as server, MongoClient(server.uri) as client:
+        jobs = client[database.name]["jobs"]
+        store = MongoDBJobStore(database.name, host=server.uri, mirror=True)
+        scheduler = run(store)
+        count = 2000
+        store.add_jobs([regular(f"{number:04}") for number in range(count)])
+        scheduler.wakeup()
+        times = scheduler.executor.times
+        until(lambda: len(times) == count and store.status().pending == 0)
+
+        # Made elsewhere just before the outage: one is known to us, of the other nobody tells us.
+        jobs.delete_one({"_id": "0000"})
+        server.kill()
+        ended = time.monotonic() + OUTAGE
+        rounds = len(times["1000"])
+        until(lambda: time.monotonic() > ended, OUTAGE + 10)
+        assert len(times["1000"]) >= rounds + OUTAGE // EVERY - 1
+        status = store.status()
+        assert not status.connected
+        assert status.pending >= count - 1
+        assert status.oldest > OUTAGE / 2
+        assert status.lag > OUTAGE / 2
+        server.start()
+        until(lambda: store.status().connected and store.status().pending == 0, 60)
+        until(lambda: mirrored(store) == documents(store), 60)
+        assert store.lookup_job("0000") is None
+        assert len(jobs.distinct("_id")) == count - 1
+        scheduler.pause()
+        scheduler.shutdown()
+        assert max(scheduler.executor.late) < 2.5, "they fired on time all along"
+        check_all_submitted(scheduler, EVERY)
+
+
+def test_changes_made_elsewhere_just_before_an_outage_win(server, database, session_client):
+    """We lose our connection first, so that we can't know of them."""
+    jobs = session_client[database.name]["jobs"]
+    with Proxy(server.nodes[0].port) as proxy:
+        store = MongoDBJobStore(database.name, host=proxy.uri, mirror=True)
+        scheduler = run(store)
+        store.add_jobs([regular("moved", 0.2), regular("removed", 0.2), regular("stays", 0.2)])
+        scheduler.wakeup()
+        times = scheduler.executor.times
+        until(lambda: len(times["stays"]) > 2)
+        for command in ("update", "getMore", "aggregate", "hello"):
+            proxy.fail(command, "close", 10**9)
+        until(lambda: not store.status().connected)
+        far = datetime.now(timezone.utc).timestamp() + 1000
+        jobs.update_one({"_id": "moved"}, {"$set": {"next_run_time": far}})
+        jobs.delete_one({"_id": "removed"})
+        seen = len(times["removed"])
+        until(lambda: len(times["removed"]) > seen + 5)
+        proxy.release()
+        until(lambda: store.status().connected and store.lookup_job("removed") is None)
+        until(lambda: store.lookup_job("moved").next_run_time.timestamp() == far)
+        scheduler.pause()
+        until(lambda: store.status().pending == 0)
+        until(lambda: mirrored(store) == documents(store))
+        scheduler.shutdown()
+        check_all_submitted(scheduler, 0.2)
+
+
+@pytest.fixture(scope="module")
+def three():
+    with mongod(3) as server:
+        yield server
+
+
+@pytest.mark.parametrize("options", [{"mirror": True}, {}], ids=["mirrored", "queried"])
+def test_fail_over_in_mid_load_loses_nothing_and_advances_nothing_twice(three, database, options):
+    store = MongoDBJobStore(database.name, host=three.uri, **options)
+    scheduler = run(store, jobstore_retry_interval=0.5)
+    count, every = 200, 0.5
+    start = datetime.now(timezone.utc) + timedelta(seconds=1)
+    store.add_jobs([regular(f"{number:03}", every, start) for number in range(count)])
+    scheduler.wakeup()
+    times = scheduler.executor.times
+    with MongoClient(three.uri) as client:
+        for _ in range(5):
+            seen = len(times["100"])
+            until(lambda seen=seen: len(times["100"]) > seen + 2, 60)
+            step_down(client)
+        seen = len(times["100"])
+        until(lambda: len(times["100"]) > seen + 2, 60)
+        scheduler.pause()
+        until(lambda: store.status().pending == 0, 60)
+        kept = documents(store)
+        scheduler.shutdown()
+        assert len(kept) == count
+        check_all_submitted(scheduler, every)
+        for name, document in kept.items():
+            following = times[name][-1].timestamp() + every
+            assert document["next_run_time"] == pytest.approx(following, abs=1e-3)
+
+
+def step_down(client):
+    """Let the nodes elect another primary."""
+    try:
+        client.admin.command({"replSetStepDown": 5, "force": True})
+    except PyMongoError:
+        logging.getLogger(__name__).info("the connection is gone with the primary")
+    until(lambda: is_writable(client), 60)
+
+
+def is_writable(client):
+    try:
+        return client.admin.command("hello")["isWritablePrimary"]
+    except PyMongoError:
+        return False
+
+
+def test_the_event_loop_never_waits_for_a_slow_server(server, database):
+    """Every reply takes two seconds; how long the store holds the loop is measured."""
+    held = []
+
+    def timed(store, name):
+        call = getattr(store, name)
+
+        def measured(*args):
+            started = time.perf_counter()
+            try:
+                return call(*args)
+            finally:
+                held.append((time.perf_counter() - started, name))
+
+        setattr(store, name, measured)
+
+    async def main(proxy):
+        store = MongoDBJobStore(database.name, host=proxy.uri, mirror=True)
+        store.add_jobs([regular(f"{number}", 0.2) for number in range(20)])
+        scheduler = run(store, AsyncIOScheduler)
+        assert threading.current_thread() is threading.main_thread()
+        for name in ("get_due_jobs", "update_job", "get_next_run_time"):
+            timed(store, name)
+        proxy.delay = 2.0
+        times = scheduler.executor.times
+        for _ in range(2000):
+            await asyncio.sleep(0.01)
+            if len(times["7"]) > 25:
+                break
+        assert len(times["7"]) > 25
+        assert store.status().pending == 20 or store.status().oldest is None
+        proxy.delay = 0.0
+        scheduler.shutdown()
+        check_all_submitted(scheduler, 0.2)
+
+    with Proxy(server.nodes[0].port) as proxy:
+        asyncio.run(main(proxy))
+    assert len(held) > 100
+    assert max(held)[0] < 0.05, max(held)

@@ -1,0 +1,173 @@
+"""Claims that a process has abandoned: they count, and a job that ends processes is found."""
+
+import logging
+import os
+import threading
+
+import pytest
+from bson import ObjectId
+
+from jobstore import MongoDBJobStore
+from support.jobs import YEARS, at, job
+from support.manual_scheduler import Submissions, by_hand
+from support.shared_stores import finish, ids, leased, run
+from support.supervisor import Supervisor
+
+NAMES = [f"{n:04}" for n in range(10)]
+
+
+@pytest.fixture
+def abandon(clock, monkeypatch):
+    """Lets a store claim due jobs and its process end: its leases end, and tokens are others."""
+
+    def abandon(store):
+        store.get_due_jobs(at(100))
+        store._cycles.clear()
+        monkeypatch.setattr(ObjectId, "_ObjectId__random", os.urandom(5))
+        clock.pass_by(11)
+
+    return abandon
+
+
+def counts(store):
+    return {
+        each["_id"]: each["attempts"]["count"]
+        for each in store.collection.find({"attempts": {"$ne": None}})
+    }
+
+
+def cycles(store):
+    """Run cycles until nothing is due; returns the submissions of each."""
+    return list(iter(lambda: run(store)[0], []))
+
+
+def test_what_was_abandoned_runs_in_batches_that_double(make, abandon):
+    dead, store = make(), make()
+    dead.add_jobs([job(name, n) for n, name in enumerate(NAMES)])
+    abandon(dead)
+    assert [len(found) for found in cycles(store)] == [1, 2, 4, 3]
+    assert counts(store) == {}
+    assert store.quarantined() == []
+
+
+def test_what_was_not_abandoned_runs_at_full_speed_and_is_not_counted(make, clock):
+    store = make()
+    store.add_jobs([job(name, n) for n, name in enumerate(NAMES)])
+    assert cycles(store) == [NAMES]
+    assert "attempts" not in store.collection.find_one()
+
+
+def test_batches_begin_anew_with_the_next_process_that_ends(make, abandon):
+    first, second, store = make(), make(), make()
+    for dead in (first, second):
+        dead.add_jobs([job(name, n) for n, name in enumerate(NAMES)], replace_existing=True)
+        abandon(dead)
+        assert [len(found) for found in cycles(store)] == [1, 2, 4, 3]
+
+
+def test_a_job_that_three_processes_have_abandoned_is_quarantined(make, abandon):
+    make(start=False).add_jobs([job("culprit"), job("b", 1)])
+    abandon(make())
+    abandon(make(batch_size=1))
+    assert counts(make(start=False)) == {"culprit": 1}
+    abandon(make())
+    store = make()
+    assert counts(store) == {"culprit": 2}
+    assert finish(store) == ["b"]
+    (found,) = store.quarantined()
+    assert (found.id, found.next_run_time) == ("culprit", at(0))
+    assert found.reason == "its runs ended the process 3 times"
+    assert leased(store) == []
+    assert counts(store) == {}
+    assert store.restore_quarantined() == []
+    assert store.restore_quarantined(["culprit"]) == ["culprit"]
+    assert cycles(store) == [["culprit"]]
+
+
+def test_suspects_run_alone_and_an_innocent_one_has_no_count_then(make, abandon):
+    make(start=False).add_jobs([job(name, n) for n, name in enumerate("abcd")])
+    abandon(make())
+    abandon(make())
+    store = make()
+    assert counts(store) == {"a": 1}
+    assert cycles(store) == [["a"], ["b"], ["c", "d"]]
+    assert counts(store) == {}
+
+
+def test_claims_that_this_process_could_not_give_back_are_no_sign_of_an_end(make, clock):
+    store = make()
+    store.add_jobs([job(name, n) for n, name in enumerate(NAMES)])
+    for _ in range(4):
+        store.get_due_jobs(at(100))
+        store._cycles.clear()
+        clock.pass_by(11)
+    assert cycles(store) == [NAMES]
+    assert store.quarantined() == []
+
+
+def test_one_that_cannot_run_a_suspect_leaves_its_count_to_others(make, abandon):
+    dead = make()
+    dead.add_job(job("culprit", executor="special"))
+    by_hand(dead).add_executor(Submissions(), "special")
+    abandon(dead)
+    here, there = make(), make()
+    assert run(here)[0] == []
+    assert leased(here) == []
+    assert counts(here) == {"culprit": 1}
+    by_hand(there).add_executor(Submissions(), "special")
+    run(there)
+    assert ids(there._scheduler._executors["special"].submitted and there.get_all_jobs()) == [
+        "culprit"
+    ]
+    assert counts(here) == {}
+
+
+def test_a_count_by_others_is_left_alone_by_one_that_comes_late(make, clock, caplog, monkeypatch):
+    """It was stopped in its cycle, for longer than its lease."""
+    caplog.set_level(logging.INFO)
+    make(start=False).add_job(job("a"))
+    late, store = make(), make()
+
+    def stop(_):
+        monkeypatch.setattr(ObjectId, "_ObjectId__random", os.urandom(5))
+        clock.pass_by(11)
+        assert ids(store.get_due_jobs(at(1))) == ["a"]
+        assert counts(store) == {"a": 1}
+
+    assert run(late, stop)[0] == ["a"]
+    assert counts(store) == {"a": 1}
+    store._cycles.clear()
+    clock.pass_by(11)
+    assert cycles(store) == [["a"]]
+    assert counts(store) == {}
+
+
+def test_no_count_is_left_on_a_job_that_others_change_meanwhile(make, abandon, stock):
+    dead, store = make(), make()
+    dead.add_job(job("a"))
+    abandon(dead)
+    assert run(store, lambda _: stock.update_job(job("a", YEARS)))[0] == ["a"]
+    assert counts(store) == {}
+    assert leased(store) == []
+
+
+@pytest.mark.slow
+def test_many_schedulers_die_of_a_job_three_times_in_all(server, database, tmp_path):
+    with MongoDBJobStore(database.name, host=server.uri).client as client:
+        store = MongoDBJobStore(database.name, client=client, shared=True)
+        store.add_jobs([job(f"{n}", n) for n in range(100)])
+        store.add_job(job("culprit", 50.5, func="support.programs.run_lethal_jobs:end_process"))
+        file = tmp_path / "submitted"
+        supervisors = [
+            Supervisor(server.uri, database.name, file, "shared", "cycle") for _ in range(3)
+        ]
+        threads = [threading.Thread(target=supervisor.run) for supervisor in supervisors]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        runs = supervisors[0].submitted()
+        assert 1 <= runs.pop("culprit") <= 3, "fewer if a process stood still beyond its lease"
+        assert sum(supervisor.starts for supervisor in supervisors) <= 6
+        assert runs.keys() == {f"{n}" for n in range(100)}
+        assert ids(store.quarantined()) == ["culprit"]

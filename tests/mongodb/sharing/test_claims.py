@@ -1,0 +1,245 @@
+"""The claim protocol, checked in every order of its steps; the steps are real commands.
+
+Two schedulers run a cycle each, and a third actor does something at any moment. A step is a
+command that finds, claims or writes jobs. (What a scheduler does by itself, submitting jobs among
+it, nobody else can see before its next command; and whatever the last command of a cycle answers,
+the cycle is over.) At the end all leases are let end, and a scheduler runs what is left.
+"""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
+from pymongo import MongoClient
+
+from jobstore import MongoDBJobStore
+from jobstore.mongodb import candidates, claimed, deferred, lease, skipped
+from support.commands import Commands
+from support.interleavings import choose, every_order, step
+from support.jobs import YEARS, at, job
+from support.manual_scheduler import by_hand
+from support.shared_stores import Clock
+
+pytestmark = pytest.mark.slow
+
+LATER = at(YEARS).timestamp()
+
+
+class Steps(Commands):
+    """Each command is a step, but for a cycle's last one."""
+
+    def started(self, event):
+        if event.command_name != "aggregate":
+            step()
+
+
+class Executor(BaseExecutor):
+    def __init__(self, fired):
+        super().__init__()
+        self.fired = fired
+
+    def submit_job(self, job, run_times):
+        self._do_submit_job(job, run_times)  # without counting instances
+
+    def _do_submit_job(self, job, run_times):
+        self.fired.append(job.id)
+
+
+class Twice(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.ids = []
+
+    def emit(self, record):
+        if "runs twice" in record.msg:
+            self.ids.append(record.args[0])
+
+
+class World:
+    """The collection, the schedulers, and what has been fired."""
+
+    def __init__(self, server, name, monkeypatch):
+        # Not durable, and so quick; each test is thousands of cycles.
+        fast = {"w": 1, "journal": False}
+        self.plain = MongoClient(server.uri, **fast)
+        self.stepped = MongoClient(server.uri, event_listeners=[Steps()], **fast)
+        self.jobs = self.plain[name]["jobs"]
+        self.fired, self.documents = [], []
+        self.windows = 1
+        self.log = Twice()
+        self.clock = Clock(self.jobs)
+        for module in (lease, claimed, skipped):
+            monkeypatch.setattr(module, "time", self.clock)
+        monkeypatch.setattr(candidates, "chance", SimpleNamespace(randrange=choose))
+        monkeypatch.setattr(claimed, "chance", SimpleNamespace(uniform=min))
+        monkeypatch.setattr(deferred, "FLUSH_SECONDS", 3600)  # a cycle may stand still
+        self.schedulers = [self.scheduler(name, self.stepped) for _ in range(2)]
+        self.last = self.scheduler(name, self.plain)
+        self.ours = MongoDBJobStore(name, client=self.plain, shared=True, watch=False)
+        self.stock = StockMongoDBJobStore(name, client=self.plain)
+        self.stores = [each._lookup_jobstore("default") for each in self.schedulers]
+
+    def scheduler(self, name, client):
+        store = MongoDBJobStore(name, client=client, shared=True, watch=False)
+        scheduler = by_hand(store)
+        scheduler._executors["default"] = Executor(self.fired)
+        store._logger.addHandler(self.log)
+        return scheduler
+
+    def begin(self, jobs):
+        self.jobs.delete_many({})
+        self.ours.add_jobs(jobs)
+        for store in self.stores:
+            store._deferred.forget()  # of one that was killed, and so on
+            store._cycles.clear()
+            store._claimed._unread = None
+            store._claimed._candidates._windows = self.windows
+        self.fired.clear()
+        self.log.ids.clear()
+
+    def end(self):
+        """Let all leases end, and run what is left."""
+        self.clock.pass_by(11)
+        while self.last._process_jobs() == 0:
+            pass
+        self.documents = {each["_id"]: each for each in self.jobs.find()}
+
+    def close(self):
+        for store in [*self.stores, self.last._lookup_jobstore("default")]:
+            store._logger.removeHandler(self.log)
+            store.shutdown()
+        self.plain.close()
+        self.stepped.close()
+
+
+@pytest.fixture
+def world(server, database, monkeypatch):
+    world = World(server, database.name, monkeypatch)
+    yield world
+    world.close()
+
+
+def explore(world, jobs, check, meanwhile=None):
+    """Run a cycle of each scheduler, and `meanwhile`, in every order."""
+
+    def prepare():
+        world.begin(jobs)
+        cycles = [lambda _, each=each: each._process_jobs() for each in world.schedulers]
+        return [*cycles, meanwhile] if meanwhile else cycles
+
+    def check_all(order):
+        world.end()
+        try:
+            check()
+        except AssertionError as error:
+            raise AssertionError(f"in the order {order}, fired: {world.fired}") from error
+
+    return every_order(prepare, check_all)
+
+
+def is_run(world, name, ends):
+    """It is advanced, or gone."""
+    if ends:
+        return name not in world.documents
+    return world.documents[name]["next_run_time"] == LATER
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize(("at_a_time", "windows", "least"), [(1, 1, 50), (1, 2, 50), (2, 1, 25)])
+def test_every_job_runs_exactly_once(world, ends, at_a_time, windows, least):
+    """Also where claims are spread, whatever chance says."""
+    world.windows = windows
+    for store in world.stores:
+        store._batch_size = at_a_time
+    jobs = [job("a", every=None if ends else YEARS), job("b", 0)]
+
+    def check():
+        assert sorted(world.fired) == ["a", "b"]
+        assert world.log.ids == []
+        assert is_run(world, "a", ends)
+
+    assert explore(world, jobs, check) > least
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_when_leases_end_what_runs_twice_is_what_is_logged(world, ends):
+    """A pause beyond the lease, at any moment, of both schedulers: as if they were stopped."""
+
+    def check():
+        assert 1 <= len(world.fired) <= 2
+        assert world.fired[1:] == world.log.ids
+        assert is_run(world, "a", ends)
+
+    def pass_by(_):
+        step()
+        world.clock.pass_by(11)
+
+    jobs = [job("a", every=None if ends else YEARS)]
+    assert explore(world, jobs, check, pass_by) > 100
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_crash_at_any_moment_loses_nothing(world, ends):
+    def check():
+        assert 1 <= len(world.fired) <= 2
+        assert world.log.ids == []
+        assert is_run(world, "a", ends)
+
+    def kill(actors):
+        step()
+        actors[0].is_killed = True
+
+    assert explore(world, [job("a", every=None if ends else YEARS)], check, kill) > 100
+
+
+CHANGES = {
+    "removed": (lambda world: world.jobs.delete_one({"_id": "a"}), [0, 1]),
+    "paused": (lambda world: world.ours.update_job(job("a", None, args=(1,))), [0, 1]),
+    # A lease that a change has unset may be another's before the first has fired it.
+    "modified": (lambda world: world.ours.update_job(job("a", 0, args=(1,))), [1, 2]),
+    "modified by a stock store": (lambda world: change_by_stock(world), [1]),
+}
+
+
+def change_by_stock(world):
+    world.stock.update_job(job("a", 0, args=(1,)))
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_changes_win_at_any_moment(world, how):
+    change, times = CHANGES[how]
+
+    def meanwhile(_):
+        step()
+        if world.jobs.find_one({"_id": "a", "next_run_time": at(0).timestamp()}):
+            change(world)
+            world.changed = True
+
+    def check():
+        assert len(world.fired) in (times if world.changed else [1])
+        document = world.documents.get("a")
+        if how == "removed":
+            assert document is None or not world.changed
+            return
+        args = world.ours.lookup_job("a").args
+        assert args == ((1,) if world.changed else ())
+        paused = how == "paused" and world.changed
+        assert document["next_run_time"] == (None if paused else LATER)
+
+    def jobs():
+        world.changed = False
+        return [job("a")]
+
+    assert explore(world, Anew(jobs), check, meanwhile) > 100
+
+
+class Anew:
+    """Makes a list each time that it is iterated over."""
+
+    def __init__(self, make):
+        self._make = make
+
+    def __iter__(self):
+        return iter(self._make())

@@ -1,0 +1,228 @@
+"""Many schedulers on one collection: where each of them looks for free jobs."""
+
+from types import SimpleNamespace
+
+import pytest
+from bson import encode
+from bson.raw_bson import RawBSONDocument
+
+from jobstore.mongodb import candidates, claimed
+from jobstore.mongodb.lease import acquired
+from support.jobs import at, job
+from support.shared_stores import ids, leased, run
+
+
+def draw(monkeypatch, window):
+    """Let chance say which window is looked at; returns from how many it was chosen, each time."""
+    asked = []
+    drawn = SimpleNamespace(randrange=lambda n: asked.append(n) or range(n)[window])
+    monkeypatch.setattr(candidates, "chance", drawn)
+    return asked
+
+
+def lease_to_others(store, job_ids):
+    """Lease jobs to nobody that is here."""
+    lease = [{"$set": {"acquired_until": acquired(100)}}]
+    store.collection.update_many({"_id": {"$in": list(job_ids)}}, lease)
+
+
+def test_under_contention_each_window_is_claimed_as_often_as_the_others(make, monkeypatch):
+    """So nothing that is due is passed by for ever."""
+    store = make(batch_size=2)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
+    windows = []
+    for window in range(3):
+        store._claimed._candidates._windows = 3.0
+        draw(monkeypatch, window)
+        windows.append(ids(store.get_due_jobs(at(10))))
+        store.get_next_run_time()  # gives them back
+    assert windows == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_who_meets_others_looks_elsewhere_and_comes_back(make, monkeypatch):
+    first, second = make(batch_size=2), make(batch_size=2)
+    first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcdefg")])
+    draw(monkeypatch, -1)
+    assert ids(first.get_due_jobs(at(10))) == ["a", "b"], "alone, it looks in front"
+    second.commands.names.clear()
+    assert ids(second.get_due_jobs(at(10))) == ["c", "d"]
+    assert second.commands.names == ["find", "find", "update", "find"], "others hold the first two"
+    second.get_next_run_time()
+    draw(monkeypatch, 0)
+    first.get_next_run_time()
+    for _ in range(9):
+        assert ids(second.get_due_jobs(at(10))) == ["a", "b"]
+        second.get_next_run_time()
+    draw(monkeypatch, -1)
+    assert ids(second.get_due_jobs(at(10))) == ["a", "b"], "others are not met any more"
+
+
+def test_who_looks_beyond_what_is_due_looks_in_front(make, monkeypatch):
+    store = make(batch_size=2)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
+    store._claimed._candidates._windows = 16.0
+    draw(monkeypatch, -1)
+    store.commands.names.clear()
+    assert ids(store.get_due_jobs(at(10))) == ["a", "b"]
+    assert store.commands.names == ["find", "find", "update", "find"]
+    store.remove_all_jobs()
+    assert store.get_due_jobs(at(10)) == []
+    store.commands.names.clear()
+    assert store.get_due_jobs(at(10)) == []
+    assert store.commands.names == ["find"], "it has seen that nothing is due"
+
+
+def test_a_last_window_that_is_not_full_is_one(make, monkeypatch):
+    store = make(batch_size=2)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
+    store._claimed._candidates._windows = 4.0
+    asked = draw(monkeypatch, 1)
+    for _ in range(2):
+        assert ids(store.get_due_jobs(at(10))) == ["c"]
+        store.get_next_run_time()
+    assert asked == [4, 2]
+
+
+def test_a_last_window_that_is_others_is_not_all_that_is_due(make, monkeypatch):
+    store = make(batch_size=2)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
+    lease_to_others(store, "c")
+    store._claimed._candidates._windows = 2.0
+    windows = iter([1, 0])
+    drawn = SimpleNamespace(randrange=lambda n: next(windows))
+    monkeypatch.setattr(candidates, "chance", drawn)
+    assert ids(store.get_due_jobs(at(10))) == ["a", "b"]
+
+
+def test_what_is_free_behind_many_leased_ones_is_found(make, monkeypatch):
+    """Though chance says each time to look where others have all."""
+    first, second = make(batch_size=3), make(batch_size=1)
+    first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
+    assert ids(first.get_due_jobs(at(10))) == ["a", "b", "c"]
+    draw(monkeypatch, 0)
+    second.commands.names.clear()
+    assert ids(second.get_due_jobs(at(10))) == ["d"]
+    looks = ["find"] * (candidates.LOOKS + 1)
+    assert second.commands.names == [*looks, "update", "find"]
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_no_more_is_claimed_than_a_batch(make, monkeypatch, behind):
+    """Where more is looked at, as some of it may be left to others."""
+    store, other = make(batch_size=2), make(batch_size=9)
+    store.add_job(job("left", 9, executor="special"))
+    run(store)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcdefgh"[behind:])])
+    if behind:  # what fills a window
+        other.add_jobs([job(f"0{n}", -1) for n in range(3)])
+        lease_to_others(other, ["00", "01", "02"])
+    draw(monkeypatch, 0)
+    assert len(ids(store.get_due_jobs(at(10)))) == 2
+    assert len([each for each in leased(store) if each > "9"]) == 2
+
+
+def test_what_is_left_to_others_is_not_in_the_way(make, monkeypatch):
+    store = make(batch_size=2)
+    store.add_job(job("left", -1, executor="special"))
+    run(store)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
+    store._claimed._candidates._windows = 2.0
+    draw(monkeypatch, -1)
+    assert ids(store.get_due_jobs(at(10))) == ["c", "d"], "the second window"
+    store.get_next_run_time()
+    lease_to_others(store, "abcd")
+    store._batch_size = 1
+    draw(monkeypatch, 0)
+    assert ids(store.get_due_jobs(at(10))) == ["e"], "behind all"
+
+
+def test_what_can_not_be_named_is_not_in_the_way(make):
+    store = make(batch_size=2)
+    for number in range(3):
+        document = encode({"_id": "XX", "next_run_time": at(number).timestamp()})
+        raw = document.replace(b"XX", b"\xff%d" % number)
+        store.collection.insert_one(RawBSONDocument(raw))
+    store.add_job(job("a", 3))
+    assert ids(store.get_due_jobs(at(10))) == ["a"]
+
+
+def test_at_most_so_many_ids_are_in_one_command(make, monkeypatch):
+    monkeypatch.setattr(claimed, "MOST", 3)
+    store = make(batch_size=5)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
+    assert ids(store.get_due_jobs(at(10))) == ["a", "b", "c"]
+
+
+def test_the_number_of_windows_is_bounded(make, monkeypatch):
+    """Or what is in front would never be looked at."""
+    first, second = make(), make(batch_size=1)
+    first.add_jobs([job(f"{n:02}", n) for n in range(40)])
+    first.get_due_jobs(at(100))
+    asked = draw(monkeypatch, 0)
+    for _ in range(9):
+        second.get_due_jobs(at(100))
+    assert asked[:4] == [1, 2, 4, 8]
+    assert max(asked) == candidates.MOST_WINDOWS
+
+
+@pytest.mark.parametrize(("others", "got"), [("ab", "cd"), ("abc", "efgh")])
+def test_a_window_of_which_others_have_more_than_half_is_passed_by(make, monkeypatch, others, got):
+    """A whole cycle for a few jobs would cost more than another look."""
+    store = make(batch_size=4)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcdefgh")])
+    lease_to_others(store, others)
+    draw(monkeypatch, -1)
+    assert ids(store.get_due_jobs(at(10))) == list(got)
+
+
+@pytest.mark.parametrize("others", ["abc", "ac"])
+def test_what_is_free_in_a_last_window_is_taken_however_little_it_is(make, others):
+    store = make(batch_size=5)
+    store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
+    lease_to_others(store, others)
+    store.commands.names.clear()
+    assert ids(store.get_due_jobs(at(10))) == sorted(set("abcd") - set(others))
+    assert store.commands.names == ["find", "update", "find"]
+
+
+def test_what_others_have_of_less_than_a_window_is_no_reason_to_look_elsewhere(make):
+    """There is nothing else."""
+    first, second = make(), make()
+    first.add_job(job("a"))
+    first.get_due_jobs(at(10))
+    second.commands.names.clear()
+    for _ in range(20):
+        assert second.get_due_jobs(at(10)) == []
+    assert second.commands.names == ["find"] * 20
+
+
+def test_a_lost_claim_is_tried_again(make, monkeypatch):
+    """Others win all that was found, in between: the next ones are found."""
+    draw(monkeypatch, -1)
+    first, second = make(batch_size=2), make()
+    first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
+    change_twice = claimed.change_twice
+
+    def after_another(connection, query, fields):
+        monkeypatch.setattr(claimed, "change_twice", change_twice)
+        assert ids(second_batch(second)) == ["a", "b"]
+        return change_twice(connection, query, fields)
+
+    def second_batch(store):
+        store._batch_size = 2
+        return store.get_due_jobs(at(10))
+
+    monkeypatch.setattr(claimed, "change_twice", after_another)
+    first.commands.names.clear()
+    assert ids(first.get_due_jobs(at(10))) == ["c", "d"]
+    assert first.commands.names == ["find", "update", "find", "update", "find"]
+
+
+def test_what_is_lost_all_the_time_is_left_for_a_while(make, monkeypatch):
+    store = make()
+    store.add_job(job("a"))
+    draw(monkeypatch, 0)
+    monkeypatch.setattr(claimed, "change_twice", lambda *_: 0)
+    store.commands.names.clear()
+    assert store.get_due_jobs(at(10)) == []
+    assert store.commands.names == ["find"] * (candidates.LOOKS + 1)

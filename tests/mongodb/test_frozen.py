@@ -1,0 +1,171 @@
+"""Unit tests of applications freeze the clock, and move it: the stores work by that clock."""
+
+import logging
+import threading
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+from freezegun import freeze_time
+from pymongo import MongoClient, monitoring
+
+from jobstore import MemoryJobStore, MongoDBJobStore
+from jobstore.testing import mongod
+from support.jobs import job
+from support.mirrored_stores import Runs
+
+MODES = {
+    "queried": {},
+    "mirrored": {"mirror": True},
+    "exclusive": {"mirror": "exclusive"},
+    "shared": {"shared": True},
+    "polling": {"watch": 0.05},
+}
+NOON = datetime(2031, 3, 30, 12, tzinfo=timezone.utc)  # the day on which Europe's clocks change
+DAY = timedelta(days=1)
+
+
+def until(condition):
+    """Wait for it in real time, at most half a minute; `mongo.until` asks the frozen clock."""
+    for _ in range(6000):
+        if condition():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("not so after 30 s")
+
+
+def run(store):
+    scheduler = BackgroundScheduler(timezone="Europe/Helsinki")
+    scheduler.executor = Runs()
+    scheduler.add_executor(scheduler.executor, "default")
+    scheduler.add_jobstore(store, "default")
+    scheduler.start()
+    return scheduler
+
+
+def check_three_days(store):
+    """A daily job, the clock set forward by a day three times, the scheduler woken."""
+    with freeze_time(NOON) as clock:
+        scheduler = run(store)
+        scheduler.add_job(print, "interval", days=1, id="daily")
+        times = scheduler.executor.times["daily"]
+        for day in range(3):
+            assert scheduler.get_job("daily").next_run_time == NOON + (day + 1) * DAY
+            clock.tick(DAY)
+            scheduler.wakeup()
+            until(lambda day=day: len(times) == day + 1)
+        assert [each.id for each in scheduler.get_jobs()] == ["daily"]
+        assert times == [NOON + (day + 1) * DAY for day in range(3)]
+        until(lambda: scheduler.get_job("daily").next_run_time == NOON + 4 * DAY)
+        scheduler.shutdown()
+
+
+def test_the_memory_store_follows_a_frozen_clock():
+    check_three_days(MemoryJobStore())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_mongodb_store_follows_a_frozen_clock(server, database, mode, caplog):
+    """A thread may be in mid-command when the clock is set: then it warns of a time-out."""
+    check_three_days(MongoDBJobStore(database.name, host=server.uri, **MODES[mode]))
+    assert not [each for each in caplog.records if each.levelno > logging.WARNING]
+
+
+class Jump(monitoring.CommandListener):
+    """Sets the clock forward by a day when a command has been sent, once."""
+
+    clock = None
+
+    def __init__(self, command):
+        self._command = command
+
+    def started(self, event):
+        if event.command_name == self._command and self.clock:
+            clock, self.clock = self.clock, None
+            clock.tick(DAY)
+
+    def succeeded(self, event):
+        pass
+
+    failed = succeeded
+
+
+@pytest.mark.parametrize("command", ["find", "update"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_clock_that_is_set_in_mid_command_costs_no_run(server, database, mode, command):
+    jump = Jump(command)
+    with MongoClient(server.uri, event_listeners=[jump]) as client, freeze_time(NOON) as clock:
+        scheduler = run(MongoDBJobStore(database.name, client=client, **MODES[mode]))
+        scheduler.add_job(print, "interval", days=1, id="daily")
+        times = scheduler.executor.times["daily"]
+        jump.clock = clock
+        clock.tick(DAY)
+        scheduler.wakeup()
+        until(lambda: times)
+        jump.clock = None  # no mirror is asked by a command
+        expected = clock().replace(tzinfo=timezone.utc)
+        until(lambda: scheduler.wakeup() or times[-1] == expected)
+        scheduler.shutdown()
+
+
+@pytest.mark.parametrize("mode", ["queried", "mirrored", "shared", "polling"])
+def test_others_changes_are_heard_while_the_clock_stands_still(server, database, stock, mode):
+    with freeze_time(NOON):
+        store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
+        scheduler = run(store)
+        until(lambda: store.status().connected)
+        theirs = job("theirs")
+        theirs.next_run_time = NOON
+        stock.add_job(theirs)
+        until(lambda: "theirs" in scheduler.executor.times)
+        until(lambda: store.status().pending == 0)
+        assert store.status().lag < 5, "by one clock"
+        scheduler.shutdown()
+
+
+def test_a_standalone_server_is_polled_while_the_clock_stands_still(database):
+    with mongod(standalone=True) as server, MongoClient(server.uri) as client, freeze_time(NOON):
+        store = MongoDBJobStore(database.name, host=server.uri)
+        scheduler = run(store)
+        until(lambda: store.status().connected)
+        theirs = MongoDBJobStore(database.name, client=client, watch=False)
+        theirs.start(None, "default")
+        due = job("theirs")
+        due.next_run_time = NOON
+        theirs.add_job(due)
+        until(lambda: "theirs" in scheduler.executor.times)
+        theirs.shutdown()
+        scheduler.shutdown()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_clock_that_is_set_forward_wakes_the_scheduler(server, database, mode):
+    """As after a suspend: nobody else tells the scheduler."""
+    with freeze_time(NOON) as clock:
+        scheduler = run(MongoDBJobStore(database.name, host=server.uri, **MODES[mode]))
+        scheduler.add_job(print, "interval", days=1, id="daily")
+        times = scheduler.executor.times["daily"]
+        for day in range(3):
+            until(lambda day=day: awaited(scheduler) == [(NOON + (day + 1) * DAY).timestamp()])
+            clock.tick(DAY)
+            until(lambda day=day: len(times) == day + 1)
+        scheduler.shutdown()
+
+
+def awaited(scheduler):
+    return list(scheduler._jobstores["default"]._alarm._awaited.values())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_store_outlives_the_freezing_of_the_clock(server, database, mode):
+    """It is started before, and goes on after."""
+    scheduler = run(MongoDBJobStore(database.name, host=server.uri, **MODES[mode]))
+    ran = scheduler.executor.times
+    scheduler.add_job(print, id="before")
+    until(lambda: "before" in ran)
+    with freeze_time(datetime.now(timezone.utc) + DAY, tick=True):
+        scheduler.add_job(print, id="frozen")
+        until(lambda: "frozen" in ran)
+    scheduler.add_job(print, id="after")
+    until(lambda: "after" in ran)
+    scheduler.shutdown()

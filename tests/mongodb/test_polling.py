@@ -1,0 +1,113 @@
+"""Where there is no change stream, the server is asked often enough for jobs that are due now."""
+
+import threading
+import time
+
+import pytest
+from apscheduler.events import EVENT_JOB_MISSED, EVENT_JOB_SUBMITTED
+from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
+from apscheduler.schedulers.background import BackgroundScheduler
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from jobstore import MongoDBJobStore
+from jobstore.mongodb import polling
+from jobstore.testing import mongod
+from support.mirrored_stores import run
+from support.waiting import until
+
+MODES = {"queried": {}, "shared": {"shared": True}}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_question_that_is_refused_ends_no_change_stream(server, database, mode, caplog):
+    """As by a collection that is dropped just when the stream is opened."""
+    store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
+    ask, refused = store._source.next_run_time, []
+
+    def refuse_once(*args):
+        if threading.current_thread().name == "jobstore-watcher" and not refused:
+            refused.append(OperationFailure("the collection was dropped", 175))
+            raise refused[0]
+        return ask(*args)
+
+    store._source.next_run_time = refuse_once
+    scheduler = run(store)
+    until(lambda: refused and store.status().lag is not None)
+    assert store.status().connected
+    assert "No change stream" not in caplog.text
+    scheduler.shutdown()
+
+
+@pytest.fixture(scope="module")
+def standalone():
+    with mongod(standalone=True) as server:
+        yield server
+
+
+class Waits:
+    """An event that notes for how long somebody waits for it."""
+
+    def __init__(self, event):
+        self._event = event
+        self.seconds = []
+
+    def __getattr__(self, name):
+        return getattr(self._event, name)
+
+    def wait(self, seconds=None):
+        self.seconds.append(seconds)
+        return self._event.wait(seconds)
+
+
+@pytest.mark.parametrize(
+    ("grace", "seconds"), [(1, 0.25), (2, 0.5), (3600, 1.0), (None, 1.0), (0, 0.05)]
+)
+def test_the_interval_is_a_quarter_of_the_grace_time(grace, seconds):
+    scheduler = BackgroundScheduler(job_defaults={"misfire_grace_time": grace})
+    assert polling.poll_seconds(scheduler) == seconds
+
+
+def test_the_stock_grace_time_means_four_times_a_second():
+    assert polling.poll_seconds(BackgroundScheduler()) == 0.25
+    assert polling.poll_seconds(None) == 1.0
+
+
+def test_the_time_of_an_answer_is_part_of_the_interval():
+    assert polling.pause(1.0, 0.25) == 0.75
+    assert polling.pause(0.25, 5.0) == 0.05, "a slow server gets a pause"
+    assert polling.pause(0.02, 5.0) == 0.02, "as the user wants it"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_slow_answer_makes_no_poll_later(standalone, database, mode):
+    store = MongoDBJobStore(database.name, host=standalone.uri, **MODES[mode])
+    ask = store._source.next_run_time
+    store._source.next_run_time = lambda *args: (time.sleep(0.1), ask(*args))[1]
+    scheduler = run(store)
+    until(lambda: store.status().lag is not None)
+    waits = store._watcher._stopped = Waits(store._watcher._stopped)
+    until(lambda: len(waits.seconds) >= 3)
+    scheduler.shutdown()
+    assert max(waits.seconds) <= 0.25 - 0.1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_jobs_that_a_web_process_wants_run_now_are_not_dropped(standalone, database, mode):
+    """By the stock store; the scheduler's grace time is the default for jobs, and that of these."""
+    with MongoClient(standalone.uri) as client:
+        web = BackgroundScheduler(
+            jobstores={"default": StockMongoDBJobStore(database.name, client=client)},
+            job_defaults={"misfire_grace_time": 4},
+        )
+        web.start(paused=True)
+        store = MongoDBJobStore(database.name, host=standalone.uri, **MODES[mode])
+        scheduler = run(store, job_defaults={"misfire_grace_time": 4})
+        events = []
+        scheduler.add_listener(events.append, EVENT_JOB_MISSED | EVENT_JOB_SUBMITTED)
+        for number in range(10):
+            web.add_job(print, id=f"now{number}")
+            until(lambda number=number: len(events) == number + 1)
+        web.shutdown()
+        scheduler.shutdown()
+    assert {each.code for each in events} == {EVENT_JOB_SUBMITTED}

@@ -1,0 +1,182 @@
+"""The least rights that a MongoDB user needs, passwords, and TLS."""
+
+import subprocess
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from jobstore import MongoDBJobStore
+from jobstore.testing import mongod
+from support.jobs import YEARS, at, job, names, run_times
+from support.manual_scheduler import by_hand
+
+RIGHTS = ["find", "insert", "update", "remove"]
+PASSWORD = "keep-it-secret"
+
+
+@pytest.fixture(scope="module")
+def locked():
+    """A server with users.
+
+    `worker` may work on the jobs, `starter` may create indexes as well, `blind` may not read the
+    mark of a collection that is shared, `sharer` may set it.
+    """
+    with mongod(standalone=True, options=("--auth",)) as server:
+        with MongoClient(server.uri) as client:  # the first user is made by whoever is there
+            client.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
+        with MongoClient(server.uri, username="root", password=PASSWORD) as client:
+            users = {
+                "worker": (RIGHTS, ["find"]),
+                "starter": ([*RIGHTS, "createIndex"], ["find"]),
+                "blind": (RIGHTS, []),
+                "sharer": ([*RIGHTS, "createIndex"], ["find", "insert", "update"]),
+            }
+            for user, (on_jobs, on_mark) in users.items():
+                privileges = [
+                    {"resource": {"db": "apscheduler", "collection": name}, "actions": actions}
+                    for name, actions in [("jobs", on_jobs), ("jobs_meta", on_mark)]
+                    if actions
+                ]
+                client.admin.command("createRole", user, privileges=privileges, roles=[])
+                client.admin.command("createUser", user, pwd=PASSWORD, roles=[user])
+            yield server
+            client.drop_database("apscheduler")
+
+
+def connect(server, user, password=PASSWORD, **options):
+    return MongoDBJobStore(
+        host=server.uri,
+        username=user,
+        password=password,
+        authMechanism="SCRAM-SHA-256",
+        **options,
+    )
+
+
+def test_the_least_rights_are_enough_for_everything(locked, caplog):
+    """The first start needs `createIndex` as well."""
+    store = connect(locked, "starter")
+    store.start(None, "default")
+    assert "next_run_time_1" in list_indexes(locked)
+    store.shutdown()
+
+    store = connect(locked, "worker")
+    store.add_jobs([job("a"), job("b", 1, every=None), job("bad", 2, executor="gone")])
+    scheduler = by_hand(store)
+    scheduler._process_jobs()
+    assert run_times(store) == {"a": at(YEARS).timestamp(), "bad": None}
+    assert [each.id for each in store.quarantined()] == ["bad"]
+    assert store.restore_quarantined() == []
+    store.add_job(job("c"))
+    store.add_jobs([job("c"), job("d")], replace_existing=True)
+    store.update_jobs([job("c", 5)])
+    store.update_job(job("d", 6))
+    assert store.lookup_job("c").next_run_time == at(5)
+    assert len(store) == 4
+    store.remove_job("c")
+    store.remove_jobs(["d"])
+    assert [each.id for each in store.get_all_jobs()] == ["bad", "a"]
+    store.remove_all_jobs()
+    assert names(store) == []
+    scheduler.shutdown()
+    assert "No right to read" not in caplog.text
+    assert caplog.text.count("No right to write to apscheduler.jobs_meta") == 2, "once a start"
+
+
+def test_sharing_needs_to_set_its_mark(locked):
+    store = connect(locked, "sharer", shared=True)
+    scheduler = by_hand(store)
+    store.add_jobs([job("a"), job("b", 1, every=None)])
+    scheduler._process_jobs()
+    assert run_times(store) == {"a": at(YEARS).timestamp()}
+    store.remove_all_jobs()
+    scheduler.shutdown()
+    alone = connect(locked, "worker")
+    with pytest.raises(ValueError, match=r"schedulers share apscheduler\.jobs since"):
+        alone.start(None, "default")
+    alone.shutdown()
+    store = connect(locked, "worker", shared=True)
+    with pytest.raises(OperationFailure, match="not authorized"):
+        store.start(None, "default")
+    store.shutdown()
+    store = connect(locked, "root")
+    store.end_sharing()
+    store.shutdown()
+
+
+def test_without_the_right_to_read_the_mark_a_start_goes_on_and_says_so(locked, caplog):
+    store = connect(locked, "blind")
+    store.start(None, "default")
+    assert "No right to read apscheduler.jobs_meta" in caplog.text
+    store.shutdown()
+
+
+def test_without_the_right_to_read_the_mark_claims_still_tell_of_sharing(locked):
+    with MongoClient(locked.uri, username="root", password=PASSWORD) as client:
+        jobs = client["apscheduler"]["jobs"]
+        jobs.insert_one({"_id": "a", "next_run_time": None, "acquired_by": "token"})
+        store = connect(locked, "blind")
+        with pytest.raises(ValueError, match=r'schedulers have shared .*\(job "a"'):
+            store.start(None, "default")
+        store.shutdown()
+        jobs.delete_one({"_id": "a"})
+
+
+def list_indexes(server):
+    with MongoClient(server.uri, username="root", password=PASSWORD) as client:
+        return list(client["apscheduler"]["jobs"].index_information())
+
+
+def test_without_the_right_to_create_indexes_a_start_goes_on_and_says_so(locked, caplog):
+    with MongoClient(locked.uri, username="root", password=PASSWORD) as client:
+        client["apscheduler"]["jobs"].drop()
+    store = connect(locked, "worker")
+    store.start(None, "default")
+    assert "No right to create indexes" in caplog.text
+    store.add_job(job("a", 1))
+    assert [each.id for each in store.get_due_jobs(at(1))] == ["a"]
+    store.get_next_run_time()
+    store.shutdown()
+
+
+def test_a_wrong_password_is_an_error_at_the_start_and_is_not_shown(locked):
+    store = connect(locked, "worker", "wrong-and-secret")
+    with pytest.raises(OperationFailure, match="Authentication failed") as raised:
+        store.start(None, "default")
+    assert "secret" not in str(raised.value)
+    assert "secret" not in repr(store)
+    store.shutdown()
+
+
+def test_tls_options_pass_through(tmp_path):
+    pem = tmp_path / "server.pem"
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-keyout", key, "-out", certificate, "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    pem.write_text(key.read_text() + certificate.read_text())
+    # "allow" has the fixture itself connect without. Newer servers don't start without a CA, and
+    # with one they ask for the client's certificate as well.
+    options = (
+        *("--tlsMode", "allowTLS", "--tlsCertificateKeyFile", str(pem)),
+        *("--tlsCAFile", str(certificate), "--tlsAllowConnectionsWithoutCertificates"),
+    )
+    with mongod(standalone=True, options=options) as server:
+        store = MongoDBJobStore(host=server.uri, tls=True, tlsCAFile=str(certificate))
+        by_hand(store)
+        store.add_job(job("a", 1))
+        assert names(store) == ["a"]
+        (status,) = [store.client.admin.command("serverStatus")["security"]]
+        assert "SSLServerSubjectName" in status
+        store.shutdown()
+        stranger = MongoDBJobStore(host=server.uri, tls=True, timeoutMS=1000)
+        with pytest.raises(Exception, match="certificate verify failed"):
+            stranger.start(None, "default")  # it doesn't know who has signed
+        stranger.shutdown()

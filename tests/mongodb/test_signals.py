@@ -1,0 +1,113 @@
+"""`scheduler.shutdown()` in a signal's handler, which runs in the middle of anything."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jobstore import MongoDBJobStore
+from jobstore.mongodb.flusher import Wanted
+from support.jobs import YEARS, at, job
+from support.manual_scheduler import by_hand
+from support.mirrored_stores import own_threads
+from support.programs import command, environment
+from support.waiting import until
+
+MODES = {"queried": {}, "mirrored": {"mirror": True}, "shared": {"shared": True}}
+
+
+@pytest.fixture(params=MODES)
+def mode(request):
+    return request.param
+
+
+@pytest.fixture
+def scheduler(server, database, mode):
+    scheduler = by_hand(MongoDBJobStore(database.name, host=server.uri, **MODES[mode]))
+    yield scheduler
+    until(lambda: not own_threads())
+
+
+@pytest.mark.parametrize("lock", ["lock", "short"])
+def test_a_shutdown_writes_what_waits_where_it_interrupts_who_holds_a_lock(
+    scheduler, lock, session_client, database
+):
+    """In the cycle, say: the handler runs in the same thread."""
+    store = scheduler._jobstores["default"]
+    store.add_jobs([job("a"), job("b")])
+
+    def then(each):
+        if each.id == "b":
+            with getattr(store._deferred, lock):
+                store.shutdown()
+
+    scheduler.executor.then = then
+    scheduler._process_jobs()
+    documents = {each["_id"]: each for each in session_client[database.name]["jobs"].find()}
+    assert documents["a"]["next_run_time"] == at(YEARS).timestamp()
+    assert documents["b"]["next_run_time"] == at(0).timestamp()  # not yet through: it stays due
+    assert store.get_due_jobs(at(0)) == []
+
+
+def test_a_shutdown_that_interrupts_the_driver_ends_and_says_what_is_not_written(
+    scheduler, monkeypatch, caplog, session_client, database
+):
+    monkeypatch.setattr("jobstore.mongodb.running.CLOSE_SECONDS", 0.5)
+    store = scheduler._jobstores["default"]
+    stored = session_client[database.name]["jobs"]
+    store.add_job(job("a"))
+    due = store.get_due_jobs(at(0))
+    for each in due:
+        each._modify(next_run_time=at(YEARS))
+        store.update_job(each)
+        with store.client._topology._lock:  # not reentrant
+            store.shutdown()
+    if "1 jobs are not written and run again: a" not in caplog.text:  # a thread was quicker
+        assert stored.find_one()["next_run_time"] == at(YEARS).timestamp()
+    assert store.get_due_jobs(at(0)) == []
+
+
+def test_the_flusher_is_called_in_the_middle_of_a_call():
+    wanted = Wanted()
+    depth = 0
+
+    def trace(frame, event, argument):
+        nonlocal depth
+        if depth < 3:
+            depth += 1
+            wanted.set()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        wanted.set()
+    finally:
+        sys.settrace(before)
+    assert depth == 3
+    assert wanted.is_set()
+    wanted.wait_and_clear(30)
+    assert not wanted.is_set()
+
+
+@pytest.mark.slow
+def test_a_process_that_a_signal_stops_at_any_moment_ends(server, database, mode):
+    """The seed is fixed, the moment is the machine's."""
+    chance = random.Random(1)
+    for _ in range(8):
+        process = subprocess.Popen(
+            command("run_until_sigterm", server.uri, database.name, mode),
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert process.stdout.readline() == "runs\n"
+            time.sleep(chance.uniform(0, 0.2))
+            process.send_signal(signal.SIGTERM)
+            errors = process.communicate(timeout=60)[1]
+            assert process.returncode == 0, errors

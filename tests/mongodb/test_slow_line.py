@@ -1,0 +1,181 @@
+"""Large jobs over a slow line: batches become as small as the line needs, and jobs run on.
+
+A command may take a second here. The line carries 500 kB in that time, the due jobs are 640 kB.
+"""
+
+import os
+
+import pytest
+from pymongo.errors import PyMongoError
+
+from jobstore import ConflictingIdError
+from jobstore.mongodb import connection, through, watch
+from support.jobs import YEARS, at, job, names, run_times
+from support.manual_scheduler import by_hand
+from support.mirrored_stores import is_quiet, mirrored, restarted
+from support.shared_stores import ids
+from support.slow_line import lines
+from support.waiting import until
+
+RATE = 500_000
+LARGE = [f"large {number:02}" for number in range(16)]
+SIZE = 40_000
+
+
+@pytest.fixture
+def line(server, database, monkeypatch):
+    monkeypatch.setattr(connection, "COMMAND_SECONDS", 1.0)
+    for module in (through, watch):
+        monkeypatch.setattr(module, "START_SECONDS", 1.0)
+    with lines(server, database) as line:
+        yield line
+
+
+def large_jobs(**options):
+    return [
+        job(name, place, args=[os.urandom(SIZE)], **options) for place, name in enumerate(LARGE)
+    ]
+
+
+def cycles_until(scheduler, done):
+    """Run cycles until it is so; return which jobs were submitted in each."""
+    cycles = []
+    submitted = scheduler.executor.submitted
+
+    def cycle():
+        before = len(submitted)
+        scheduler._process_jobs()
+        cycles.append([job_id for job_id, _ in submitted[before:]])
+        return done()
+
+    until(cycle, 60)
+    return cycles
+
+
+@pytest.mark.parametrize("options", [{}, {"shared": True}], ids=["queried", "shared"])
+def test_large_jobs_that_no_command_can_carry_together_run_once(line, options):
+    slow = line(**options)
+    slow.store.add_jobs([*large_jobs(), job("small", 1000)])
+    scheduler = by_hand(slow.store)
+    slow.proxy.rate = RATE
+    cycles = cycles_until(scheduler, lambda: len(scheduler.executor.submitted) > len(LARGE))
+    submitted = [name for cycle in cycles for name in cycle]
+    assert sorted(submitted) == [*LARGE, "small"]
+    first = next(cycle for cycle in cycles if cycle)
+    assert first[-1] == "small", "it need not wait for the large ones that are due before it"
+    assert first[:-1] == LARGE[: len(first) - 1]
+    until(lambda: not slow.store._deferred.waits or slow.store._deferred.flush_if_possible())
+    assert min(run_times(slow.store).values()) >= at(YEARS).timestamp()
+
+
+def test_ids_longer_than_a_command_can_name_together_are_added_listed_updated_and_removed(store):
+    """12,000 ids of 2,000 characters are more than the 16 MiB of a command."""
+    jobs = [job(f"{'x' * 2000}{number}", None) for number in range(9000)]
+    store._batch_size = len(jobs)
+    store.add_jobs(jobs)
+    assert len(store.get_all_jobs()) == len(jobs)
+    store.update_jobs(jobs)
+    store.remove_jobs([each.id for each in jobs[:100]])
+    store.remove_all_jobs()
+    assert len(store) == 0
+
+
+def test_a_cycle_writes_jobs_whose_ids_are_longer_than_one_statement_can_name(store):
+    """A state names the id as well: 40 ids of 200 kB are 32 MB in one statement."""
+    store.add_jobs([job(f"{'x' * 200_000}{number}") for number in range(40)])
+    scheduler = by_hand(store)
+    scheduler._process_jobs()
+    assert len(scheduler.executor.submitted) == 40
+    assert not store._deferred.waits
+    assert min(run_times(store).values()) >= at(YEARS).timestamp()
+
+
+def test_a_mirror_is_filled_and_jobs_are_listed_over_a_slow_line(line, database):
+    slow = line(mirror=True)
+    slow.store.add_jobs(large_jobs())
+    slow.proxy.rate = RATE
+    by_hand(slow.store)
+    restarted(slow.store)
+    assert mirrored(slow.store).keys() == {*LARGE}
+    queried = line()
+    queried.proxy.rate = RATE
+    assert ids(queried.store.get_all_jobs()) == LARGE
+
+
+def test_a_mirror_comes_to_rest_after_a_cycle_of_large_jobs(line):
+    """Its flush goes out in parts, and the stream tells it all that it has written."""
+    slow = line(mirror=True)
+    slow.store.add_jobs(large_jobs())
+    scheduler = by_hand(slow.store)
+    restarted(slow.store)
+    slow.proxy.rate = RATE
+    scheduler._process_jobs()
+    assert len(scheduler.executor.submitted) == len(LARGE), "no line is in the way"
+    until(lambda: is_quiet(slow.store), 60)
+    assert slow.store.status().connected
+    assert min(run_times(slow.store).values()) >= at(YEARS).timestamp()
+    assert len(scheduler.executor.submitted) == len(LARGE)
+
+
+def test_many_large_jobs_are_added_changed_and_removed_over_a_slow_line(line):
+    slow = line()
+    slow.proxy.rate = RATE
+    slow.store.add_jobs(large_jobs())
+    assert names(slow.store) == LARGE
+    slow.store.add_jobs(large_jobs(), replace_existing=True)
+    slow.store.update_jobs(large_jobs(every=2 * YEARS))
+    slow.store.remove_jobs(LARGE[1:])
+    assert names(slow.store) == LARGE[:1]
+    with pytest.raises(ConflictingIdError):
+        slow.store.add_jobs([job(LARGE[0])])
+
+
+def test_large_jobs_come_back_from_quarantine_over_a_slow_line(line):
+    slow = line()
+    slow.store.add_jobs(large_jobs())
+    times = run_times(slow.store)
+    mark = {"reason": "a module is missing", "next_run_time": "$next_run_time", "since": "$$NOW"}
+    slow.store.collection.update_many({}, [{"$set": {"quarantine": mark, "next_run_time": None}}])
+    slow.proxy.rate = RATE
+    assert sorted(slow.store.restore_quarantined(LARGE[:1])) == LARGE[:1]
+    assert sorted(slow.store.restore_quarantined()) == LARGE[1:]
+    assert run_times(slow.store) == times
+
+
+def test_an_outage_is_not_taken_for_a_slow_line(line):
+    slow = line()
+    slow.store.add_jobs(large_jobs())
+    slow.proxy.fail("find", "hang", 100)
+    with pytest.raises(PyMongoError):
+        slow.store.get_due_jobs(at(1000))
+    with pytest.raises(PyMongoError):
+        slow.store.get_all_jobs()
+    slow.proxy.release()
+    slow.commands.names.clear()
+    assert len(slow.store.get_due_jobs(at(1000))) == len(LARGE)
+    assert slow.commands.names == ["find"]
+
+
+def test_an_insert_that_nobody_answered_is_no_conflict(line):
+    slow = line()
+    slow.proxy.fail("insert", "hang")
+    slow.store.add_jobs(large_jobs())
+    assert names(slow.store) == LARGE
+
+
+def test_when_the_line_is_quick_again_a_cycle_is_two_reads_and_a_write(line):
+    slow = line()
+    slow.store.add_jobs(large_jobs())
+    scheduler = by_hand(slow.store)
+    slow.proxy.rate = RATE
+    scheduler._process_jobs()
+    slow.proxy.rate = 0.0
+
+    def commands_of_a_cycle():
+        due = {"$set": {"next_run_time": at(0).timestamp()}}
+        slow.store.collection.update_many({}, due)
+        slow.commands.names.clear()
+        scheduler._process_jobs()
+        return slow.commands.names
+
+    until(lambda: commands_of_a_cycle() == ["find", "update", "find"], 60)

@@ -1,0 +1,79 @@
+"""One job that a slow line doesn't carry within the limit of a command: the limit grows.
+
+A command may take half a second here. The job takes the line 0.8 s to read, 1.6 s to write.
+"""
+
+import os
+
+import pytest
+from pymongo.errors import PyMongoError
+
+from jobstore.mongodb import connection
+from support.jobs import YEARS, at, job, run_times
+from support.manual_scheduler import by_hand
+from support.mirrored_stores import is_quiet, mirrored, restarted
+from support.slow_line import lines
+from support.waiting import until
+
+RATE = 500_000
+SIZE = 400_000
+
+
+@pytest.fixture
+def line(server, database, monkeypatch):
+    monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.5)
+    with lines(server, database) as line:
+        yield line
+
+
+def large_job(name="large", place=0):
+    return job(name, place, args=[os.urandom(SIZE)])
+
+
+def cycle_until(scheduler, done):
+    def cycle():
+        scheduler._process_jobs()
+        return done()
+
+    until(cycle, 60)
+
+
+@pytest.mark.parametrize("options", [{}, {"shared": True}], ids=["queried", "shared"])
+def test_a_job_that_takes_longer_than_a_command_may_runs_once(line, options):
+    slow = line(**options)
+    slow.store.add_jobs([large_job(), job("small", 1000)])
+    scheduler = by_hand(slow.store)
+    slow.proxy.rate = RATE
+    cycle_until(scheduler, lambda: min(run_times(slow.store).values()) >= at(YEARS).timestamp())
+    assert sorted(name for name, _ in scheduler.executor.submitted) == ["large", "small"]
+
+
+def test_a_mirror_reads_and_writes_a_job_that_takes_longer_than_a_command_may(line):
+    slow = line(mirror=True)
+    slow.store.add_jobs([large_job()])
+    slow.proxy.rate = RATE
+    scheduler = by_hand(slow.store)
+    restarted(slow.store)
+    assert mirrored(slow.store).keys() == {"large"}
+    scheduler._process_jobs()
+    until(lambda: is_quiet(slow.store), 60)
+    assert min(run_times(slow.store).values()) >= at(YEARS).timestamp()
+    assert [name for name, _ in scheduler.executor.submitted] == ["large"]
+
+
+def test_a_server_that_hangs_is_asked_before_a_write_that_takes_long(line):
+    """It doesn't answer, so the write is not even sent, and waits for the next try."""
+    slow = line()
+    slow.store.add_jobs([large_job()])
+    slow.store._connection.writing.timed_out(2 * SIZE)
+    slow.proxy.fail("ping", "hang", 100)
+    slow.commands.names.clear()
+    for due in slow.store.get_due_jobs(at(1000)):
+        slow.store.remove_job(due.id)
+    with pytest.raises(PyMongoError):
+        slow.store._deferred.flush()
+    assert "delete" not in slow.commands.names
+    assert slow.store.status().pending == 1
+    slow.proxy.release()
+    slow.store._deferred.flush()
+    assert len(slow.store) == 0

@@ -1,0 +1,98 @@
+"""What the hostile tests share: the calls, what happens in their middle, and classes to do it."""
+
+from datetime import timedelta, tzinfo
+
+import pytest
+
+from support.indexes import BOTH, COMPILED, job, outcome
+
+NEW, STORED = "new", "job005"
+
+# Each call that takes a job, and whether the job's id is there before.
+CALLS = {
+    "add": (NEW, lambda index, given: index.add(given)),
+    "replace": (STORED, lambda index, given: index.replace(given)),
+    "add_many": (
+        NEW,
+        lambda index, given: index.add_many([job("before", 50), given, job("after", 2)]),
+    ),
+    "replace_many": (
+        STORED,
+        lambda index, given: index.replace_many([job("job003", 50), given, job("job004")]),
+    ),
+    "put_many, new": (
+        NEW,
+        lambda index, given: index.put_many([job("before", 50), given, job("job004", 2)]),
+    ),
+    "put_many, stored": (
+        STORED,
+        lambda index, given: index.put_many([job("job003", 50), given, job("after", 2)]),
+    ),
+}
+MANY = {
+    "add_many": lambda index, jobs: index.add_many(jobs),
+    "replace_many": lambda index, jobs: index.replace_many(jobs),
+    "put_many": lambda index, jobs: index.put_many(jobs),
+    "remove_many": lambda index, jobs: index.remove_many(job.id for job in jobs),
+}
+
+
+def parametrized(name, cases):
+    return pytest.mark.parametrize(name, [pytest.param(cases[case], id=case) for case in cases])
+
+
+both = parametrized("make", BOTH)
+compiled = parametrized("make", COMPILED)
+each_call = parametrized("call", CALLS)
+
+# What code that is called in the middle may do to the index, given the id of the job at hand.
+ACTIONS = {
+    "puts the same id": lambda index, name: index.put_many([job(name, 3)]),
+    "removes that id": lambda index, name: index.remove_many([name]),
+    "clears": lambda index, name: index.clear(),
+    "adds 1,000 others": lambda index, name: [
+        index.add(job(f"other{i:04}", i % 41)) for i in range(1000)
+    ],
+    "adds 1,000 others at once": lambda index, name: index.add_many(
+        job(f"other{i:04}", i % 41) for i in range(1000)
+    ),
+    "removes most others": lambda index, name: index.remove_many(
+        [f"job{i:03}" for i in range(10, 150)]
+    ),
+    "replaces all others": lambda index, name: index.replace_many(
+        [job(f"job{i:03}", i % 30) for i in range(150) if i != 5]
+    ),
+    "fails": lambda index, name: outcome(index.remove, "nothing of this name"),
+}
+
+
+class Calling(tzinfo):
+    """A time zone that is UTC, and does something the first time that it is asked."""
+
+    def __init__(self, action):
+        self.action = action
+
+    def utcoffset(self, when):
+        action, self.action = self.action, lambda: None
+        action()
+        return timedelta(0)
+
+
+def forbidden(base):
+    """A subclass of `base` none of whose methods may be called, and the list of those that were."""
+    calls = []
+
+    def method(name):
+        def call(self, *args, **kwargs):
+            calls.append(name)
+            raise AssertionError(f"{base.__name__}.{name} was called")
+
+        return call
+
+    needed = {"__new__", "__init__", "__init_subclass__", "__subclasshook__", "__doc__"}
+    methods = {name: method(name) for name in dir(base) if name not in needed}
+    methods["__class__"] = property(method("__class__"))
+    for name in ("year", "tzinfo", "fold", "days", "seconds"):
+        if hasattr(base, name):
+            methods[name] = property(method(name))
+    return type(f"Forbidden{base.__name__}", (base,), methods), calls

@@ -1,0 +1,105 @@
+"""What the tests of starts after an unclean end share."""
+
+import os
+
+import pytest
+from bson import ObjectId
+
+from jobstore import MongoDBJobStore
+from support.jobs import job
+from support.manual_scheduler import by_hand
+
+__all__ = [
+    "MODES",
+    "Killed",
+    "counts",
+    "cycle",
+    "cycles",
+    "die",
+    "in_another_process",
+    "jobs",
+    "presences",
+    "restart",
+]
+
+MODES = {
+    "queried": {},
+    "mirrored": {"mirror": True},
+    "exclusive": {"mirror": "exclusive"},
+    "shared": {"shared": True, "lease": 3},
+}
+
+
+@pytest.fixture
+def in_another_process(monkeypatch):
+    """What follows is as if in another process: it makes other tokens."""
+
+    def go():
+        monkeypatch.setattr(ObjectId, "_ObjectId__random", os.urandom(5))
+
+    return go
+
+
+@pytest.fixture
+def restart(server, database, in_another_process):
+    """Starts a scheduler, run by hand, after another process has ended without a shutdown."""
+    stores = []
+
+    def restart(then=None, **options):
+        if stores:
+            stores[-1]._deferred.forget()
+            in_another_process()
+        stores.append(MongoDBJobStore(database.name, host=server.uri, watch=False, **options))
+        return by_hand(stores[-1], then)
+
+    restart.in_another_process = in_another_process
+    yield restart
+    for store in stores:
+        store.shutdown()
+
+
+def cycle(scheduler):
+    """Run one cycle; returns the ids submitted."""
+    before = len(scheduler.executor.submitted)
+    scheduler._process_jobs()
+    return [job_id for job_id, _ in scheduler.executor.submitted[before:]]
+
+
+def cycles(scheduler):
+    """Run cycles until nothing is due; returns how many jobs were submitted in each."""
+    return [len(found) for found in iter(lambda: cycle(scheduler), [])]
+
+
+def counts(database):
+    return {
+        each["_id"]: each["attempts"]["count"]
+        for each in database["jobs"].find({"attempts": {"$ne": None}})
+    }
+
+
+def presences(database):
+    return database["jobs_meta"].count_documents({"_id": {"$regex": "^scheduler:"}})
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def die(scheduler):
+    """Run cycles until the process would end, in the culprit: nothing after it is called."""
+    store = scheduler._lookup_jobstore("default")
+
+    def end(*args):
+        raise Killed
+
+    def then(job):
+        if job.id == "culprit":
+            store.update_job = end
+
+    scheduler.executor.then = then
+    with pytest.raises(Killed):
+        cycles(scheduler)
+
+
+def jobs(store, count):
+    store.add_jobs([job(f"{n:04}", n) for n in range(count)])

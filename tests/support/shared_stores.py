@@ -1,0 +1,111 @@
+"""What the tests of many schedulers on one collection share."""
+
+import pytest
+from pymongo import MongoClient
+
+from jobstore import MongoDBJobStore
+from jobstore.mongodb import claimed, lease, skipped
+from support.commands import Commands
+from support.manual_scheduler import by_hand
+
+__all__ = ["Clock", "clock", "finish", "ids", "leased", "make", "run", "twice"]
+
+
+@pytest.fixture
+def make(server, database):
+    """Makes stores that share a collection, each with a client of its own."""
+    clients, stores = [], []
+
+    def make(uri=server.uri, start=True, **options):
+        commands = Commands()
+        clients.append(MongoClient(uri, event_listeners=[commands]))
+        options = {"shared": True, "watch": False, **options}
+        store = MongoDBJobStore(database.name, client=clients[-1], **options)
+        store.commands = commands
+        if start:
+            store.start(None, "default")
+        stores.append(store)
+        return store
+
+    yield make
+    for store in stores:
+        store.shutdown()
+    for client in clients:
+        client.close()
+
+
+class Clock:
+    """The monotonic clock, as the store's modules see it; a test may let time pass."""
+
+    def __init__(self, collection):
+        self._collection = collection
+        self.passed = 0.0
+        self.stopped_at = None
+        self.time = lease.time.time
+
+    def monotonic(self):
+        return (self.stopped_at or CLOCK()) + self.passed
+
+    def stop(self):
+        self.stopped_at = CLOCK()
+
+    def pass_by(self, seconds):
+        """For us, and for the server, whose leases end earlier by so much."""
+        self.passed += seconds
+        self._collection.update_many(
+            {"acquired_until": {"$type": "date"}},
+            [{"$set": {"acquired_until": {"$subtract": ["$acquired_until", seconds * 1000]}}}],
+        )
+
+
+CLOCK = lease.time.monotonic
+
+
+@pytest.fixture
+def clock(database, monkeypatch):
+    clock = Clock(database["jobs"])
+    for module in (lease, claimed, skipped):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def run(store, then=None):
+    """One cycle of a real scheduler on a store; returns the ids submitted, and the wait."""
+    scheduler = store._scheduler
+    if scheduler is None:
+        scheduler = by_hand(store, then)
+    scheduler.executor.then = then
+    scheduler.executor.submitted.clear()
+    wait = scheduler._process_jobs()
+    return [job_id for job_id, _ in scheduler.executor.submitted], wait
+
+
+def ids(jobs):
+    return [each.id for each in jobs]
+
+
+def leased(store):
+    """The ids of the documents that are leased now."""
+    query = {"$expr": {"$gt": ["$acquired_until", "$$NOW"]}}
+    return sorted(document["_id"] for document in store.collection.find(query))
+
+
+def twice(caplog):
+    """The ids that are logged to run twice."""
+    found = []
+    for record in caplog.records:
+        if "runs twice" in record.msg:
+            found.append(record.args[0])
+        elif "run twice" in record.msg:
+            found += record.args[1].split(", ")
+    return found
+
+
+def finish(store):
+    """Run all that is due."""
+    all_ids = []
+    while True:
+        done, wait = run(store)
+        all_ids += done
+        if wait is None or wait > 0:
+            return all_ids

@@ -1,0 +1,37 @@
+"""A supervisor of a scheduler's process, as systemd is one."""
+
+import json
+import subprocess
+from collections import Counter
+
+from support.programs import command, environment
+from support.restarts import MODES
+
+PATIENCE = 120  # seconds until a test that hangs fails
+MOST_STARTS = 8
+
+
+class Supervisor:
+    """Starts a scheduler's process again whenever it ends by itself."""
+
+    def __init__(self, uri, database, file, mode, executor):
+        self.file = file
+        options = {"file": str(file), "store": MODES[mode], "executor": executor}
+        self._command = command("run_lethal_jobs", uri, database, json.dumps(options))
+        self.starts = 0
+
+    def run(self):
+        """Run it until it ends as it should; returns how often each job was submitted."""
+        while self.starts < MOST_STARTS:
+            code = self.start().wait(PATIENCE)
+            if code == 0:
+                return self.submitted()
+            assert code == 3
+        raise AssertionError(f"{self.starts} starts: {self.submitted()}")
+
+    def start(self):
+        self.starts += 1
+        return subprocess.Popen(self._command, env=environment())
+
+    def submitted(self):
+        return Counter(self.file.read_text().split())
