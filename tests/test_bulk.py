@@ -1,4 +1,4 @@
-"""`jobstore.add_jobs` does what a loop of `scheduler.add_job` does, but in one step."""
+"""`jobstore.add_jobs` has the effect of a loop of `scheduler.add_job`, but in one step."""
 
 import logging
 from datetime import datetime, timedelta, timezone
@@ -31,7 +31,7 @@ def store(request):
     return STORES[request.param]()
 
 
-# None of these first run times depends on the moment, so that two schedulers agree on them.
+# None of these first run times depends on the time of the call, so two schedulers agree on them.
 ALL_KINDS = [
     {"func": work, "id": "date", "trigger": "date", "run_date": FUTURE},
     {"func": work, "id": "long ago", "run_date": datetime(2000, 1, 1)},
@@ -51,7 +51,7 @@ ALL_KINDS = [
 
 
 @pytest.mark.parametrize("started", [True, False], ids=["started", "pending"])
-def test_jobs_are_stored_announced_and_returned_as_by_a_loop_of_add_job(store, started):
+def test_add_jobs_stores_announces_and_returns_jobs_as_a_loop_of_add_job_does(store, started):
     defaults = {"misfire_grace_time": 30, "coalesce": False, "max_instances": 7}
     ours = CountingScheduler(store, start=started, job_defaults=defaults)
     host = CountingScheduler(StockMemoryJobStore(), start=started, job_defaults=defaults)
@@ -70,21 +70,21 @@ def test_jobs_are_stored_announced_and_returned_as_by_a_loop_of_add_job(store, s
     assert len(ours.stored) == len(ALL_KINDS)
 
 
-def test_a_job_without_an_id_gets_one_of_its_own(store):
+def test_job_without_an_id_gets_a_unique_one(store):
     scheduler = CountingScheduler(store)
     first, second = add_jobs(scheduler, [{"func": work}, {"func": work, "id": None}])
     assert first.id != second.id
     assert scheduler.stored_ids == sorted([first.id, second.id])
 
 
-def test_the_first_run_time_is_reckoned_from_now(store):
+def test_first_run_time_is_computed_from_now(store):
     before = datetime.now(timezone.utc)
     (job,) = add_jobs(CountingScheduler(store), [{"func": work, "trigger": "interval", "hours": 1}])
     after = datetime.now(timezone.utc)
     assert before <= job.next_run_time - timedelta(hours=1) <= after
 
 
-def test_mappings_are_read_once_and_left_as_they_were(store):
+def test_mappings_are_read_once_and_not_changed(store):
     jobs = named("a", "b", trigger="date")
     copies = [dict(job) for job in jobs]
     added = add_jobs(CountingScheduler(store), iter(jobs))
@@ -93,7 +93,7 @@ def test_mappings_are_read_once_and_left_as_they_were(store):
 
 
 @pytest.mark.parametrize("started", [True, False], ids=["started", "pending"])
-def test_the_jobs_go_to_the_store_of_the_alias(store, started):
+def test_jobs_go_to_the_store_of_the_given_alias(store, started):
     scheduler = CountingScheduler(StockMemoryJobStore(), start=started)
     scheduler.add_jobstore(store, "other")
     (job,) = add_jobs(scheduler, named("a"), "other")
@@ -106,7 +106,7 @@ def test_the_jobs_go_to_the_store_of_the_alias(store, started):
     assert store.lookup_job("a") is None
 
 
-def test_each_stored_job_is_logged_as_add_job_does(store, caplog):
+def test_add_jobs_logs_each_stored_job_as_add_job_does(store, caplog):
     caplog.set_level(logging.INFO, "apscheduler.scheduler")
     scheduler = CountingScheduler(store)
     caplog.clear()
@@ -121,13 +121,13 @@ def test_each_stored_job_is_logged_as_add_job_does(store, caplog):
 # One step
 
 
-def test_a_batch_wakes_a_running_scheduler_once(store):
+def test_batch_wakes_a_running_scheduler_once(store):
     scheduler = CountingScheduler(store)
     add_jobs(scheduler, named("a", "b", "c"))
     assert scheduler.wakeups == 1
 
 
-def test_a_batch_of_which_nothing_is_stored_wakes_nobody(store):
+def test_batch_without_a_stored_job_does_not_wake_the_scheduler(store):
     scheduler = CountingScheduler(store)
     assert add_jobs(scheduler, []) == []
     assert scheduler.wakeups == 0
@@ -139,7 +139,7 @@ def test_a_batch_of_which_nothing_is_stored_wakes_nobody(store):
     assert scheduler.announced == []
 
 
-def test_a_paused_scheduler_stores_the_jobs_and_is_not_woken(store):
+def test_paused_scheduler_stores_a_batch_without_being_woken(store):
     scheduler = CountingScheduler(store)
     scheduler.pause()
     add_jobs(scheduler, named("a", "b"))
@@ -147,14 +147,14 @@ def test_a_paused_scheduler_stores_the_jobs_and_is_not_woken(store):
     assert scheduler.wakeups == 0
 
 
-def test_before_start_nobody_is_woken(store):
+def test_batch_does_not_wake_a_scheduler_before_its_start(store):
     scheduler = CountingScheduler(store, start=False)
     add_jobs(scheduler, named("a", "b"))
     assert scheduler.wakeups == 0
 
 
 @pytest.mark.parametrize("replace_existing", [True, False])
-def test_a_store_with_bulk_operations_is_asked_once(replace_existing):
+def test_store_with_bulk_operations_is_called_once(replace_existing):
     calls = []
 
     class Store(jobstore.MemoryJobStore):
@@ -171,7 +171,7 @@ def test_a_store_with_bulk_operations_is_asked_once(replace_existing):
     assert calls == [(["a", "b"], replace_existing)]
 
 
-def test_a_listener_finds_all_of_the_batch_stored_and_no_longer_pending(store):
+def test_listener_finds_the_whole_batch_stored_and_not_pending(store):
     scheduler = CountingScheduler(store)
     seen = []
     scheduler.add_listener(
@@ -183,14 +183,14 @@ def test_a_listener_finds_all_of_the_batch_stored_and_no_longer_pending(store):
 
 
 def finishes(function, timeout):
-    """Whether another thread is done with it in that many seconds."""
+    """Return whether another thread finishes the call within `timeout` seconds."""
     thread = Thread(target=function, daemon=True)
     thread.start()
     thread.join(timeout)
     return not thread.is_alive()
 
 
-def test_no_other_thread_sees_a_batch_half_stored():
+def test_other_threads_see_no_partly_stored_batch():
     class Store(jobstore.MemoryJobStore):
         def add_jobs(self, jobs, replace_existing=False):
             super().add_jobs(jobs[:1])
@@ -203,7 +203,7 @@ def test_no_other_thread_sees_a_batch_half_stored():
     assert kept_waiting == [True]
 
 
-def test_other_threads_can_use_the_scheduler_while_jobs_are_built_and_first_runs_reckoned(store):
+def test_other_threads_can_use_the_scheduler_while_jobs_are_built(store):
     class SlowTrigger(DateTrigger):
         def get_next_fire_time(self, previous_fire_time, now):
             not_kept_waiting.append(finishes(scheduler.get_jobs, 30))
@@ -220,7 +220,7 @@ def test_other_threads_can_use_the_scheduler_while_jobs_are_built_and_first_runs
 
 
 class Meanwhile:
-    """A lock that is got only after something else has happened."""
+    """A lock that runs an action before it is first acquired."""
 
     def __init__(self, lock, happening):
         self.lock = lock
@@ -235,7 +235,7 @@ class Meanwhile:
         return self.lock.__exit__(*error)
 
 
-def test_a_scheduler_that_is_started_meanwhile_gets_complete_jobs(store):
+def test_scheduler_started_during_add_jobs_gets_complete_jobs(store):
     scheduler = CountingScheduler(store, start=False)
     scheduler._jobstores_lock = Meanwhile(scheduler._jobstores_lock, scheduler.start)
     (job,) = add_jobs(scheduler, named("a"))
@@ -243,7 +243,7 @@ def test_a_scheduler_that_is_started_meanwhile_gets_complete_jobs(store):
     assert scheduler.stored_ids == ["a"]
 
 
-def test_a_scheduler_that_is_shut_down_meanwhile_has_the_jobs_pending(store):
+def test_scheduler_shut_down_during_add_jobs_keeps_the_jobs_pending(store):
     scheduler = CountingScheduler(store)
     scheduler._jobstores_lock = Meanwhile(scheduler._jobstores_lock, scheduler.shutdown)
     (job,) = add_jobs(scheduler, named("a"))
@@ -256,7 +256,7 @@ def test_a_scheduler_that_is_shut_down_meanwhile_has_the_jobs_pending(store):
 # Ready jobs
 
 
-def test_a_ready_job_is_stored_itself_with_the_defaults_that_it_lacks(store):
+def test_ready_job_is_stored_itself_with_missing_options_set_to_defaults(store):
     scheduler = CountingScheduler(store, job_defaults={"coalesce": False, "max_instances": 7})
     jobs = ready("a", trigger=DateTrigger(FUTURE), max_instances=2)
     assert add_jobs(scheduler, jobs) == jobs
@@ -265,7 +265,7 @@ def test_a_ready_job_is_stored_itself_with_the_defaults_that_it_lacks(store):
     assert jobs[0].next_run_time == FUTURE
 
 
-def test_ready_jobs_can_move_to_another_scheduler_and_keep_their_run_times(store):
+def test_ready_jobs_keep_their_run_times_when_moved_to_another_scheduler(store):
     old = CountingScheduler(StockMemoryJobStore())
     moved = add_jobs(old, [*named("a", "b"), *named("paused", next_run_time=None)])
     expected = old.stored
@@ -279,7 +279,7 @@ def test_ready_jobs_can_move_to_another_scheduler_and_keep_their_run_times(store
     assert scheduler.stored_ids == ["b", "paused"]
 
 
-def test_ready_jobs_and_mappings_can_be_mixed_and_wait_for_the_start_together(store):
+def test_ready_jobs_and_mappings_wait_for_the_start_together(store):
     scheduler = CountingScheduler(store, start=False)
     old = CountingScheduler(StockMemoryJobStore())
     old.add_jobstore(StockMemoryJobStore(), "other")

@@ -1,4 +1,4 @@
-"""What `jobstore.add_jobs` does with ids that are taken, bad jobs and failing stores."""
+"""`jobstore.add_jobs` with taken ids, bad jobs and failing stores."""
 
 import sys
 
@@ -38,7 +38,7 @@ def store(request):
     replace_existing=st.booleans(),
     store=st.sampled_from(list(STORES.values())),
 )
-def test_whatever_ids_conflict_all_ends_as_with_a_loop(there, given_ids, replace_existing, store):
+def test_conflicting_ids_end_as_with_a_loop_of_add_job(there, given_ids, replace_existing, store):
     schedulers = ours, host = CountingScheduler(store()), CountingScheduler(StockMemoryJobStore())
     refused = []
     for add, scheduler in zip((add_jobs, loop), schedulers, strict=True):
@@ -53,7 +53,7 @@ def test_whatever_ids_conflict_all_ends_as_with_a_loop(there, given_ids, replace
     assert ours.announced == host.announced
 
 
-def test_when_ids_are_taken_the_other_jobs_are_added_before_the_error_names_the_refused(store):
+def test_add_jobs_adds_the_other_jobs_and_names_the_taken_ids(store):
     scheduler = CountingScheduler(store)
     add_jobs(scheduler, named("c"))
     scheduler.forget()
@@ -67,7 +67,7 @@ def test_when_ids_are_taken_the_other_jobs_are_added_before_the_error_names_the_
     assert scheduler.wakeups == 1
 
 
-def test_ids_of_a_str_subclass_are_announced_only_if_their_characters_are_stored():
+def test_id_of_a_str_subclass_is_announced_only_if_its_characters_are_stored():
     class Folded(str):
         def __eq__(self, other):
             return self.lower() == other.lower()
@@ -84,14 +84,14 @@ def test_ids_of_a_str_subclass_are_announced_only_if_their_characters_are_stored
     assert [str.__str__(job_id) for job_id, _ in scheduler.announced] == ["A", "B"]
 
 
-def test_before_start_conflicts_are_found_by_start_as_with_add_job(store):
+def test_start_finds_conflicts_of_jobs_added_before_it(store):
     scheduler = CountingScheduler(store, start=False)
     add_jobs(scheduler, named("a", "a"))
     with pytest.raises(ConflictingIdError):
         scheduler.start()
 
 
-def test_before_start_replace_existing_is_kept_for_the_start(store):
+def test_start_honours_replace_existing_of_jobs_added_before_it(store):
     scheduler = CountingScheduler(store, start=False)
     _, last = add_jobs(scheduler, named("a", "a"), replace_existing=True)
     scheduler.start()
@@ -118,7 +118,7 @@ BAD_JOBS = {
 
 @pytest.mark.parametrize("started", [True, False], ids=["started", "pending"])
 @pytest.mark.parametrize("bad", BAD_JOBS.values(), ids=BAD_JOBS)
-def test_a_bad_job_raises_what_add_job_raises_and_nothing_is_added(store, bad, started):
+def test_bad_job_raises_the_error_of_add_job_and_no_job_is_added(store, bad, started):
     scheduler = CountingScheduler(store, start=started)
     with pytest.raises(Exception) as expected:  # noqa: PT011
         scheduler.add_job(**bad)
@@ -129,7 +129,7 @@ def test_a_bad_job_raises_what_add_job_raises_and_nothing_is_added(store, bad, s
 
 
 @pytest.mark.parametrize("argument", ["jobstore", "replace_existing"])
-def test_what_is_said_for_the_batch_cannot_be_said_for_one_job(store, argument):
+def test_job_cannot_set_an_option_of_the_batch(store, argument):
     scheduler = CountingScheduler(store)
     with pytest.raises(TypeError, match=f"{argument} .*add_jobs"):
         add_jobs(scheduler, [{"func": work, "trigger": "date", argument: "default"}])
@@ -137,14 +137,14 @@ def test_what_is_said_for_the_batch_cannot_be_said_for_one_job(store, argument):
 
 
 @pytest.mark.parametrize("jobs", [3, [3], [*named("a"), None]])
-def test_what_is_no_iterable_of_mappings_and_jobs_is_a_type_error(store, jobs):
+def test_add_jobs_raises_type_error_for_other_arguments(store, jobs):
     scheduler = CountingScheduler(store)
     with pytest.raises(TypeError):
         add_jobs(scheduler, jobs)
     assert scheduler.stored == scheduler.announced == []
 
 
-def test_if_the_iterable_fails_nothing_is_added(store):
+def test_add_jobs_adds_no_job_when_the_iterable_raises(store):
     def jobs():
         yield from named("a")
         raise LookupError("no more jobs")
@@ -155,7 +155,7 @@ def test_if_the_iterable_fails_nothing_is_added(store):
     assert scheduler.stored == scheduler.announced == []
 
 
-def test_an_unknown_alias_is_an_error_and_nothing_is_added(store):
+def test_unknown_alias_raises_and_no_job_is_added(store):
     scheduler = CountingScheduler(store)
     with pytest.raises(KeyError, match="nowhere"):
         add_jobs(scheduler, named("a"), "nowhere")
@@ -164,14 +164,14 @@ def test_an_unknown_alias_is_an_error_and_nothing_is_added(store):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have notes since 3.11")
-def test_the_error_tells_which_job_was_bad(store):
+def test_error_notes_the_position_of_the_bad_job(store):
     with pytest.raises(TypeError) as caught:
         add_jobs(CountingScheduler(store), [*named("a", "b"), {"func": 3}])
     assert any("2 jobs before this one" in note for note in caught.value.__notes__)
 
 
 @pytest.mark.parametrize("base", [StockMemoryJobStore, LoopingStore], ids=["stock", "looping"])
-def test_if_a_store_fails_midway_what_it_stored_is_announced_and_nothing_else(base):
+def test_add_jobs_announces_only_stored_jobs_when_the_store_fails_midway(base):
     class FailingStore(base):
         def add_job(self, job):
             if job.id == "c":
@@ -188,7 +188,7 @@ def test_if_a_store_fails_midway_what_it_stored_is_announced_and_nothing_else(ba
     assert scheduler.wakeups == 1
 
 
-def test_if_our_store_refuses_a_job_for_its_run_time_nothing_is_stored_or_announced():
+def test_add_jobs_stores_and_announces_nothing_when_our_store_refuses_a_run_time():
     scheduler = CountingScheduler(jobstore.MemoryJobStore())
     jobs = ready("a", "b", trigger=DateTrigger(FUTURE))
     jobs[1].next_run_time = "tomorrow"
@@ -200,7 +200,7 @@ def test_if_our_store_refuses_a_job_for_its_run_time_nothing_is_stored_or_announ
 
 
 @pytest.mark.parametrize("failure", ["conflict", "bad job", "unknown alias"])
-def test_a_ready_job_that_was_not_added_still_belongs_to_its_own_scheduler(failure):
+def test_ready_job_stays_with_its_scheduler_when_it_is_not_added(failure):
     own, other = BackgroundScheduler(), BackgroundScheduler()
     for scheduler in (own, other):
         scheduler.start(paused=True)
@@ -221,7 +221,7 @@ def test_a_ready_job_that_was_not_added_still_belongs_to_its_own_scheduler(failu
         other.shutdown()
 
 
-def test_a_foreign_store_with_an_add_jobs_of_its_own_gets_each_job_by_add_job():
+def test_foreign_store_with_its_own_add_jobs_gets_each_job_by_add_job():
     class Foreign(StockMemoryJobStore):
         def add_jobs(self, records):
             raise AssertionError("it means something else")

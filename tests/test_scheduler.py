@@ -1,7 +1,7 @@
-"""Real schedulers run their jobs from our store as they do from the stock one.
+"""Real schedulers run their jobs from our store as they do from the stock store.
 
-Nothing here waits for a time to pass, but for what is to happen; how fast the machine is decides
-only how long a test takes.
+The tests wait for events, never for a time to pass. The machine's speed affects only how long a
+test takes.
 """
 
 from collections import Counter
@@ -37,13 +37,15 @@ def store(request):
     return STORES[request.param]()
 
 
-# Every expected run happens once
+# Each expected run happens once
 
 SCHEDULERS = [BackgroundScheduler, BlockingScheduler, AsyncIOScheduler]
 
 
 @pytest.mark.parametrize("scheduler_class", SCHEDULERS)
-def test_every_expected_run_of_interval_date_and_cron_jobs_happens_once(scheduler_class, store):
+def test_scheduler_runs_interval_date_and_cron_jobs_once_at_each_expected_time(
+    scheduler_class, store
+):
     scheduler = scheduler_class(
         jobstores={"default": store}, job_defaults=EVERY_RUN, timezone="Europe/Berlin"
     )
@@ -97,7 +99,7 @@ def test_every_expected_run_of_interval_date_and_cron_jobs_happens_once(schedule
         ({"coalesce": True, "misfire_grace_time": 60}, [3], []),
     ],
 )
-def test_late_runs_are_made_up_coalesced_or_missed(store, options, missed, executed):
+def test_late_runs_are_caught_up_coalesced_or_missed(store, options, missed, executed):
     scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
     runs = Runs(scheduler)
     first = utc_now() - HOUR * 3.5
@@ -110,7 +112,7 @@ def test_late_runs_are_made_up_coalesced_or_missed(store, options, missed, execu
     assert runs.of("late") == [first + HOUR * n for n in executed]
 
 
-def test_max_instances_skips_runs_and_every_run_is_either_skipped_or_happens(store):
+def test_max_instances_skips_runs_and_loses_none(store):
     scheduler = BackgroundScheduler(
         jobstores={"default": store}, job_defaults=EVERY_RUN, timezone="UTC"
     )
@@ -146,8 +148,8 @@ def test_max_instances_skips_runs_and_every_run_is_either_skipped_or_happens(sto
     assert most_running == 2
 
 
-# Changes while jobs are running. The executor runs a job within the scheduler's cycle: what has
-# not run when a change returns ran not.
+# Changes while jobs are running. The executor runs a job within the scheduler's cycle: so no run
+# of the old state starts after a change has returned.
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ def scheduler(store):
 
 @pytest.fixture
 def runs(scheduler):
-    """The runs of a started scheduler, which has a job "other" that goes on all the time."""
+    """Record the runs of a started scheduler, whose job "other" runs all the time."""
     runs = Runs(scheduler)
     with running(scheduler):
         scheduler.add_job(int, "interval", seconds=0.02, id="other")
@@ -173,7 +175,7 @@ def tick(scheduler, **options):
     return scheduler.add_job(int, "interval", seconds=0.02, id="a", **options)
 
 
-def test_a_paused_job_does_not_run_until_it_is_resumed(scheduler, runs):
+def test_paused_job_does_not_run_until_it_is_resumed(scheduler, runs):
     job = tick(scheduler)
     runs.wait("a", 2)
     job.pause()
@@ -190,7 +192,7 @@ def test_a_paused_job_does_not_run_until_it_is_resumed(scheduler, runs):
     assert after == sequence(after[0], TICK, len(after))
 
 
-def test_a_job_that_is_added_paused_runs_once_resumed(scheduler, runs):
+def test_job_added_paused_runs_after_it_is_resumed(scheduler, runs):
     job = tick(scheduler, next_run_time=None)
     runs.wait_more("other")
     assert runs.of("a") == []
@@ -198,7 +200,7 @@ def test_a_job_that_is_added_paused_runs_once_resumed(scheduler, runs):
     runs.wait("a", 3)
 
 
-def test_a_paused_scheduler_runs_nothing_and_makes_up_for_it_when_resumed(scheduler):
+def test_paused_scheduler_runs_nothing_and_catches_up_when_resumed(scheduler):
     runs = Runs(scheduler)
     resumed = Event()
     scheduler.start(paused=True)
@@ -213,7 +215,7 @@ def test_a_paused_scheduler_runs_nothing_and_makes_up_for_it_when_resumed(schedu
     assert all(runs.returned["a"])
 
 
-def test_a_rescheduled_job_runs_at_its_new_times_only(scheduler, runs):
+def test_rescheduled_job_runs_at_its_new_times_only(scheduler, runs):
     job = scheduler.add_job(int, "interval", hours=1, id="a")
     runs.wait_more("other")
     assert runs.of("a") == []
@@ -226,7 +228,7 @@ def test_a_rescheduled_job_runs_at_its_new_times_only(scheduler, runs):
     assert job.next_run_time > utc_now() + HOUR / 2
 
 
-def test_a_job_whose_run_time_is_changed_runs_then_and_goes_on_from_there(scheduler, runs):
+def test_job_with_a_changed_run_time_runs_then_and_continues_from_there(scheduler, runs):
     job = scheduler.add_job(int, "interval", hours=1, id="a")
     now = utc_now()
     job.modify(next_run_time=now)
@@ -234,7 +236,7 @@ def test_a_job_whose_run_time_is_changed_runs_then_and_goes_on_from_there(schedu
     assert scheduler.get_job("a").next_run_time == now + HOUR
 
 
-def test_a_removed_job_does_not_run_any_more_and_its_id_is_free(scheduler, runs):
+def test_removed_job_runs_no_more_and_frees_its_id(scheduler, runs):
     job = tick(scheduler)
     runs.wait("a", 2)
     job.remove()
@@ -248,7 +250,7 @@ def test_a_removed_job_does_not_run_any_more_and_its_id_is_free(scheduler, runs)
     runs.wait_more("a")
 
 
-def test_after_remove_all_jobs_nothing_runs_until_a_job_is_added(scheduler, runs):
+def test_scheduler_runs_nothing_after_remove_all_jobs_until_a_job_is_added(scheduler, runs):
     tick(scheduler)
     runs.wait("a", 2)
     scheduler.remove_all_jobs()
@@ -259,7 +261,7 @@ def test_after_remove_all_jobs_nothing_runs_until_a_job_is_added(scheduler, runs
     assert runs.of("other") == before
 
 
-def test_an_id_that_is_taken_is_refused_and_the_job_that_has_it_goes_on(scheduler, runs):
+def test_job_with_a_taken_id_is_refused_and_the_stored_job_continues(scheduler, runs):
     job = tick(scheduler)
     with pytest.raises(ConflictingIdError):
         scheduler.add_job(str, "interval", seconds=0.02, id="a")
@@ -268,7 +270,7 @@ def test_an_id_that_is_taken_is_refused_and_the_job_that_has_it_goes_on(schedule
     assert set(runs.returned["a"]) == {0}
 
 
-def test_replace_existing_puts_the_new_job_in_the_place_of_the_old_one(scheduler, runs):
+def test_replace_existing_replaces_the_old_job(scheduler, runs):
     tick(scheduler)
     runs.wait("a", 2)
     old = scheduler.get_job("a")
@@ -281,7 +283,7 @@ def test_replace_existing_puts_the_new_job_in_the_place_of_the_old_one(scheduler
     assert set(returned[returned.index("") :]) == {""}
 
 
-def test_replace_existing_works_before_the_start_too(scheduler):
+def test_replace_existing_works_before_the_start(scheduler):
     tick(scheduler)
     new = scheduler.add_job(str, "interval", seconds=0.02, id="a", replace_existing=True)
     runs = Runs(scheduler)
@@ -291,7 +293,7 @@ def test_replace_existing_works_before_the_start_too(scheduler):
     assert set(runs.returned["a"]) == {""}
 
 
-def test_jobs_of_one_time_run_in_the_order_of_their_ids(scheduler):
+def test_jobs_with_equal_times_run_in_the_order_of_their_ids(scheduler):
     ran = []
     job_ids = [f"{n:02}" for n in range(50)]
     now = utc_now()
@@ -304,7 +306,7 @@ def test_jobs_of_one_time_run_in_the_order_of_their_ids(scheduler):
 
 
 @pytest.mark.parametrize("executor", ["default", "pool"])
-def test_a_job_can_add_and_remove_others_while_it_runs(scheduler, runs, executor):
+def test_running_job_can_add_and_remove_other_jobs(scheduler, runs, executor):
     def add_next(n):
         options = {"args": [n + 1], "executor": executor}
         if n < 20:
@@ -320,7 +322,7 @@ def test_a_job_can_add_and_remove_others_while_it_runs(scheduler, runs, executor
     assert all(len(runs.of(f"{n:02}")) == 1 for n in range(21))
 
 
-def test_a_scheduler_that_is_started_again_begins_with_an_empty_store(scheduler):
+def test_restarted_scheduler_begins_with_an_empty_store(scheduler):
     runs = Runs(scheduler)
     with running(scheduler):
         tick(scheduler)
@@ -352,11 +354,11 @@ def assert_runs_from_our_store(scheduler):
 
 
 @pytest.mark.parametrize("config", CONFIGURED.values(), ids=CONFIGURED)
-def test_the_store_can_be_chosen_in_the_configuration(config):
+def test_store_can_be_chosen_in_the_configuration(config):
     assert_runs_from_our_store(BackgroundScheduler(**deepcopy(config)))
 
 
-def test_the_store_can_be_added_by_its_alias():
+def test_store_can_be_added_by_its_alias():
     scheduler = BackgroundScheduler()
     scheduler.add_jobstore("fastmemory", "fast")
     assert_runs_from_our_store(scheduler)

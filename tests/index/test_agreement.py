@@ -1,4 +1,4 @@
-"""The compiled index, its twin and the stock store agree on whatever is done to them."""
+"""The compiled index, its Python twin and the stock store agree after every operation."""
 
 from random import Random
 
@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from support.indexes import Slotted, at, job
 from support.three_stores import ThreeStores
 
-# Few times and few ids, so that equal times, conflicts and lookup errors are common.
+# Few times and few ids make equal times, conflicts and lookup errors common.
 IDS = st.integers(0, 40).map(str)
 TIMES = st.one_of(st.none(), st.integers(0, 8), st.integers(0, 10**6))
 JOBS = st.builds(job, IDS, TIMES)
@@ -38,7 +38,7 @@ class Agreement(RuleBasedStateMachine):
             self.stores.update(changed)
 
     @rule(data=st.data(), time=TIMES)
-    def change_some_in_place_then_update_all_of_them(self, data, time):
+    def change_some_in_place_then_update_them(self, data, time):
         stored = self.stores.stock.get_all_jobs()
         if stored:
             changed = data.draw(st.lists(st.sampled_from(stored), max_size=30))
@@ -55,7 +55,7 @@ class Agreement(RuleBasedStateMachine):
         self.stores.lookup(job_id)
 
     @rule(seconds=st.one_of(st.integers(-1, 9), st.integers(0, 10**6)))
-    def ask_what_is_due(self, seconds):
+    def query_due_jobs(self, seconds):
         self.stores.due(at(seconds))
 
     @rule(jobs=MANY_JOBS)
@@ -90,7 +90,7 @@ TestAgreement = Agreement.TestCase
 
 
 class LongRun:
-    """A seeded random life of some 10,000 jobs."""
+    """Random operations on about 10,000 jobs, repeatable by the seed."""
 
     JOBS = 10_000
 
@@ -107,7 +107,7 @@ class LongRun:
         kind = self.random.random()
         if kind < 0.05:
             return None
-        if kind < 0.3:  # a herd: many jobs at the same full minute
+        if kind < 0.3:  # many jobs at the same full minute
             return at(self.now + 60 * self.random.randrange(1, 20))
         return at(self.now + self.random.randrange(10**9) / 10**5)
 
@@ -115,7 +115,7 @@ class LongRun:
         return Slotted(job_id, self.some_time())
 
     def reschedule_due(self):
-        """What a scheduler does: the due ones, 100 at most, get a later time in place."""
+        """Give the due jobs, at most 100, a later time in place, as a scheduler does."""
         self.now += 1
         self.stores.due(at(self.now))
         self.stores.next_run_time()
@@ -142,7 +142,7 @@ class LongRun:
             getattr(self.stores, many)(items)
 
 
-def test_a_million_operations_over_ten_thousand_jobs_agree():
+def test_stores_agree_over_a_million_operations_on_ten_thousand_jobs():
     run = LongRun(seed=20300101, block_size=64)
     for operation in range(1_000_000):
         run.step()
@@ -151,7 +151,7 @@ def test_a_million_operations_over_ten_thousand_jobs_agree():
     run.stores.check()
 
 
-def test_with_tiny_blocks_a_hundred_thousand_operations_agree():
+def test_stores_with_tiny_blocks_agree_over_a_hundred_thousand_operations():
     run = LongRun(seed=4, block_size=4)
     for operation in range(100_000):
         run.step()

@@ -1,4 +1,4 @@
-"""Nothing is kept: not a store in a cycle, not a job that was removed, not a byte."""
+"""The index and the store leak nothing: no reference cycle, no removed job, no memory."""
 
 import gc
 import sys
@@ -29,7 +29,7 @@ class IdleScheduler(BaseScheduler):
 
 
 class Held(Slotted):
-    """A job that can refer to what holds it."""
+    """A job that can refer to its index."""
 
     __slots__ = ("index",)
 
@@ -38,21 +38,21 @@ class Held(Slotted):
 
 
 @pytest.fixture(autouse=True)
-def collected_by_the_test_alone():
+def no_automatic_collections():
     gc.collect()
     gc.disable()
     yield
     gc.enable()
 
 
-def test_a_store_is_freed_that_is_in_a_cycle_with_its_scheduler_and_jobs():
+def test_store_in_a_reference_cycle_with_its_scheduler_is_freed():
     scheduler = IdleScheduler(jobstores={"default": MemoryJobStore()}, timezone="UTC")
     scheduler.start()
     store = scheduler._jobstores["default"]
     for number in range(100):
         scheduler.add_job(work, "interval", hours=1, id=str(number))
     first = store.lookup_job("0")
-    assert first._scheduler is scheduler  # the cycle: scheduler, store, index, job, scheduler
+    assert first._scheduler is scheduler  # scheduler, store, index, job: a reference cycle
     alive = [weakref.ref(thing) for thing in (scheduler, store, first)]
     del scheduler, store, first
     assert all(ref() is not None for ref in alive)
@@ -61,7 +61,7 @@ def test_a_store_is_freed_that_is_in_a_cycle_with_its_scheduler_and_jobs():
 
 
 @both
-def test_an_index_is_freed_that_is_in_a_cycle_with_its_jobs(make):
+def test_index_in_a_reference_cycle_with_its_jobs_is_freed(make):
     index = make()
     alive = []
     for number in range(100):
@@ -76,7 +76,7 @@ def test_an_index_is_freed_that_is_in_a_cycle_with_its_jobs(make):
 
 
 @compiled
-def test_the_collector_sees_each_job_once_and_only_while_it_is_there(make):
+def test_collector_sees_each_stored_job_once_and_no_removed_job(make):
     index = filled(make)
     jobs = index.all()
     assert gc.is_tracked(index)
@@ -94,7 +94,7 @@ def test_the_collector_sees_each_job_once_and_only_while_it_is_there(make):
 
 
 @compiled
-def test_a_job_kept_from_outside_keeps_the_whole_cycle(make):
+def test_reference_to_one_job_keeps_its_whole_cycle_alive(make):
     index = make()
     for number in range(100):
         held = Held(str(number), at(number))
@@ -107,7 +107,7 @@ def test_a_job_kept_from_outside_keeps_the_whole_cycle(make):
 
 
 @compiled
-def test_a_job_may_use_the_index_that_it_is_collected_with(make):
+def test_collected_job_can_use_the_index_of_its_cycle(make):
     index = make()
     counts = []
 
@@ -127,12 +127,12 @@ def test_a_job_may_use_the_index_that_it_is_collected_with(make):
 
 
 @compiled
-def test_an_index_that_the_collector_has_taken_apart_is_an_empty_one(make):
+def test_index_cleared_by_the_collector_works_as_an_empty_one(make):
     known = [thing for thing in gc.get_objects() if isinstance(thing, JobIndex)]
     found = []
 
     class Searching:
-        """When it is dropped, it looks for indexes where only the collector knows of them."""
+        """Searches the collector's objects for new indexes when it is freed."""
 
         def __del__(self):
             found.extend(
@@ -142,7 +142,9 @@ def test_an_index_that_the_collector_has_taken_apart_is_an_empty_one(make):
             )
 
     older = [Searching() for _ in range(100)]
-    gc.collect()  # what is old by now is dropped when what refers to it has been taken apart
+    # These objects are old now. The young collection below doesn't look at them, so they are
+    # freed only after it has cleared the index that refers to them.
+    gc.collect()
     index = make()
     for number, searching in enumerate(older):
         held = Held(str(number), at(number))
@@ -150,7 +152,7 @@ def test_an_index_that_the_collector_has_taken_apart_is_an_empty_one(make):
         index.add(held)
     del index, held, older, searching
     gc.collect(0)
-    assert len(found) == 1, "the test did not test what it should: the index was not found"
+    assert len(found) == 1, "the case under test did not occur: no object found the index"
     found[0]._check()
     assert found[0].all() == []
     found[0].add_many([job("new", 1), job("newer", 2)])
@@ -196,7 +198,7 @@ CHANGES = {
 
 @compiled
 @parametrized("change", CHANGES)
-def test_jobs_ids_and_times_are_referred_to_no_more_than_before(make, change):
+def test_index_leaves_no_reference_to_jobs_ids_and_times_after_their_removal(make, change):
     jobs = [job(f"job {number}", number % 9) for number in range(300)]
     things = [*jobs, *(job.id for job in jobs), *(job.next_run_time for job in jobs)]
     Random(1).shuffle(jobs)
@@ -211,7 +213,7 @@ def test_jobs_ids_and_times_are_referred_to_no_more_than_before(make, change):
 
 
 @compiled
-def test_an_index_has_one_reference_to_each_job_and_one_to_each_id(make):
+def test_index_holds_one_reference_to_each_job_and_each_id(make):
     jobs = [job(f"job {number}", number % 9) for number in range(300)]
     things = [*jobs, *(job.id for job in jobs)]
     before = [sys.getrefcount(thing) for thing in things]
@@ -229,9 +231,11 @@ def test_an_index_has_one_reference_to_each_job_and_one_to_each_id(make):
 
 
 @compiled
-def test_after_a_long_run_every_reference_is_accounted_for(make):
-    """20,000 random calls on a thousand jobs: then one reference more to what is there, and none
-    to what is not; and the collector finds the index behind each."""
+def test_index_holds_one_reference_to_each_stored_job_after_many_random_calls(make):
+    """After 20,000 random calls, the index holds one reference to each stored job and its id.
+
+    It holds none to other jobs. The collector finds the index as referrer of the stored jobs only.
+    """
     random = Random(1)
     jobs = [job(f"job {number}", number % 97) for number in range(1000)]
     things = [*jobs, *(each.id for each in jobs)]
@@ -291,9 +295,9 @@ def traced():
 
 
 def taken():
-    """How much memory is taken that this file's calls have allocated.
+    """Return the bytes that calls in this file have allocated and not yet freed.
 
-    Other tests' threads take some, too: a client that is open for all tests watches its server.
+    Threads of other tests allocate as well: a client shared by all tests monitors its server.
     """
     ours = tracemalloc.Filter(True, __file__)
     return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([ours]).traces)
@@ -302,7 +306,7 @@ def taken():
 @pytest.mark.parametrize("way", [one_by_one, at_once])
 @pytest.mark.parametrize("staying", [0, 1000])
 @compiled
-def test_a_million_adds_and_removes_leave_no_memory_taken(make, way, staying, traced):
+def test_million_adds_and_removes_leave_no_memory_allocated(make, way, staying, traced):
     index = make()
     index.add_many([job(f"stays{number:04}", number * 11 % 997) for number in range(staying)])
     passing = [job(f"job{number:05}", number * 7 % 997) for number in range(PASSING)]
@@ -311,17 +315,17 @@ def test_a_million_adds_and_removes_leave_no_memory_taken(make, way, staying, tr
     for _ in range(ROUNDS):
         way(index, passing)
     after = taken()
-    # The leaves of those that stay are a quarter full at least: 20 bytes a job, or up to 80.
+    # The leaves of the staying jobs are at least a quarter full: a job takes 20 to 80 bytes.
     tolerance = 1000 + 60 * staying
     assert after - before < tolerance
     assert sys.getsizeof(index) - size < tolerance
     index._check()
     assert len(index) == staying
-    # Nor is what all those that passed have taken kept for others.
+    # The index keeps no spare memory from the removed jobs.
     assert sys.getsizeof(index) <= sys.getsizeof(make()) + 200 * staying
 
 
-def test_its_size_is_the_memory_that_it_takes(traced):
+def test_size_of_an_index_is_its_allocated_memory(traced):
     jobs = [job(f"job{number:05}", number * 7 % 997) for number in range(20_000)]
     index = JobIndex()
     before, size = taken(), sys.getsizeof(index)
@@ -329,7 +333,7 @@ def test_its_size_is_the_memory_that_it_takes(traced):
     assert sys.getsizeof(index) - size == pytest.approx(taken() - before, rel=0.01)
 
 
-def test_a_list_of_due_jobs_takes_no_more_room_than_it_needs():
+def test_list_of_due_jobs_is_allocated_at_its_exact_size():
     index = filled(JobIndex, 1000)
     for seconds in range(40):
         due = index.due(at(seconds))
@@ -339,5 +343,5 @@ def test_a_list_of_due_jobs_takes_no_more_room_than_it_needs():
 # ---- depth ----
 
 
-def test_indexes_within_indexes_are_dropped_however_deep():
+def test_deeply_nested_indexes_are_freed():
     assert output("nest_indexes").split() == ["dropped", "cleared", "collected"]

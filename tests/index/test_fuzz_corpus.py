@@ -1,4 +1,4 @@
-"""What the fuzzer has found worth keeping is done again, on each run of the tests."""
+"""Inputs kept from the fuzzer run again with the tests, as do random inputs."""
 
 import random
 from pathlib import Path
@@ -11,11 +11,11 @@ CORPUS = sorted(Path(__file__).with_name("fuzz").joinpath("corpus").iterdir())
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name[:12])
-def test_the_corpus(path):
+def test_kept_fuzzer_input_passes(path):
     run(path.read_bytes())
 
 
-def test_bytes_at_random():
+def test_random_bytes_pass():
     draw = random.Random(1)
     for _ in range(200):
         run(draw.randbytes(draw.randrange(400)))

@@ -1,4 +1,4 @@
-"""No job, time zone, id or iterable, however hostile, leaves a change half done."""
+"""Hostile jobs, time zones, ids and iterables leave no partial change in an index."""
 
 from datetime import datetime, timedelta, tzinfo
 
@@ -25,7 +25,7 @@ class BoomError(Exception):
 
 
 class Zone(tzinfo):
-    """Its `utcoffset()` returns what it is given, or raises it."""
+    """A zone whose `utcoffset()` returns the given answer, or raises it."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -62,7 +62,7 @@ class WithoutId(WithoutTime):
 @both
 @each_call
 @pytest.mark.parametrize("kind", [WithoutTime, WithoutId])
-def test_a_job_whose_attribute_raises_changes_nothing(make, call, kind):
+def test_job_with_a_raising_attribute_changes_nothing(make, call, kind):
     name, give = call
     index = filled(make)
     with unchanged(index), pytest.raises(BoomError):
@@ -72,7 +72,7 @@ def test_a_job_whose_attribute_raises_changes_nothing(make, call, kind):
 @both
 @each_call
 @pytest.mark.parametrize("value", [0, "2030-01-01", at(0).date(), at(0).timestamp(), datetime])
-def test_a_time_that_is_no_datetime_is_a_type_error_and_changes_nothing(make, call, value):
+def test_run_time_of_another_type_raises_type_error_and_changes_nothing(make, call, value):
     name, give = call
     index = filled(make)
     with unchanged(index), pytest.raises(TypeError, match=f"next_run_time of job '{name}' must be"):
@@ -93,7 +93,7 @@ BAD_OFFSETS = {
 @both
 @each_call
 @parametrized("bad", BAD_OFFSETS)
-def test_a_zone_with_a_bad_offset_changes_nothing(make, call, bad):
+def test_time_zone_with_a_bad_offset_changes_nothing(make, call, bad):
     (name, give), (answer, error) = call, bad
     index = filled(make)
     with unchanged(index), pytest.raises(error):
@@ -102,7 +102,7 @@ def test_a_zone_with_a_bad_offset_changes_nothing(make, call, bad):
 
 @both
 @parametrized("bad", BAD_OFFSETS)
-def test_now_in_a_zone_with_a_bad_offset_is_an_error(make, bad):
+def test_due_raises_when_the_zone_of_now_has_a_bad_offset(make, bad):
     answer, error = bad
     index = filled(make)
     with unchanged(index), pytest.raises(error):
@@ -111,7 +111,7 @@ def test_now_in_a_zone_with_a_bad_offset_is_an_error(make, bad):
 
 @both
 @each_call
-def test_a_zone_without_an_offset_is_utc(make, call):
+def test_time_zone_without_an_offset_counts_as_utc(make, call):
     name, give = call
     index, plain = filled(make), filled(make)
     give(index, Slotted(name, datetime(2030, 1, 1, 0, 0, 7, tzinfo=Zone(None))))
@@ -121,7 +121,7 @@ def test_a_zone_without_an_offset_is_utc(make, call):
 
 @both
 @each_call
-def test_an_offset_of_a_subclass_counts_by_its_value_alone(make, call):
+def test_offset_of_a_timedelta_subclass_counts_by_its_value_alone(make, call):
     name, give = call
     index, plain = filled(make), filled(make)
     kind, calls = forbidden(timedelta)
@@ -134,7 +134,7 @@ def test_an_offset_of_a_subclass_counts_by_its_value_alone(make, call):
 @both
 @each_call
 @pytest.mark.parametrize("edge", [datetime.min, datetime.max])
-def test_a_time_outside_the_years_1_to_9999_in_utc_changes_nothing(make, call, edge):
+def test_run_time_outside_the_years_1_to_9999_in_utc_changes_nothing(make, call, edge):
     name, give = call
     index = filled(make)
     offset = timedelta(microseconds=1 if edge == datetime.min else -1)
@@ -145,7 +145,7 @@ def test_a_time_outside_the_years_1_to_9999_in_utc_changes_nothing(make, call, e
 @compiled
 @each_call
 @parametrized("action", ACTIONS)
-def test_what_a_time_zone_does_to_the_index_has_happened_before_the_call(make, call, action):
+def test_change_by_a_time_zone_takes_effect_before_the_call(make, call, action):
     name, give = call
     index, model = filled(make), filled(make)
     zone = Calling(lambda: action(index, name))
@@ -157,7 +157,7 @@ def test_what_a_time_zone_does_to_the_index_has_happened_before_the_call(make, c
 
 @compiled
 @parametrized("action", ACTIONS)
-def test_what_the_zone_of_now_does_to_the_index_has_happened_before_due(make, action):
+def test_change_by_the_zone_of_now_takes_effect_before_due(make, action):
     index, model = filled(make), filled(make)
     zone = Calling(lambda: action(index, STORED))
     action(model, STORED)
@@ -168,7 +168,7 @@ def test_what_the_zone_of_now_does_to_the_index_has_happened_before_due(make, ac
 
 @both
 @parametrized("action", ACTIONS)
-def test_the_first_job_may_do_anything_when_it_is_asked_for_its_run_time(make, action):
+def test_first_job_can_change_the_index_while_its_run_time_is_read(make, action):
     class Acting(Slotted):
         @property
         def next_run_time(self):
@@ -189,7 +189,7 @@ def test_the_first_job_may_do_anything_when_it_is_asked_for_its_run_time(make, a
     index._check()
 
 
-def test_a_time_zone_may_use_the_store_that_asks_it():
+def test_time_zone_can_change_the_store_during_the_stores_call():
     store = MemoryJobStore()
     zone = Calling(lambda: store.add_job(job("same", 1)))
     with pytest.raises(ConflictingIdError):
@@ -206,7 +206,7 @@ def test_a_time_zone_may_use_the_store_that_asks_it():
 
 @both
 @each_call
-def test_a_datetime_of_a_subclass_counts_by_its_value_alone(make, call):
+def test_datetime_of_a_subclass_counts_by_its_value_alone(make, call):
     name, give = call
     index, plain = filled(make), filled(make)
     kind, calls = forbidden(datetime)
@@ -222,7 +222,7 @@ def test_a_datetime_of_a_subclass_counts_by_its_value_alone(make, call):
 
 @both
 @parametrized("call", MANY)
-def test_an_iterable_that_raises_half_way_changes_nothing(make, call):
+def test_iterable_that_raises_midway_changes_nothing(make, call):
     def jobs():
         yield job("job001", 5)
         yield job("new", 5)
@@ -236,7 +236,7 @@ def test_an_iterable_that_raises_half_way_changes_nothing(make, call):
 @both
 @parametrized("call", MANY)
 @pytest.mark.parametrize("given", [None, 7, object()])
-def test_what_can_not_be_iterated_is_a_type_error(make, call, given):
+def test_bulk_call_raises_type_error_for_a_non_iterable(make, call, given):
     index = filled(make)
     with unchanged(index), pytest.raises(TypeError, match="not iterable"):
         call(index, given)
@@ -245,7 +245,7 @@ def test_what_can_not_be_iterated_is_a_type_error(make, call, given):
 @both
 @parametrized("call", MANY)
 @parametrized("action", ACTIONS)
-def test_what_an_iterable_does_to_the_index_has_happened_before_the_call(make, call, action):
+def test_change_by_an_iterable_takes_effect_before_the_call(make, call, action):
     jobs = [job("new", 8), job(STORED, 9), job("other0500"), job("new", 1), job(STORED, 2)]
 
     def hostile():
@@ -262,7 +262,7 @@ def test_what_an_iterable_does_to_the_index_has_happened_before_the_call(make, c
 @both
 @parametrized("call", {name: MANY[name] for name in ("add_many", "put_many")})
 @pytest.mark.parametrize("change", ["clear", "reverse", "pop"])
-def test_a_list_that_a_job_changes_is_taken_as_it_was(make, call, change):
+def test_list_changed_by_one_of_its_jobs_counts_as_it_was_at_the_call(make, call, change):
     class Changing(Slotted):
         @property
         def next_run_time(self):
@@ -281,7 +281,7 @@ def test_a_list_that_a_job_changes_is_taken_as_it_was(make, call, change):
 
 
 @both
-def test_a_list_of_ids_that_an_id_changes_is_taken_as_it_was(make):
+def test_list_changed_by_one_of_its_ids_counts_as_it_was_at_the_call(make):
     class Clearing:
         def __hash__(self):
             ids.clear()
@@ -300,7 +300,7 @@ def test_a_list_of_ids_that_an_id_changes_is_taken_as_it_was(make):
 
 @both
 @each_call
-def test_an_interruption_while_a_job_is_read_changes_nothing(make, call):
+def test_keyboard_interrupt_while_a_job_is_read_changes_nothing(make, call):
     class Interrupted(Slotted):
         @property
         def next_run_time(self):
@@ -317,14 +317,14 @@ def test_an_interruption_while_a_job_is_read_changes_nothing(make, call):
 
 
 @both
-def test_a_job_that_is_refused_is_not_asked_for_its_run_time(make):
+def test_run_time_of_a_refused_job_is_not_read(make):
     asked = []
 
     class Asked(Slotted):
         @property
         def next_run_time(self):
             asked.append(self.id)
-            raise KeyboardInterrupt  # as if Ctrl-C had been typed just then
+            raise KeyboardInterrupt  # as Ctrl-C does
 
         @next_run_time.setter
         def next_run_time(self, value):

@@ -1,4 +1,4 @@
-"""`__del__` may use the index that lets go of the object: the change is complete by then."""
+"""`__del__` of a dropped object can use the index: the index has completed its change."""
 
 import gc
 import sys
@@ -13,7 +13,7 @@ from support.indexes import Slotted, at, by_id, filled, job
 
 
 class Last:
-    """Does something when it is dropped, once."""
+    """Runs an action once, when it is freed."""
 
     def __init__(self, action):
         self.action = action
@@ -24,14 +24,14 @@ class Last:
 
 
 class LastJob(Last, Slotted):
-    """A job that does so."""
+    """A job that runs an action once, when it is freed."""
 
     def __init__(self, name, seconds, action):
         Slotted.__init__(self, name, at(seconds))
         Last.__init__(self, action)
 
 
-# Each call that lets go of the job whose id is STORED.
+# Each call that drops the job with the id STORED.
 DROPS = {
     "remove": lambda index: index.remove(STORED) and None,
     "replace": lambda index: index.replace(job(STORED, 30)),
@@ -48,7 +48,7 @@ DROPS = {
 @compiled
 @parametrized("drop", DROPS)
 @parametrized("action", ACTIONS)
-def test_what_a_dropped_job_does_to_the_index_happens_after_the_call(make, drop, action):
+def test_change_by_a_dropped_job_takes_effect_after_the_call(make, drop, action):
     index, model = filled(make), filled(make)
     done = []
 
@@ -67,7 +67,7 @@ def test_what_a_dropped_job_does_to_the_index_happens_after_the_call(make, drop,
 
 @compiled
 @parametrized("drop", DROPS)
-def test_many_dropped_jobs_may_all_use_the_index(make, drop):
+def test_many_dropped_jobs_can_each_change_the_index(make, drop):
     index = filled(make)
     done = []
 
@@ -89,7 +89,7 @@ def test_many_dropped_jobs_may_all_use_the_index(make, drop):
 
 
 @compiled
-def test_a_job_may_put_itself_back(make):
+def test_dropped_job_can_put_itself_back(make):
     index = filled(make)
     kept = []
 
@@ -106,7 +106,7 @@ def test_a_job_may_put_itself_back(make):
 
 
 def dropping(base, value, action):
-    """The same value, of a class of its own whose objects do something when they are dropped."""
+    """Return an equal value, of a subclass of `base` that runs an action when it is freed."""
     kind = type(base.__name__, (base,), {"__del__": lambda self: action()})
     return kind(value) if base is str else kind.combine(value.date(), value.timetz())
 
@@ -122,7 +122,7 @@ def attempt(call, *args):
 @each_call
 @parametrized("action", ACTIONS)
 @pytest.mark.parametrize("attribute", ["id", "next_run_time"])
-def test_an_attribute_may_use_the_index_when_it_is_dropped(make, call, action, attribute):
+def test_dropped_attribute_can_change_the_index(make, call, action, attribute):
     name, give = call
     index, before, after = filled(make), filled(make), filled(make)
     pending = [action]
@@ -132,7 +132,7 @@ def test_an_attribute_may_use_the_index_when_it_is_dropped(make, call, action, a
             pending.pop()(index, name)
 
     class Fresh:
-        """A job one of whose attributes is a new object each time that it is read."""
+        """A job that returns a new object at each read of one attribute."""
 
         @property
         def id(self):
@@ -147,13 +147,13 @@ def test_an_attribute_may_use_the_index_when_it_is_dropped(make, call, action, a
     action(before, name)
     results = [attempt(give, before, job(name, 17)), attempt(give, after, job(name, 17))]
     action(after, name)
-    # The run time is dropped before the index is changed, the id before or after.
+    # The call drops the run time before it changes the index, and the id before or after.
     possible = list(zip(results, (by_id(before), by_id(after)), strict=True))
     assert (result, by_id(index)) in (possible if attribute == "id" else possible[:1])
 
 
 @compiled
-def test_the_jobs_of_a_dropped_index_may_do_anything(make):
+def test_jobs_of_a_dropped_index_can_change_another_index(make):
     index = filled(make)
     other = filled(make)
     done = []
@@ -169,7 +169,7 @@ def test_the_jobs_of_a_dropped_index_may_do_anything(make):
     assert len(other) == 0
 
 
-def test_dropped_jobs_may_use_the_store():
+def test_dropped_jobs_can_change_the_store():
     store = MemoryJobStore()
     store.add_job(LastJob("first", 1, lambda: store.add_job(job("second", 2))))
     store.update_job(job("first", 1))
@@ -184,11 +184,12 @@ def test_dropped_jobs_may_use_the_store():
 
 @contextmanager
 def collecting_at_every_chance(make_garbage):
-    """Let the next object that the collector is to know of start a collection of that garbage."""
+    """Make garbage, and let the next tracked object start a collection of it."""
     gc.collect()
     gc.disable()
     thresholds = gc.get_threshold()
-    taken = [[] for _ in range(1000)]  # the lists kept for reuse: making one would start nothing
+    # Use up the free list of lists: a list from it would start no collection.
+    taken = [[] for _ in range(1000)]
     make_garbage()
     gc.set_threshold(1)
     gc.enable()
@@ -203,7 +204,7 @@ def collecting_at_every_chance(make_garbage):
 @compiled
 @parametrized("action", ACTIONS)
 @pytest.mark.parametrize("name", ["due", "all"])
-def test_a_collection_in_the_middle_leaves_the_list_as_it_was_before_or_after(make, action, name):
+def test_list_made_during_a_collection_matches_the_index_before_or_after_it(make, action, name):
     index, before, after = filled(make), filled(make), filled(make)
     action(after, STORED)
     done = []
@@ -222,20 +223,20 @@ def test_a_collection_in_the_middle_leaves_the_list_as_it_was_before_or_after(ma
         collected = bool(done)
     gc.collect()
     assert done == [True]
-    if sys.version_info < (3, 12):  # later ones collect between two instructions of Python code
-        assert collected, "the test did not test what it should: nothing was collected in the call"
+    if sys.version_info < (3, 12):  # later versions collect between two instructions of Python code
+        assert collected, "the case under test did not occur: no collection ran within the call"
     ids = [job.id for job in jobs]
     assert ids in [[job.id for job in getattr(model, name)(*args)] for model in (before, after)]
     assert by_id(index) == by_id(after)
 
 
 @compiled
-def test_collections_in_the_middle_of_every_call_leave_it_whole(make):
+def test_index_stays_consistent_when_every_call_meets_collections(make):
     index = filled(make)
     left = 500
 
     class Restless:
-        """Garbage that changes the index when it is collected, and leaves new garbage behind."""
+        """Garbage that changes the index when it is collected, and makes new garbage."""
 
         def __init__(self):
             self.itself = self
@@ -263,5 +264,5 @@ def test_collections_in_the_middle_of_every_call_leave_it_whole(make):
             index.remove_many([job.id for job in jobs(number)])
             index._check()
             assert all(isinstance(job, Slotted) for job in [*index.due(at(20)), *index])
-    assert left < 500, "the test did not test what it should: nothing was collected"
+    assert left < 500, "the case under test did not occur: no collection ran"
     index._check()

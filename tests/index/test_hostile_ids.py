@@ -1,4 +1,4 @@
-"""Ids count by their characters alone, whatever class they are of."""
+"""The index compares ids by their characters alone, not by their class."""
 
 import enum
 
@@ -16,7 +16,7 @@ from support.hostile_calls import (
 )
 from support.indexes import Slotted, by_id, filled, job, unchanged
 
-# Each call that takes an id, which is of a stored job.
+# Each call that takes the id of a stored job.
 LOOKUPS = {
     "remove": lambda index, name: index.remove(name).id,
     "get": lambda index, name: index.get(name).id,
@@ -28,7 +28,7 @@ each_lookup = parametrized("look_up", LOOKUPS)
 
 @both
 @each_call
-def test_an_id_of_a_str_subclass_counts_by_its_characters_alone(make, call):
+def test_id_of_a_str_subclass_counts_by_its_characters_alone(make, call):
     name, give = call
     index, plain = filled(make), filled(make)
     kind, calls = forbidden(str)
@@ -43,7 +43,7 @@ def test_an_id_of_a_str_subclass_counts_by_its_characters_alone(make, call):
 
 @both
 @each_lookup
-def test_a_stored_job_is_found_by_an_id_of_a_str_subclass(make, look_up):
+def test_stored_job_is_found_by_an_id_of_a_str_subclass(make, look_up):
     index, plain = filled(make), filled(make)
     kind, calls = forbidden(str)
     assert look_up(index, kind(STORED)) == look_up(plain, STORED)
@@ -52,7 +52,7 @@ def test_a_stored_job_is_found_by_an_id_of_a_str_subclass(make, look_up):
 
 
 @both
-def test_ids_refused_are_exact_strings(make):
+def test_refused_ids_are_reported_as_exact_strings(make):
     index = filled(make)
     kind, calls = forbidden(str)
     with unchanged(index):
@@ -72,7 +72,7 @@ def test_ids_refused_are_exact_strings(make):
 
 
 @both
-def test_jobs_of_equal_times_are_ordered_by_the_characters_of_their_ids(make):
+def test_jobs_with_equal_times_are_ordered_by_the_characters_of_their_ids(make):
     index = make()
     names = [f"{end}{i}" for i in range(40) for end in ("a", "\0", "é", "\udc80", "\U0001f600")]
     for number, name in enumerate(names):
@@ -84,7 +84,7 @@ def test_jobs_of_equal_times_are_ordered_by_the_characters_of_their_ids(make):
 
 
 @both
-def test_members_of_a_str_enum_are_ids(make):
+def test_member_of_a_str_enum_serves_as_an_id(make):
     class Name(str, enum.Enum):
         BACKUP = "backup"
 
@@ -109,7 +109,7 @@ each_no_string = pytest.mark.parametrize("name", NO_STRINGS, ids=type_name)
 
 @both
 @each_no_string
-def test_a_job_whose_id_is_no_string_can_not_be_stored(make, name):
+def test_adding_a_job_with_a_non_string_id_raises_type_error(make, name):
     index = filled(make)
     for give in (
         lambda given: index.add(given),
@@ -122,7 +122,7 @@ def test_a_job_whose_id_is_no_string_can_not_be_stored(make, name):
 
 @both
 @each_no_string
-def test_a_job_whose_id_is_no_string_is_not_there_to_be_replaced(make, name):
+def test_replacing_a_job_with_a_non_string_id_finds_no_job(make, name):
     index = filled(make)
     with unchanged(index):
         with pytest.raises(JobLookupError):
@@ -132,7 +132,7 @@ def test_a_job_whose_id_is_no_string_is_not_there_to_be_replaced(make, name):
 
 @both
 @each_no_string
-def test_what_is_no_string_is_just_not_there(make, name):
+def test_lookup_of_a_non_string_id_finds_no_job(make, name):
     index = filled(make)
     with unchanged(index):
         assert name not in index
@@ -148,7 +148,7 @@ class Unhashable:
 
 @both
 @pytest.mark.parametrize("name", [[], {}, {"job005"}, Unhashable(), ([],)], ids=type_name)
-def test_an_id_that_can_not_be_hashed_is_a_type_error_and_changes_nothing(make, name):
+def test_unhashable_id_raises_type_error_and_changes_nothing(make, name):
     index = filled(make)
     for refuse in (
         index.get,
@@ -166,7 +166,7 @@ def test_an_id_that_can_not_be_hashed_is_a_type_error_and_changes_nothing(make, 
 
 
 class CallingId:
-    """No string; does something when it is hashed."""
+    """An id of another type that runs an action when it is hashed."""
 
     def __init__(self, action):
         self.action = action
@@ -176,7 +176,7 @@ class CallingId:
         return hash(STORED)
 
     def __eq__(self, other):
-        return other == STORED  # which an index never asks
+        return other == STORED  # an index never compares ids this way
 
 
 LOOK_UP_OR_GIVE = {
@@ -193,7 +193,7 @@ LOOK_UP_OR_GIVE = {
 @compiled
 @parametrized("action", ACTIONS)
 @parametrized("call", LOOK_UP_OR_GIVE)
-def test_what_hashing_an_id_does_to_the_index_has_happened_before_the_call(make, action, call):
+def test_change_by_the_hash_of_an_id_takes_effect_before_the_call(make, action, call):
     index, model = filled(make), filled(make)
     name, plain_name = CallingId(lambda: action(index, STORED)), CallingId(lambda: None)
     action(model, STORED)
@@ -207,21 +207,21 @@ def test_what_hashing_an_id_does_to_the_index_has_happened_before_the_call(make,
     assert by_id(index) == by_id(model)
 
 
-# ---- strings without their characters in place, as extensions may make them on 3.10 and 3.11 ----
+# ---- legacy strings, which extensions can make on 3.10 and 3.11 ----
 
 
 try:
     from _testcapi import unicode_legacy_string
-except ImportError:  # since 3.12 there are none any more
+except ImportError:  # Python 3.12 has removed them
     unicode_legacy_string = None
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the strings themselves
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # making such a string warns
 @pytest.mark.skipif(unicode_legacy_string is None, reason="this CPython has no such strings")
 @both
 @each_call
 @each_lookup
-def test_a_legacy_string_is_an_id_as_any_other(make, call, look_up):
+def test_legacy_string_serves_as_an_id(make, call, look_up):
     name, give = call
     index, plain = filled(make), filled(make)
     legacy = unicode_legacy_string

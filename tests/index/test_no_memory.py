@@ -1,7 +1,7 @@
-"""A call that gets no memory raises MemoryError and has changed nothing.
+"""A call that gets no memory raises MemoryError and changes nothing.
 
-Each of its allocations fails in turn, alone and with all that follow, in a process of its own:
-not all of Python withstands what the index does.
+In a separate process, each allocation of a call fails in turn, alone and with all later ones. The
+process is separate because other parts of Python don't survive failing allocations.
 """
 
 import pytest
@@ -28,12 +28,12 @@ NEEDS_NONE = ["remove", "clear, get and first_run_time"]
 
 
 @pytest.mark.parametrize("case", NEEDS_MEMORY)
-def test_no_allocation_that_fails_leaves_a_change_half_done(case):
+def test_failed_allocation_leaves_no_partial_change(case):
     failures = int(output("fail_allocations", case))
-    assert failures > 0, "the test did not test what it should: nothing failed"
+    assert failures > 0, "the case under test did not occur: no allocation failed"
 
 
 @pytest.mark.parametrize("case", NEEDS_NONE)
-def test_removing_and_looking_up_never_fail_for_want_of_memory(case):
+def test_removal_and_lookup_need_no_memory(case):
     failures = int(output("fail_allocations", case))
     assert failures == 0

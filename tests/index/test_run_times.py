@@ -1,4 +1,4 @@
-"""Run times of every kind find their exact place, in either index."""
+"""Both indexes place run times of every kind exactly, to the microsecond."""
 
 from datetime import datetime, timedelta, timezone, tzinfo
 from fractions import Fraction
@@ -23,7 +23,7 @@ def index(request):
 
 
 class Fixed(tzinfo):
-    """A zone with one offset, of any fraction of a second, or without any (None)."""
+    """A zone with one offset of any fraction of a second, or without an offset (None)."""
 
     def __init__(self, offset):
         self.offset = offset
@@ -39,7 +39,7 @@ def is_due(index_class, run_time, now):
 
 
 def check_exact(run_time, in_utc):
-    """Due at that moment, and not a microsecond before it."""
+    """Assert that a job is due at that moment, and not a microsecond before it."""
     for index_class in INDEXES.values():
         assert is_due(index_class, run_time, in_utc)
         if in_utc.replace(tzinfo=None) > datetime.min:
@@ -87,7 +87,7 @@ def test_named_zones_are_exact_in_both_folds(run_time, fold):
     check_exact(run_time, run_time.astimezone(UTC))
 
 
-def test_fold_tells_the_two_hours_of_the_clock_change_apart(index):
+def test_fold_distinguishes_the_two_hours_of_a_clock_change(index):
     for fold in (0, 1):
         twice = datetime(2030, 10, 27, 3, 30, tzinfo=ZoneInfo("Europe/Helsinki"), fold=fold)
         index.add(Slotted(f"fold {fold}", twice))
@@ -104,14 +104,14 @@ def test_pytz_zones_are_exact(naive):
 
 
 @given(st.datetimes(datetime(1697, 10, 18), datetime(2242, 3, 15), timezones=st.just(UTC)))
-def test_within_the_range_of_the_stock_stores_floats_both_tell_all_microseconds_apart(moment):
-    """The README's bounds: outside them the stock store's times are rounded."""
+def test_both_stores_distinguish_microseconds_within_the_exact_range_of_floats(moment):
+    """The documented bounds: outside them the stock store rounds times."""
     later = moment + MICROSECOND
     assert datetime_to_utc_timestamp(moment) < datetime_to_utc_timestamp(later)
     assert not is_due(INDEXES["compiled"], later, moment)
 
 
-def test_outside_that_range_the_stock_store_rounds():
+def test_stock_store_rounds_times_outside_the_exact_range_of_floats():
     for moment in (datetime(2242, 3, 16, 12, 56, 32, 3), datetime(1697, 10, 17, 11, 3, 27, 3)):
         exact = Fraction((moment - datetime(1970, 1, 1)) // MICROSECOND, 10**6)
         assert Fraction(datetime_to_utc_timestamp(moment)) != exact
@@ -122,10 +122,10 @@ def test_outside_that_range_the_stock_store_rounds():
 @pytest.mark.parametrize(
     ("naive", "hours"), [(datetime.min, 1), (datetime.max, -1), (datetime(1, 1, 1, 5), 23)]
 )
-def test_times_outside_the_years_1_to_9999_in_utc_are_an_overflow_error(index, naive, hours):
+def test_time_outside_the_years_1_to_9999_in_utc_raises_overflow_error(index, naive, hours):
     beyond = naive.replace(tzinfo=timezone(timedelta(hours=hours)))
     with pytest.raises(OverflowError):
-        datetime_to_utc_timestamp(beyond)  # so the stock store
+        datetime_to_utc_timestamp(beyond)  # the stock store calls this
     with pytest.raises(OverflowError, match="next_run_time of job 'a' is outside the years"):
         index.add(Slotted("a", beyond))
     with pytest.raises(OverflowError, match="now is outside the years"):
@@ -133,7 +133,7 @@ def test_times_outside_the_years_1_to_9999_in_utc_are_an_overflow_error(index, n
     assert len(index) == 0
 
 
-def test_a_subclass_of_datetime_counts_as_its_fields_say(index):
+def test_datetime_subclass_counts_by_its_fields_alone(index):
     class Strange(datetime):
         def utcoffset(self):
             raise AssertionError("the stock store does not call this either")

@@ -1,4 +1,4 @@
-"""Threads may share an index: each call happens wholly, or raises and changes nothing."""
+"""Threads can share an index: each call takes effect wholly, or raises and changes nothing."""
 
 import sys
 from collections import Counter
@@ -13,7 +13,7 @@ from support.indexes import COMPILED, Slotted, at
 
 THREADS = 8
 OPERATIONS = 1_000_000 // THREADS
-OWN = 150  # ids of each thread's own
+OWN = 150  # ids that only one thread uses
 SHARED = [f"shared{number:03}" for number in range(60)]
 
 
@@ -21,7 +21,7 @@ OFFSET = timedelta(hours=-1)
 
 
 class PythonZone(tzinfo):
-    """Its `utcoffset()` is Python code: another thread may go on while a run time is read."""
+    """A zone with a `utcoffset()` in Python, so other threads can run while a run time is read."""
 
     def utcoffset(self, when):
         return OFFSET
@@ -30,7 +30,7 @@ class PythonZone(tzinfo):
 ZONE = PythonZone()
 TIMES = [at(number) for number in range(40)]
 TIMES[::5] = [(time + OFFSET).replace(tzinfo=ZONE) for time in TIMES[::5]]
-ANSWERS = {None, *TIMES}  # to "which is the first run time?"
+ANSWERS = {None, *TIMES}  # possible results of `first_run_time()`
 PAUSED = len(TIMES)
 
 
@@ -45,14 +45,14 @@ class Timed(Slotted):
 
 
 class Worker:
-    """One of the threads: what it did to its own ids, and to those that all share."""
+    """One of the threads, with a record of its changes to its own and to shared ids."""
 
     def __init__(self, index, number):
         self.index = index
         self.random = Random(number)
         self.names = [f"own{number}-{i:03}" for i in range(OWN)]
-        self.own = {}  # what must be there in the end
-        self.net = Counter()  # how often it has added each shared id, less how often removed
+        self.own = {}  # its own jobs that the index must hold
+        self.net = Counter()  # adds minus removals of each shared id
         self.operations = 0
         self.error = None
 
@@ -166,7 +166,7 @@ class Worker:
 
 
 @parametrized("make", COMPILED)
-def test_eight_threads_and_a_million_operations_leave_what_they_did(make):
+def test_eight_threads_share_an_index_over_a_million_operations(make):
     index = make()
     workers = [Worker(index, number) for number in range(THREADS)]
     barrier = Barrier(THREADS)

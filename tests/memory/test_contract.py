@@ -1,4 +1,4 @@
-"""The contract of a memory store: the stock one's, and the same for ours on either index."""
+"""The contract of a memory store, for the stock store and for ours on both indexes."""
 
 import copy
 import gc
@@ -36,26 +36,26 @@ def ids(jobs):
     return [found.id for found in jobs]
 
 
-def test_an_empty_store_has_nothing_due_and_no_next_run_time(store):
+def test_empty_store_has_no_due_jobs_and_no_next_run_time(store):
     assert store.get_due_jobs(at(0)) == []
     assert store.get_all_jobs() == []
     assert store.get_next_run_time() is None
     assert store.lookup_job("a") is None
 
 
-def test_jobs_come_in_order_of_time_then_id_with_paused_ones_last(store):
+def test_jobs_are_ordered_by_time_then_id_with_paused_jobs_last(store):
     for job_id, seconds in [("d", 2), ("b", None), ("c", 1), ("a", None), ("e", 1)]:
         store.add_job(job(job_id, seconds))
     assert ids(store.get_all_jobs()) == ["c", "e", "d", "a", "b"]
 
 
-def test_due_are_the_jobs_up_to_now_and_those_of_this_very_moment(store):
+def test_due_jobs_include_the_jobs_of_this_very_moment(store):
     for job_id, seconds in [("early", 1), ("now", 2), ("late", 2.000001), ("paused", None)]:
         store.add_job(job(job_id, seconds))
     assert ids(store.get_due_jobs(at(2))) == ["early", "now"]
 
 
-def test_a_naive_now_is_utc(store):
+def test_naive_now_counts_as_utc(store):
     store.add_job(job("a", 1))
     assert ids(store.get_due_jobs(at(1).replace(tzinfo=None))) == ["a"]
     assert store.get_due_jobs(at(0.999999).replace(tzinfo=None)) == []
@@ -68,33 +68,33 @@ def test_ids_are_ordered_by_their_characters(store):
     assert ids(store.get_all_jobs()) == sorted(names)
 
 
-def test_lists_are_the_callers_own(store):
+def test_clearing_a_returned_list_leaves_the_store_unchanged(store):
     store.add_job(job("a", 1))
     store.get_all_jobs().clear()
     store.get_due_jobs(at(1)).clear()
     assert ids(store.get_all_jobs()) == ["a"]
 
 
-def test_the_next_run_time_is_the_first_jobs_own_object(store):
+def test_next_run_time_is_the_object_of_the_first_job(store):
     first = job("a", 1)
     store.add_job(job("b", 2))
     store.add_job(first)
     assert store.get_next_run_time() is first.next_run_time
 
 
-def test_with_only_paused_jobs_there_is_no_next_run_time(store):
+def test_store_of_paused_jobs_has_no_next_run_time(store):
     store.add_job(job("a", None))
     assert store.get_next_run_time() is None
     assert store.get_due_jobs(at(10**9)) == []
 
 
-def test_lookup_gives_the_very_job(store):
+def test_lookup_returns_the_added_object(store):
     added = job("a", 1)
     store.add_job(added)
     assert store.lookup_job("a") is added
 
 
-def test_a_second_job_of_the_same_id_is_refused(store):
+def test_second_job_with_the_same_id_is_refused(store):
     first = job("a", 1)
     store.add_job(first)
     with pytest.raises(ConflictingIdError, match=r"Job identifier \(a\) conflicts"):
@@ -103,7 +103,7 @@ def test_a_second_job_of_the_same_id_is_refused(store):
     assert len(store.get_all_jobs()) == 1
 
 
-def test_an_update_takes_the_new_job_to_its_new_place(store):
+def test_update_moves_a_job_to_its_new_place(store):
     for job_id, seconds in [("a", 1), ("b", 2), ("c", 3)]:
         store.add_job(job(job_id, seconds))
     newer = job("a", 2.5)
@@ -116,7 +116,7 @@ def test_an_update_takes_the_new_job_to_its_new_place(store):
     assert ids(store.get_all_jobs()) == ["a", "b", "c"]
 
 
-def test_an_update_without_a_new_time_takes_the_new_job_to_the_old_place(store):
+def test_update_without_a_new_time_keeps_the_place(store):
     for job_id in "abc":
         store.add_job(job(job_id, 1))
     newer = job("b", 1)
@@ -125,11 +125,11 @@ def test_an_update_without_a_new_time_takes_the_new_job_to_the_old_place(store):
     assert store.get_due_jobs(at(1))[1] is newer
 
 
-def test_a_job_changed_in_place_is_found_by_its_old_time_until_its_update(store):
+def test_job_changed_in_place_keeps_its_old_time_until_its_update(store):
     jobs = [job(f"{i:02}", i) for i in range(50)]
     for each in jobs:
         store.add_job(each)
-    for each in jobs:  # as the scheduler does: first the job, then the store
+    for each in jobs:  # the scheduler changes the job first, then the store
         each.next_run_time = at(100 - int(each.id))
         store.update_job(each)
     assert ids(store.get_all_jobs()) == [f"{i:02}" for i in reversed(range(50))]
@@ -140,7 +140,7 @@ def test_a_job_changed_in_place_is_found_by_its_old_time_until_its_update(store)
 
 
 @pytest.mark.parametrize("call", ["update_job", "remove_job"])
-def test_what_is_not_there_is_a_lookup_error(store, call):
+def test_update_or_removal_of_a_missing_job_raises_lookup_error(store, call):
     store.add_job(job("a", 1))
     with pytest.raises(JobLookupError, match="No job by the id of b was found"):
         getattr(store, call)(job("b", 1) if call == "update_job" else "b")
@@ -148,21 +148,21 @@ def test_what_is_not_there_is_a_lookup_error(store, call):
 
 
 @pytest.mark.parametrize("job_id", [None, 1, 1.5, b"a", ("a",), frozenset()])
-def test_an_id_that_is_no_str_is_just_not_there(store, job_id):
+def test_lookup_or_removal_by_a_non_string_id_finds_no_job(store, job_id):
     store.add_job(job("a", 1))
     assert store.lookup_job(job_id) is None
     with pytest.raises(JobLookupError, match="was found"):
         store.remove_job(job_id)
 
 
-def test_an_id_that_cannot_be_hashed_is_a_type_error(store):
+def test_unhashable_id_raises_type_error(store):
     with pytest.raises(TypeError, match="unhashable"):
         store.lookup_job([])
     with pytest.raises(TypeError, match="unhashable"):
         store.remove_job({})
 
 
-def test_removing_all_and_shutting_down_leave_an_empty_store(store):
+def test_remove_all_jobs_and_shutdown_empty_the_store(store):
     for empty in (store.remove_all_jobs, store.shutdown):
         store.add_job(job("a", 1))
         empty()
@@ -170,7 +170,7 @@ def test_removing_all_and_shutting_down_leave_an_empty_store(store):
         assert store.lookup_job("a") is None
 
 
-def test_the_store_can_be_used_without_a_scheduler_and_started_with_none(store):
+def test_store_can_be_used_without_a_scheduler_and_started_with_none(store):
     store.start(None, "alias")
     store.add_job(job("a", 1))
     assert store._alias == "alias"
@@ -181,22 +181,22 @@ def test_repr_is_the_class_name(store):
     assert repr(store) == "<MemoryJobStore>"
 
 
-# What ours has beyond the stock store
+# Features beyond the stock store
 
 
-def test_it_is_a_job_store_for_the_host():
+def test_memory_job_store_is_an_apscheduler_job_store():
     assert issubclass(MemoryJobStore, BaseJobStore)
     assert issubclass(BaseJobStore, HostBaseJobStore)
 
 
-def test_a_store_has_a_length_and_is_true_even_if_empty(our_store):
+def test_store_has_a_length_and_is_true_when_empty(our_store):
     assert len(our_store) == 0
     assert our_store
     our_store.add_job(job("a", 1))
     assert len(our_store) == 1
 
 
-def test_a_run_time_that_is_no_datetime_is_a_type_error_naming_job_and_value(our_store):
+def test_run_time_of_another_type_raises_type_error_naming_job_and_value(our_store):
     bad = job("bad", 1)
     for value in ("2030-01-01", 5, at(1).date()):
         bad.next_run_time = value
@@ -209,19 +209,19 @@ def test_a_run_time_that_is_no_datetime_is_a_type_error_naming_job_and_value(our
     assert our_store.get_due_jobs(at(1))[0].next_run_time == at(1)
 
 
-def test_now_has_to_be_a_datetime(our_store):
+def test_get_due_jobs_raises_type_error_unless_now_is_a_datetime(our_store):
     for now in (None, 5):
         with pytest.raises(TypeError, match=f"now must be a datetime, not {now}"):
             our_store.get_due_jobs(now)
 
 
-def test_adding_an_id_that_is_no_str_is_a_type_error(our_store):
+def test_adding_a_non_string_id_raises_type_error(our_store):
     with pytest.raises(TypeError, match="must be a str, not 5"):
         our_store.add_job(job(5, 1))
     assert len(our_store) == 0
 
 
-def test_lookup_errors_come_before_errors_of_the_run_time(our_store):
+def test_id_errors_take_precedence_over_run_time_errors(our_store):
     our_store.add_job(job("a", 1))
     bad = job("a", 1)
     bad.next_run_time = "never"
@@ -232,7 +232,7 @@ def test_lookup_errors_come_before_errors_of_the_run_time(our_store):
         our_store.update_job(bad)
 
 
-def test_adding_many_stores_all_that_can_be_and_names_the_others(our_store):
+def test_add_jobs_stores_new_jobs_and_names_the_refused_ids(our_store):
     our_store.add_job(job("b", 5))
     first = job("a", 3)
     with pytest.raises(ConflictingIdsError, match=r"b, a") as raised:
@@ -243,14 +243,14 @@ def test_adding_many_stores_all_that_can_be_and_names_the_others(our_store):
     assert our_store.lookup_job("a") is first
 
 
-def test_adding_many_with_replace_existing_lets_the_last_of_an_id_win(our_store):
+def test_add_jobs_with_replace_existing_keeps_the_last_job_of_each_id(our_store):
     our_store.add_job(job("b", 5))
     last_a, last_b = job("a", 9), job("b", 1)
     our_store.add_jobs([job("a", 1), job("b", 2), last_a, last_b], replace_existing=True)
     assert [id(found) for found in our_store.get_all_jobs()] == [id(last_b), id(last_a)]
 
 
-def test_updating_many_updates_all_that_are_there_and_names_the_others(our_store):
+def test_update_jobs_updates_stored_jobs_and_names_the_missing_ids(our_store):
     our_store.add_jobs([job("a", 1), job("b", 2)])
     last = job("a", 4)
     with pytest.raises(JobsLookupError, match="id of x was") as raised:
@@ -261,7 +261,7 @@ def test_updating_many_updates_all_that_are_there_and_names_the_others(our_store
     assert our_store.lookup_job("a") is last
 
 
-def test_removing_many_removes_all_that_are_there_and_names_the_others(our_store):
+def test_remove_jobs_removes_stored_jobs_and_names_the_missing_ids(our_store):
     our_store.add_jobs([job("a", 1), job("b", 2), job("c", 3)])
     with pytest.raises(JobsLookupError) as raised:
         our_store.remove_jobs(["c", "x", "a", "c", 7])
@@ -269,14 +269,14 @@ def test_removing_many_removes_all_that_are_there_and_names_the_others(our_store
     assert ids(our_store.get_all_jobs()) == ["b"]
 
 
-def test_the_errors_survive_being_copied():
+def test_copied_errors_keep_message_and_ids():
     for error in (ConflictingIdsError(["a", "b"]), JobsLookupError(["a", "b"])):
         copied = copy.copy(error)
         assert (str(copied), copied.job_ids) == (str(error), error.job_ids)
 
 
-def test_ids_whose_hashes_collide_are_told_apart(our_store):
-    """The table keeps 32 bits of a hash: among so many ids some pairs have the same ones."""
+def test_ids_with_colliding_hashes_are_distinguished(our_store):
+    """The table keeps 32 bits of a hash. Among so many ids, some pairs share these bits."""
     seen, pairs = {}, []
     for job_id in map(str, range(300_000)):
         full = hash(job_id) & 2**64 - 1
@@ -299,14 +299,14 @@ def test_ids_whose_hashes_collide_are_told_apart(our_store):
         our_store._index._check()
 
 
-def test_a_message_about_many_ids_stays_short(our_store):
+def test_message_about_many_ids_stays_short(our_store):
     with pytest.raises(JobsLookupError) as raised:
         our_store.remove_jobs(map(str, range(1_000)))
     assert len(raised.value.job_ids) == 1_000
     assert "7, 8, 9 and 990 more" in str(raised.value)
 
 
-def test_the_run_time_of_a_job_that_is_refused_does_not_matter(our_store):
+def test_refused_job_may_have_an_invalid_run_time(our_store):
     our_store.add_job(job("a", 1))
     bad_a, bad_b = job("a"), job("b")
     bad_a.next_run_time = bad_b.next_run_time = "never"
@@ -320,7 +320,7 @@ def test_the_run_time_of_a_job_that_is_refused_does_not_matter(our_store):
     assert ids(our_store.get_all_jobs()) == ["b", "a"]
 
 
-def test_a_bad_job_among_many_changes_nothing(our_store):
+def test_bulk_call_with_one_bad_job_changes_nothing(our_store):
     our_store.add_job(job("a", 1))
     bad = job("bad", 1)
     bad.next_run_time = 5
@@ -337,7 +337,7 @@ def test_a_bad_job_among_many_changes_nothing(our_store):
         assert [id(found) for found in our_store.get_all_jobs()] == [id(found) for found in before]
 
 
-def test_a_store_in_a_cycle_with_its_scheduler_runs_with_collections_of_garbage(our_store):
+def test_store_in_a_reference_cycle_survives_a_garbage_collection(our_store):
     scheduler = BackgroundScheduler(jobstores={"default": our_store})
     scheduler.start(paused=True)
     scheduler.add_job(print, "interval", hours=1, id="a")

@@ -1,4 +1,4 @@
-"""Jobs and listeners that change the memory store within the scheduler's cycle, in its thread."""
+"""Jobs and listeners change the memory store within the scheduler's cycle, in its thread."""
 
 import gc
 import weakref
@@ -28,9 +28,9 @@ def store(request):
 
 
 class InCycle:
-    """A scheduler whose job "a" (of "a" and "b", both due) calls something in the cycle.
+    """A scheduler with the due jobs "a" and "b", of which "a" calls `act` in the cycle.
 
-    :ivar returned: what that returned; a failing assertion within the scheduler might go unheard.
+    :ivar returned: result of `act`, for assertions: the scheduler might swallow an error in `act`.
     """
 
     def __init__(self, store, act, **options):
@@ -55,21 +55,21 @@ def is_far(job):
 
 
 @pytest.mark.parametrize("options", [{}, ONCE], ids=["goes on", "ends"])
-def test_a_job_that_removes_itself_is_gone_and_the_cycle_goes_on(store, options):
+def test_job_that_removes_itself_stays_removed_and_the_cycle_continues(store, options):
     run = InCycle(store, lambda scheduler: scheduler.remove_job("a"), **options)
     assert list(run.left) == ["b"]
     assert is_far(run.left["b"])
     assert run.wait > 0
 
 
-def test_a_job_may_remove_one_whose_turn_is_still_to_come(store):
+def test_job_can_remove_a_later_job_of_the_same_cycle(store):
     run = InCycle(store, lambda scheduler: scheduler.remove_job("b"))
     assert list(run.left) == ["a"]
 
 
 @pytest.mark.parametrize("options", [{}, ONCE], ids=["goes on", "ends"])
 @pytest.mark.parametrize("call", ["remove_all_jobs", "shutdown"])
-def test_a_job_may_empty_the_store(store, call, options):
+def test_job_can_empty_the_store(store, call, options):
     run = InCycle(store, lambda scheduler: getattr(store, call)(), **options)
     assert run.left == {}
     assert run.wait is None
@@ -99,14 +99,14 @@ def update_many(scheduler, store):
 
 @pytest.mark.parametrize("options", [{}, ONCE], ids=["goes on", "ends"])
 @pytest.mark.parametrize("act", [remove_and_add, replace, add_many, update_many])
-def test_a_job_that_another_replaced_under_its_id_does_not_come_back(store, act, options):
+def test_job_replaced_during_its_cycle_does_not_return(store, act, options):
     run = InCycle(store, lambda scheduler: act(scheduler, store), **options)
     assert run.left["a"].args == ("anew",)
     assert run.left["a"] is not run.handed[0]
-    assert is_far(run.left["b"])  # only the replaced job is left alone
+    assert is_far(run.left["b"])  # the cycle has rescheduled the other job
 
 
-def test_the_new_job_of_an_id_runs_and_ends_like_any_other(store):
+def test_replacement_of_a_job_runs_and_ends_normally(store):
     run = InCycle(store, lambda scheduler: remove_and_add(scheduler, store), **ONCE)
     run.scheduler.executor.then = None
     run.scheduler.modify_job("a", next_run_time=at(5))
@@ -116,7 +116,7 @@ def test_the_new_job_of_an_id_runs_and_ends_like_any_other(store):
     assert list(run.left) == ["b"]
 
 
-def test_a_job_that_removes_adds_and_removes_itself_is_gone(store):
+def test_job_that_removes_adds_and_removes_itself_stays_removed(store):
     def act(scheduler):
         remove_and_add(scheduler, store)
         scheduler.remove_job("a")
@@ -124,13 +124,13 @@ def test_a_job_that_removes_adds_and_removes_itself_is_gone(store):
     assert list(InCycle(store, act).left) == ["b"]
 
 
-def test_a_job_that_changes_itself_in_the_cycle_goes_on_with_its_changes(store):
+def test_job_that_modifies_itself_keeps_its_changes(store):
     run = InCycle(store, lambda scheduler: scheduler.modify_job("a", args=("new",)))
     assert run.left["a"].args == ("new",)
     assert is_far(run.left["a"])
 
 
-def test_a_job_that_is_added_again_as_the_same_object_goes_on(store):
+def test_job_removed_and_added_as_the_same_object_continues(store):
     def act(scheduler):
         scheduler.remove_job("a")
         store.add_job(run_of_a)
@@ -144,7 +144,7 @@ def test_a_job_that_is_added_again_as_the_same_object_goes_on(store):
 
 
 @pytest.mark.parametrize("options", [{}, ONCE], ids=["goes on", "ends"])
-def test_who_removes_or_updates_in_the_cycle_what_is_gone_is_told(store, options):
+def test_removal_or_update_of_a_removed_job_raises_within_the_cycle(store, options):
     def act(scheduler):
         handed = scheduler.get_job("a")
         scheduler.remove_job("a")
@@ -165,7 +165,7 @@ def test_who_removes_or_updates_in_the_cycle_what_is_gone_is_told(store, options
     assert [told[0] for told in run.returned] == [one, one, one, one, many, many, one, one]
 
 
-def test_another_thread_that_asks_what_is_due_does_not_disturb_the_cycle(store):
+def test_cycle_ignores_another_threads_query_for_due_jobs(store):
     def act(scheduler):
         scheduler.remove_job("a")
         return in_thread(store.get_due_jobs, at(9)), in_thread(store.get_next_run_time)
@@ -177,7 +177,7 @@ def test_another_thread_that_asks_what_is_due_does_not_disturb_the_cycle(store):
 
 @pytest.mark.parametrize("options", [{}, ONCE], ids=["goes on", "ends"])
 @pytest.mark.parametrize("look", [lambda call: call(), in_thread], ids=["itself", "in a thread"])
-def test_who_looks_in_the_cycle_at_what_is_due_brings_no_replaced_job_back(store, look, options):
+def test_query_for_due_jobs_within_the_cycle_brings_no_replaced_job_back(store, look, options):
     def act(scheduler):
         remove_and_add(scheduler, store)
         look(lambda: (store.get_due_jobs(at(9)), store.get_next_run_time()))
@@ -187,7 +187,7 @@ def test_who_looks_in_the_cycle_at_what_is_due_brings_no_replaced_job_back(store
 
 
 @pytest.mark.parametrize("options", [{}, ONCE], ids=["goes on", "ends"])
-def test_a_job_may_ask_the_store_what_is_due(store, options):
+def test_job_can_query_the_store_for_due_jobs(store, options):
     def act(scheduler):
         scheduler.remove_job("a")
         return store.get_due_jobs(at(9)), store.get_next_run_time()
@@ -197,14 +197,14 @@ def test_a_job_may_ask_the_store_what_is_due(store, options):
     assert run.returned == ([run.handed[1]], at(1))
 
 
-def test_a_job_that_ends_and_adds_one_of_its_own_id_is_refused_and_still_ends(store):
+def test_last_run_that_adds_a_job_under_its_own_id_is_refused_and_ends(store):
     run = InCycle(store, lambda scheduler: outcome(anew, scheduler), **ONCE)
     assert run.returned[0] is ConflictingIdError
     assert list(run.left) == ["b"]
 
 
 @pytest.mark.parametrize("options", [{}, ONCE], ids=["goes on", "ends"])
-def test_the_cycle_of_a_subclass_is_safe_too(options):
+def test_job_that_removes_itself_stays_removed_in_a_subclass(options):
     class Store(MemoryJobStore):
         def update_job(self, job):
             super().update_job(job)
@@ -216,7 +216,7 @@ def test_the_cycle_of_a_subclass_is_safe_too(options):
     assert list(run.left) == ["b"]
 
 
-def test_a_listener_that_removes_what_the_scheduler_has_removed_is_told(store):
+def test_listeners_removal_raises_when_the_scheduler_has_removed_the_job(store):
     told = []
 
     def listener(event):
@@ -229,7 +229,7 @@ def test_a_listener_that_removes_what_the_scheduler_has_removed_is_told(store):
     assert [kind for kind, _ in told] == [JobLookupError]
 
 
-def test_what_was_replaced_in_a_cycle_is_forgotten_at_its_end(store):
+def test_store_frees_a_replaced_job_at_the_end_of_the_cycle(store):
     run = InCycle(store, lambda scheduler: replace(scheduler, store))
     old = weakref.ref(run.handed[0])
     run.handed.clear()
@@ -237,7 +237,7 @@ def test_what_was_replaced_in_a_cycle_is_forgotten_at_its_end(store):
     assert old() is None
 
 
-def test_who_only_looks_at_due_jobs_makes_the_store_keep_no_old_ones(store):
+def test_store_frees_replaced_jobs_after_a_query_outside_a_cycle(store):
     old = job("a", 5)
     store.add_jobs([old, job("due", 0)])
     alive = weakref.ref(old)
@@ -249,8 +249,8 @@ def test_who_only_looks_at_due_jobs_makes_the_store_keep_no_old_ones(store):
 
 
 @pytest.mark.parametrize("look", [list, lambda due: next(iter(due)), lambda due: due])
-def test_who_only_looks_at_what_is_due_may_then_remove_and_add_it(store, look):
-    """Nobody says that the look is over, and the next job of the id is not the one looked at."""
+def test_due_job_can_be_removed_and_added_after_a_query_outside_a_cycle(store, look):
+    """The store can't know that the query is over; the next job of the id is another object."""
     store.add_job(job("a", 0, **ONCE))
     seen = look(store.get_due_jobs(at(0)))
     store.remove_job("a")
@@ -262,7 +262,7 @@ def test_who_only_looks_at_what_is_due_may_then_remove_and_add_it(store, look):
     assert len(store) == 0
 
 
-def test_a_cycle_that_an_error_ended_is_followed_by_a_sound_one(store):
+def test_cycle_after_a_failed_one_works(store):
     class Failing(IntervalTrigger):
         def get_next_fire_time(self, previous, now):
             raise OSError("once")
@@ -278,7 +278,7 @@ def test_a_cycle_that_an_error_ended_is_followed_by_a_sound_one(store):
     assert [each.id for each in scheduler.get_jobs()] == ["a"]
 
 
-def test_after_the_cycle_who_removes_or_updates_what_is_gone_is_told(store):
+def test_removal_or_update_of_a_removed_job_raises_after_the_cycle(store):
     run = InCycle(store, lambda scheduler: scheduler.remove_job("a"), **ONCE)
     with pytest.raises(JobLookupError):
         run.scheduler.remove_job("a")
@@ -286,22 +286,22 @@ def test_after_the_cycle_who_removes_or_updates_what_is_gone_is_told(store):
         store.update_job(run.handed[0])
 
 
-def test_a_job_without_an_executor_that_is_gone_when_its_turn_comes(store):
-    """The scheduler removes it; a job before it did so."""
+def test_job_without_an_executor_can_be_removed_before_its_turn(store):
+    """The scheduler wants to remove the job, but an earlier job of the cycle has done so."""
     store.add_jobs([job("a", 0), job("b", 1, executor="gone"), job("c", 2)])
     scheduler = by_hand(store, lambda each: each.id == "a" and scheduler.remove_job("b"))
     scheduler._process_jobs()
     assert [each.id for each in scheduler.get_jobs()] == ["a", "c"]
 
 
-def test_thousands_that_one_job_removes_in_the_cycle(store):
+def test_job_can_remove_thousands_of_due_jobs(store):
     store.add_jobs([job(f"{i:05}", i) for i in range(20_000)])
     scheduler = by_hand(store, lambda each: each.id == "00000" and scheduler.remove_all_jobs())
     scheduler._process_jobs()
     assert scheduler.get_jobs() == []
 
 
-def test_a_listener_that_removes_each_job_that_has_run_leaves_the_scheduler_alive(store):
+def test_scheduler_survives_a_listener_that_removes_each_executed_job(store):
     scheduler = BackgroundScheduler(
         jobstores={"default": store}, executors={"default": DebugExecutor()}, timezone="UTC"
     )
@@ -322,7 +322,7 @@ def test_a_listener_that_removes_each_job_that_has_run_leaves_the_scheduler_aliv
         assert scheduler.get_jobs() == []
 
 
-def test_a_function_of_the_application_that_is_called_as_the_cycle_is_told_what_is_gone(store):
+def test_application_function_named_process_jobs_gets_lookup_errors(store):
     def _process_jobs():
         with pytest.raises(JobLookupError):
             scheduler.remove_job("gone")

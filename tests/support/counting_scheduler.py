@@ -1,4 +1,4 @@
-"""What the tests of `jobstore.add_jobs` share: stores, a scheduler that counts, jobs to add."""
+"""Helpers for the tests of `jobstore.add_jobs`: stores, a counting scheduler, jobs to add."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -22,14 +22,14 @@ def task(first, *, second=None):
 
 
 class LoopingStore(StockMemoryJobStore, jobstore.BaseJobStore):
-    """A store whose `add_jobs` is the one that every `jobstore.BaseJobStore` has."""
+    """A store with the `add_jobs` of `jobstore.BaseJobStore`, which loops."""
 
 
 STORES = {"stock": StockMemoryJobStore, "looping": LoopingStore, "ours": jobstore.MemoryJobStore}
 
 
 class CountingScheduler(BaseScheduler):
-    """Runs nothing; counts its wake-ups, and keeps what it announces as added."""
+    """Runs no job; counts its wake-ups, and records the jobs that it announces as added."""
 
     wakeups = 0
 
@@ -64,12 +64,12 @@ class CountingScheduler(BaseScheduler):
 
 
 def state(job):
-    """All there is to a job, so that two can be compared (Job's own == compares only ids)."""
+    """Return the whole state of a job for comparison, as `==` of jobs compares only ids."""
     return {**job.__getstate__(), "trigger": repr(job.trigger), "pending": job.pending}
 
 
 def loop(scheduler, jobs, **options):
-    """Do what `add_jobs` is short for."""
+    """Add jobs one by one: the reference for `add_jobs`."""
     added, refused = [], []
     for job in jobs:
         try:
@@ -82,7 +82,7 @@ def loop(scheduler, jobs, **options):
 
 
 def named(*job_ids, **arguments):
-    """Jobs whose run times tell them apart, even where their ids don't."""
+    """Make jobs with distinct run times, which distinguish jobs with equal ids."""
     return [
         {"func": work, "id": job_id, "run_date": FUTURE + timedelta(days=day), **arguments}
         for day, job_id in enumerate(job_ids)

@@ -1,4 +1,4 @@
-"""What the hostile tests share: the calls, what happens in their middle, and classes to do it."""
+"""Helpers for the hostile tests: calls of an index, and actions in the middle of a call."""
 
 from datetime import timedelta, tzinfo
 
@@ -8,7 +8,7 @@ from support.indexes import BOTH, COMPILED, job, outcome
 
 NEW, STORED = "new", "job005"
 
-# Each call that takes a job, and whether the job's id is there before.
+# Each call that takes a job, with the id of that job: a new id or a stored one.
 CALLS = {
     "add": (NEW, lambda index, given: index.add(given)),
     "replace": (STORED, lambda index, given: index.replace(given)),
@@ -45,7 +45,7 @@ both = parametrized("make", BOTH)
 compiled = parametrized("make", COMPILED)
 each_call = parametrized("call", CALLS)
 
-# What code that is called in the middle may do to the index, given the id of the job at hand.
+# Changes that foreign code can make in the middle of a call, given the id of the call's job.
 ACTIONS = {
     "puts the same id": lambda index, name: index.put_many([job(name, 3)]),
     "removes that id": lambda index, name: index.remove_many([name]),
@@ -67,7 +67,7 @@ ACTIONS = {
 
 
 class Calling(tzinfo):
-    """A time zone that is UTC, and does something the first time that it is asked."""
+    """A UTC time zone that runs an action when its offset is first read."""
 
     def __init__(self, action):
         self.action = action
@@ -79,7 +79,7 @@ class Calling(tzinfo):
 
 
 def forbidden(base):
-    """A subclass of `base` none of whose methods may be called, and the list of those that were."""
+    """Return a subclass of `base` whose methods raise, and the list of the called ones."""
     calls = []
 
     def method(name):

@@ -1,4 +1,4 @@
-"""What the tests of the index share: small stand-ins for jobs, times, and what an index holds."""
+"""Helpers for the tests of the index: small stand-ins for jobs, times, the content of an index."""
 
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -8,7 +8,7 @@ from jobstore import _index_c, _index_py
 
 START = datetime(2030, 1, 1, tzinfo=timezone.utc)
 
-# Small blocks reach every split and merge with few jobs; 64 is what stores use.
+# Small blocks reach every split and merge with few jobs. Stores use 64.
 COMPILED = {
     "compiled-4": partial(_index_c.JobIndex, 4),
     "compiled-64": partial(_index_c.JobIndex, 64),
@@ -17,7 +17,7 @@ BOTH = {**COMPILED, "twin": partial(_index_py.JobIndex, 4)}
 
 
 class Slotted:
-    """All that an index asks of a job."""
+    """A job with only the attributes that an index reads."""
 
     __slots__ = ("__weakref__", "id", "next_run_time")
 
@@ -31,12 +31,12 @@ def at(seconds):
 
 
 def job(name, seconds=None):
-    """A job that is due so many seconds after the start, or a paused one."""
+    """Make a job that is due `seconds` after the start, or a paused job."""
     return Slotted(name, None if seconds is None else at(seconds))
 
 
 def filled(make, count=150):
-    """An index of jobs job000, job001...: many share a run time, and some are paused."""
+    """Make an index of jobs job000, job001...: many share a run time, and some are paused."""
     index = make()
     for number in range(count):
         index.add(job(f"job{number:03}", None if number % 10 == 9 else number * 7 % 40))
@@ -44,9 +44,9 @@ def filled(make, count=150):
 
 
 def content(index, label=id):
-    """All there is to see of an index: its jobs in order, and those due at any time in question.
+    """Return all visible content of an index: its jobs in order, and the due jobs at each time.
 
-    Jobs are compared as objects, unless `label` says by what else; their attributes aren't read.
+    `label` maps each job to the value to compare: by default its identity, so no attribute is read.
     """
     index._check()
     due = [[*map(label, index.due(at(seconds)))] for seconds in range(-1, 42)]
@@ -54,7 +54,7 @@ def content(index, label=id):
 
 
 def by_id(index):
-    """The same, with ids for jobs, so that two indexes can be compared."""
+    """Return the content of an index with ids instead of jobs, to compare two indexes."""
     jobs = index.all()
     assert [index.get(job.id) for job in jobs] == jobs
     return content(index, label=lambda job: str(job.id))
@@ -68,7 +68,7 @@ def unchanged(index):
 
 
 def outcome(call, *args):
-    """What a call returns, or the kind of error and its text."""
+    """Return the result of a call, or the type and text of its error."""
     try:
         return call(*args)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Memory stores by name: the stock one, and ours on either index."""
+"""Memory stores by name: the stock store, and ours on each index."""
 
 from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
 
@@ -10,7 +10,7 @@ INDEXES = {"compiled": CompiledIndex, "twin": PythonIndex}
 
 
 def memory_store(kind, block_size=64):
-    """A memory store: "stock", or ours on the index of that name."""
+    """Make a memory store: the "stock" store, or ours on the index of that name."""
     if kind == "stock":
         return StockMemoryJobStore()
     store = jobstore.MemoryJobStore()

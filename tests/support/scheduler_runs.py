@@ -1,4 +1,4 @@
-"""What tests with real schedulers share: a record of all runs, and a way to start and end them."""
+"""Helpers for tests with real schedulers: a record of all runs, and start and end."""
 
 import asyncio
 from collections import defaultdict
@@ -16,11 +16,11 @@ from apscheduler.events import (
 )
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-PATIENCE = 60  # seconds until what is waited for is taken as never to happen
+PATIENCE = 60  # seconds to wait for an event before a test fails
 
 
 class Runs:
-    """The run times of each job, by what was told of them; and what the runs returned."""
+    """Records the run times of each job by event, and the results of its runs."""
 
     def __init__(self, scheduler):
         self.changed = Condition()
@@ -45,14 +45,14 @@ class Runs:
             return self.times[code][job_id].copy()
 
     def wait(self, job_id, count, code=EVENT_JOB_EXECUTED):
-        """Wait until the job had so many runs, and return their times."""
+        """Wait until the job has had `count` runs, and return their times."""
         with self.changed:
             times = self.times[code][job_id]
             assert self.changed.wait_for(lambda: len(times) >= count, PATIENCE), (job_id, times)
             return times.copy()
 
     def wait_more(self, *job_ids, count=3):
-        """Wait until each of the jobs had some more runs."""
+        """Wait until each of the jobs has had `count` more runs."""
         for job_id in job_ids:
             self.wait(job_id, len(self.of(job_id)) + count)
 
@@ -67,7 +67,7 @@ def utc_now():
 
 @contextmanager
 def running(scheduler):
-    """Start a scheduler of any kind, in a thread of its own where it needs one, and end it."""
+    """Start a scheduler of any kind in its own thread, and shut it down at the end."""
 
     async def run_loop():
         stopped = asyncio.Event()

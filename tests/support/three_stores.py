@@ -1,4 +1,4 @@
-"""Three stores that are to agree: the stock one, ours compiled, ours on the twin."""
+"""Three stores that must agree: the stock store, ours compiled, and ours on the twin."""
 
 from jobstore import ConflictingIdError, ConflictingIdsError, JobLookupError, JobsLookupError
 from support.indexes import outcome
@@ -6,7 +6,7 @@ from support.memory_stores import memory_store
 
 
 def refused_by_loop(call, items, refusal, id_of):
-    """Do what a user of the stock store does: a loop; return the ids that it refused."""
+    """Call for each item, as a user of the stock store does; return the refused ids."""
     refused = []
     for item in items:
         try:
@@ -25,7 +25,7 @@ def refused_by_bulk(call, items, refusal):
 
 
 class ThreeStores:
-    """Every operation is done to all three, and all that can be seen of it has to be equal."""
+    """Applies every operation to all three stores, and asserts that they behave equally."""
 
     def __init__(self, block_size=64):
         self.stock = memory_store("stock")
@@ -37,7 +37,7 @@ class ThreeStores:
         return expected
 
     def _same(self, call):
-        """Do `call` to each store: the same result, or the same error."""
+        """Call with each store, and assert that results or errors are equal."""
         return self._agree(outcome(call, self.stock), [outcome(call, store) for store in self.ours])
 
     def _same_jobs(self, call):
@@ -102,7 +102,7 @@ class ThreeStores:
         )
 
     def check(self):
-        """All jobs are the same in the same order, and every invariant of ours holds."""
+        """Assert that all stores hold the same jobs in order, and that our invariants hold."""
         self._same_jobs(lambda store: store.get_all_jobs())
         for ours in self.ours:
             ours._index._check()

@@ -1,9 +1,9 @@
-"""Fuzzes the index: bytes become operations on the compiled core, its twin and the stock store.
+"""Fuzzes the index. Bytes become operations on the compiled core, its twin and the stock store.
 
     python tests/index/fuzz/fuzz_index.py [libFuzzer's options] [folders of inputs]
 
-A core built by gcc gives no coverage to go by, so the twin's, which is Python, guides. The three
-stores have to agree after each operation, and every invariant of the index has to hold at the end
+A core built by gcc reports no coverage, so the coverage of the Python twin guides the fuzzer. The
+three stores must agree after each operation. At the end, every invariant of the index must hold
 (see `tests/support/three_stores.py`). `ci/sanitize --full` runs it for a while on the sanitized
 core. `tests/index/test_fuzz_corpus.py` repeats the inputs kept in `corpus/` beside this file.
 """
@@ -17,7 +17,7 @@ TIMES = [None, *range(8), -1, 10**9, 0.000001]
 
 
 def run(data):
-    """Do what the bytes say; two are an operation, or say how long a list is."""
+    """Run the operations that the bytes encode: a code, then its arguments and lengths of lists."""
     from support.indexes import at, job
     from support.three_stores import ThreeStores
 

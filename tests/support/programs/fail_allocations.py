@@ -1,8 +1,7 @@
-"""Run by test_no_memory.py in a process of its own: one call, again and again, each time with
-another of its allocations failing.
+"""Run by test_no_memory.py in its own process: repeats one call, and lets another allocation fail
+each time.
 
-Everything that the moment without memory needs is made before it, so that only the call itself
-asks for memory then.
+It makes all objects beforehand, so that only the call itself allocates memory while none is left.
 """
 
 import gc
@@ -16,7 +15,7 @@ FAILED = object()
 
 
 def make(count, step=7):
-    """An index in which splits come soon: jobs with even numbers, at times out of order."""
+    """Make an index with tiny blocks, of jobs with even numbers at times out of order."""
     index = JobIndex(4)
     for number in range(0, 2 * count, 2):
         index.add(job(f"job{number:05}", None if number % 18 == 0 else number * step % 41))
@@ -24,11 +23,11 @@ def make(count, step=7):
 
 
 class Name(str):
-    """An id of which the index must make a copy."""
+    """An id that the index must copy."""
 
 
 def mixed(count):
-    """Jobs that are new, stored, stored at the same time, and several of one id."""
+    """Make jobs: new, stored, stored with the same time, and several with one id."""
     jobs = [job(Name(f"job{number:05}"), number * 11 % 41) for number in range(count)]
     jobs += [job(f"job{number:05}", number * 7 % 41) for number in range(0, count, 4)]
     jobs += [job(f"job{number:05}") for number in range(0, count, 3)]
@@ -40,7 +39,7 @@ def ids(jobs):
 
 
 def each_add():
-    """Adding at the front, the middle and the end, from an empty index to one of five levels."""
+    """Add at the front, the middle and the end, from an empty index to one of five levels."""
     for count in [*range(90), *range(250, 270), 1100]:
         for name, seconds in [("front", -1), ("job00031", 20), ("middle", 20), ("zz", None)]:
             yield (lambda count=count: make(count)), "add", (job(name, seconds),)
@@ -62,7 +61,7 @@ def each_remove():
 
 
 def nearly_all_removed():
-    """One more removal, and memory is given back, for which memory must be taken."""
+    """Make an index whose next removal shrinks its table, which must allocate a smaller one."""
     index = make(2000)
     for number in range(500, 4000, 2):
         index.remove(f"job{number:05}")
@@ -103,7 +102,7 @@ def each_remove_many():
 
 
 def without_memory(call, args, first, last):
-    """Make the call with its allocations after `first` and up to `last` failing; 0 is the end."""
+    """Make the call, and let its allocations after `first` up to `last` fail; 0 means all later."""
     set_nomemory(first, last)
     try:
         result = call(*args)
@@ -114,7 +113,7 @@ def without_memory(call, args, first, last):
 
 
 def seen(index, args):
-    """What the index holds, and how often each job and id is referred to."""
+    """Return the content of the index and the reference counts of jobs and ids."""
     given = args[0] if args and isinstance(args[0], (list, tuple)) else args
     things = [*index, *given]
     things += [thing.id for thing in things if isinstance(thing, Slotted)]
@@ -127,7 +126,7 @@ def described(result):
 
 
 def fail_each_allocation(make_index, name, args):
-    """Make the call with each of its allocations failing in turn: how many times did it fail?"""
+    """Make the call with each of its allocations failing in turn; return the number of failures."""
     model = make_index()
     expected = described(getattr(model, name)(*args)), by_id(model)
 
@@ -144,22 +143,22 @@ def fail_each_allocation(make_index, name, args):
     def leak(first, last):
         allocated = sys.getallocatedblocks()
         without_memory(getattr(make_index(), name), args, first, last)
-        return sys.getallocatedblocks() - allocated - 1  # which is that number itself
+        return sys.getallocatedblocks() - allocated - 1  # 1 for the number itself
 
     def fails_without_leak(first, last):
-        # Python's own memory differs now and then, but not twice.
+        # Python's own allocations vary now and then, but not twice in a row.
         assert leak(first, last) <= 0 or leak(first, last) <= 0, (name, args, first, last)
         return fails(first, last)
 
     first = 0
     while fails_without_leak(first, 0):
         first += 1
-    # A call may do without some memory, and then goes on: so look beyond the last failure, too.
+    # A call can survive some failures: so look beyond the first success, too.
     return first + sum(fails_without_leak(only, only + 1) for only in range(first + 10))
 
 
 def each_construction():
-    """The same for a new index; there is nothing yet that could have been changed."""
+    """Let each allocation of a constructor fail."""
     for args in (), (4,), (64,):
         for last in (lambda first: 0, lambda first: first + 1):
             results = [without_memory(JobIndex, args, first, last(first)) for first in range(5)]
@@ -175,7 +174,7 @@ def each_construction():
 
 
 def each_legacy_string():
-    """Ids whose characters have yet to be put in place, which takes memory: on 3.10 and 3.11."""
+    """Use legacy strings (3.10 and 3.11), whose first use as an id allocates memory."""
     try:
         from _testcapi import unicode_legacy_string
     except ImportError:
@@ -193,9 +192,9 @@ def each_legacy_string():
 
 
 def collected_while_failing():
-    """The collector may run when a MemoryError is made, as the last resort of a failing call.
+    """Let the collector run while a failing call makes its MemoryError.
 
-    That is so on 3.10 and 3.11, where there are none left that were made beforehand, and while
+    On 3.10 and 3.11 that happens once the MemoryErrors made beforehand are used up, and while
     another error is being handled.
     """
     failures = 0

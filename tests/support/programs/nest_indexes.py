@@ -1,4 +1,4 @@
-"""Run by test_freed.py in a process of its own: indexes whose jobs hold indexes, and so on."""
+"""Run by test_freed.py in its own process: indexes whose jobs hold indexes, to a great depth."""
 
 import gc
 
@@ -13,7 +13,7 @@ class Holding(Slotted):
 
 
 def nested():
-    """The outermost and the innermost index of many."""
+    """Return the outermost and the innermost of many nested indexes."""
     outer = inner = JobIndex(4)
     for _ in range(DEPTH):
         holding = Holding("job")
