@@ -1,9 +1,9 @@
 """Job stores for APScheduler 3.x that stay fast at a million jobs.
 
-`MemoryJobStore` and `MongoDBJobStore` take the places of APScheduler's own by one changed import;
-`add_jobs` adds many jobs to a scheduler at once; `backend` says which index is at work: ``"c"``,
-the compiled one, or ``"python"``, its twin. `MongoDBJobStore` needs the extra
-``jobstore[mongodb]``, and so is imported only when it is asked for; ``import *`` leaves it out.
+`MemoryJobStore` and `MongoDBJobStore` replace APScheduler's own stores by one changed import.
+`add_jobs` adds many jobs to a scheduler at once. `backend` names the index in use: ``"c"``, the
+compiled one, or ``"python"``, its twin. `MongoDBJobStore` needs the extra ``jobstore[mongodb]``, so
+it is imported at its first use, and ``import *`` leaves it out.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The interface of every store here: APScheduler's own, plus the operations on many jobs."""
+"""The interface of every store in this package: APScheduler's, plus operations on many jobs."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -22,15 +22,15 @@ __all__ = [
 
 
 class ConflictingIdsError(ConflictingIdError):
-    """Raised by `add_jobs` after it stored every job that it could.
+    """Raised by `add_jobs` after it stored all the other jobs.
 
-    :ivar job_ids: the ids that were refused, in the order given.
+    :ivar job_ids: the refused ids, in the order given.
     """
 
     def __init__(self, job_ids: list[str], note: str = "") -> None:
         super().__init__(first_few(job_ids))
         self.job_ids = job_ids
-        self._note = note  # what else is known of them
+        self._note = note  # more about these ids
         self.args = (f"{self.args[0]}{note}",)
 
     def __reduce__(self) -> tuple[type[KeyError], tuple[list[str], str]]:
@@ -38,9 +38,9 @@ class ConflictingIdsError(ConflictingIdError):
 
 
 class JobsLookupError(JobLookupError):
-    """Raised by `update_jobs` and `remove_jobs` after they did every job that they found.
+    """Raised by `update_jobs` and `remove_jobs` after they changed all the jobs that they found.
 
-    :ivar job_ids: the ids that were not found, in the order given.
+    :ivar job_ids: the ids not found, in the order given.
     """
 
     def __init__(self, job_ids: list[str]) -> None:
@@ -52,7 +52,7 @@ class JobsLookupError(JobLookupError):
 
 
 class TransientJobsError(TransientJobError):
-    """Raised for jobs of which a database can't keep the functions; nothing is stored then.
+    """Raised for jobs whose functions a database can't store; then no job is stored.
 
     :ivar job_ids: the ids of the jobs whose functions can't be imported by name.
     """
@@ -66,30 +66,30 @@ class TransientJobsError(TransientJobError):
 
 
 class BaseJobStore(HostBaseJobStore):
-    """APScheduler's job store interface, plus the operations on many jobs and `len()`.
+    """APScheduler's job store interface, plus operations on many jobs and `len()`.
 
-    The operations on many jobs loop here, so that any store has them; a store that can do better
-    overrides them.
+    Here the operations on many jobs are loops, which work with any store. A store overrides them
+    if it has a faster way.
     """
 
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
-        """Take the scheduler that uses the store, and the name that it has there."""
+        """Remember the scheduler that uses the store, and the store's alias there."""
         super().start(scheduler, alias)
         if scheduler is not None:
             renew_locks_after_fork(scheduler)
 
     def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
-        """Add every job whose id is free, then raise for the others together.
+        """Add every job whose id is free, then raise one error for all the others.
 
-        With `replace_existing` a job whose id is taken replaces the one that is there. Costs as
-        much as the loop over `add_job`. If a job is bad in any other way, that error ends the
-        loop: the jobs before it are stored, and a note on the error says how many were done.
+        With `replace_existing`, a job replaces the stored job that has the same id. The cost is
+        that of a loop over `add_job`. Any other error ends the loop. The jobs before the bad one
+        stay stored, and a note on the error gives their number.
 
         >>> store.add_jobs([first, second])
 
         :param jobs: the jobs, each with its `next_run_time` set.
-        :param replace_existing: replace a job that has the same id.
-        :raises ConflictingIdsError: naming the ids refused, after all others were added.
+        :param replace_existing: replace a stored job that has the same id.
+        :raises ConflictingIdsError: names the refused ids, after all other jobs were added.
         """
 
         def add(job: Job) -> None:
@@ -105,30 +105,30 @@ class BaseJobStore(HostBaseJobStore):
             raise ConflictingIdsError([job.id for job in refused])
 
     def update_jobs(self, jobs: Iterable[Job]) -> None:
-        """Replace every job whose id is stored, then raise for the others together.
+        """Replace every job whose id is stored, then raise one error for all the others.
 
-        Costs as much as the loop over `update_job`. If a job is bad in any other way, that error
-        ends the loop: the jobs before it are updated, and a note on the error says how many.
+        The cost is that of a loop over `update_job`. Any other error ends the loop. The jobs
+        before the bad one stay updated, and a note on the error gives their number.
 
         >>> store.update_jobs([first, second])
 
         :param jobs: the newer versions of stored jobs.
-        :raises JobsLookupError: naming the ids not found, after all others were updated.
+        :raises JobsLookupError: names the ids not found, after all other jobs were updated.
         """
         refused = _each(jobs, self.update_job, JobLookupError)
         if refused:
             raise JobsLookupError([job.id for job in refused])
 
     def remove_jobs(self, job_ids: Iterable[str]) -> None:
-        """Remove every job whose id is stored, then raise for the others together.
+        """Remove every job whose id is stored, then raise one error for all the others.
 
-        Costs as much as the loop over `remove_job`. Any other error ends the loop: the jobs
-        before it are removed, and a note on the error says how many.
+        The cost is that of a loop over `remove_job`. Any other error ends the loop. The jobs
+        before it stay removed, and a note on the error gives their number.
 
         >>> store.remove_jobs(["first", "second"])
 
-        :param job_ids: ids of jobs.
-        :raises JobsLookupError: naming the ids not found, after all others were removed.
+        :param job_ids: the ids of the jobs.
+        :raises JobsLookupError: names the ids not found, after all other jobs were removed.
         """
         refused = _each(job_ids, self.remove_job, JobLookupError)
         if refused:
@@ -148,7 +148,7 @@ Item = TypeVar("Item")
 def _each(
     items: Iterable[Item], act: Callable[[Item], None], refusal: type[Exception]
 ) -> list[Item]:
-    """Do `act` to every item, and return those for which it raised `refusal`."""
+    """Call `act` on every item, and return the items for which it raised `refusal`."""
     done = 0
     refused = []
     try:
@@ -167,6 +167,6 @@ def _each(
 
 
 def first_few(job_ids: Sequence[object]) -> str:
-    """Name the first ten ids, and say how many more there are."""
+    """Name the first ten ids, and give the number of the rest."""
     shown = ", ".join(map(str, job_ids[:10]))
     return shown if len(job_ids) <= 10 else f"{shown} and {len(job_ids) - 10:,} more"

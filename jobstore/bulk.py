@@ -1,4 +1,4 @@
-"""`add_jobs`; with `mongodb/documents.py` all that uses what APScheduler keeps private."""
+"""`add_jobs`. Apart from `mongodb`, only this module uses APScheduler's private names."""
 
 import sys
 from collections import Counter
@@ -8,6 +8,7 @@ from typing import Any
 
 from apscheduler.events import EVENT_JOB_ADDED, JobEvent
 from apscheduler.job import Job
+from apscheduler.jobstores.base import BaseJobStore as HostBaseJobStore
 from apscheduler.schedulers.base import STATE_RUNNING, STATE_STOPPED, BaseScheduler
 from apscheduler.util import undefined
 
@@ -16,7 +17,7 @@ from .base import BaseJobStore, ConflictingIdError, ConflictingIdsError
 __all__ = ["add_jobs"]
 
 OPTIONS = ("id", "name", "misfire_grace_time", "coalesce", "max_instances", "next_run_time")
-LOOPING = BaseJobStore.add_jobs  # not called here: if it fails, it can't tell how far it came
+LOOPING = BaseJobStore.add_jobs  # never called here: its errors don't tell which jobs it stored
 
 
 def add_jobs(
@@ -27,26 +28,28 @@ def add_jobs(
 ) -> list[Job]:
     """Add k jobs to a scheduler as its `add_job` would, but in one step, and return them.
 
-    One call of the store's `add_jobs` (or of its `add_job` for each, where it has no other way),
-    and one wake-up: O(k log k) in the stores of this package. Building the jobs costs more than
-    all else; other jobs can run meanwhile. Before `start` they are pending, as with `add_job`.
+    This calls the store's `add_jobs` once and wakes the scheduler once: O(k log k) with the stores
+    of this package. A store without an `add_jobs` of its own gets one `add_job` call for each job.
+    Building the jobs takes most of the time; the scheduler runs other jobs meanwhile. Before
+    `start`, the jobs are pending, as with `add_job`.
 
     >>> add_jobs(scheduler, [{"func": tick, "trigger": "interval", "seconds": 5, "id": "tick"}])
     [<Job (id=tick name=tick)>]
 
     :param scheduler: an APScheduler 3.x scheduler, started or not.
-    :param jobs: mappings of `add_job`'s arguments (but for `jobstore` and `replace_existing`), or
-        ready `Job`s: these are not copied, so no other store should still hold them.
+    :param jobs: mappings of `add_job`'s arguments, without `jobstore` and `replace_existing`, or
+        ready `Job`s. The ready ones are not copied, so no other store should still hold them.
     :param jobstore: the alias of the store.
-    :param replace_existing: replace a job that has the same id.
-    :raises ConflictingIdsError: naming the ids refused, after all other jobs were added.
-    :raises KeyError: if there is no store of that alias; nothing is added.
-    :raises TypeError: or any other error of a bad job; nothing is added. Only if the store itself
-        fails, and is called for each job or has a database, some jobs may have been added.
+    :param replace_existing: replace a stored job that has the same id.
+    :raises ConflictingIdsError: names the refused ids, after all other jobs were added.
+    :raises KeyError: if no store has that alias; no job is added.
+    :raises TypeError: or another error about a bad job; no job is added. If instead the store
+        fails, some jobs may have been added, by a store with a database or one that gets a call
+        for each job.
     """
     batch: list[Job] = []
     stored: list[Job] = []
-    owners: list[tuple[Job, BaseScheduler | None]] = []  # of ready jobs, before
+    owners: list[tuple[Job, BaseScheduler | None]] = []  # of ready jobs, to restore after an error
     try:
         _read(scheduler, jobs, batch, owners)
         return _add(scheduler, batch, jobstore, replace_existing, stored)
@@ -68,7 +71,7 @@ def _add(
     completed = scheduler.state != STATE_STOPPED
     if completed:
         with scheduler._jobstores_lock:
-            scheduler._lookup_jobstore(jobstore)  # an unknown alias is to change no job
+            scheduler._lookup_jobstore(jobstore)  # raises before any job changes
         _complete(scheduler, batch)
     with scheduler._jobstores_lock:
         if scheduler.state == STATE_STOPPED:
@@ -78,7 +81,7 @@ def _add(
             scheduler._logger.info("Adding %d jobs tentatively until the start", len(batch))
             return batch
         store = scheduler._lookup_jobstore(jobstore)
-        if not completed:  # it was started since
+        if not completed:  # the scheduler was started meanwhile
             _complete(scheduler, batch)
         try:
             _store(store, batch, replace_existing, stored)
@@ -96,7 +99,7 @@ def _read(
     try:
         for job in jobs:
             if isinstance(job, Job):
-                owners.append((job, getattr(job, "_scheduler", None)))  # an unpickled one has none
+                owners.append((job, getattr(job, "_scheduler", None)))  # an unpickled job has none
                 job._scheduler = scheduler
                 batch.append(job)
             else:
@@ -125,7 +128,7 @@ def _build(scheduler: BaseScheduler, /, func: Any, **rest: Any) -> Job:
 
 
 def _complete(scheduler: BaseScheduler, batch: list[Job]) -> None:
-    """Give every job the defaults and the first run time that it still lacks."""
+    """Set the defaults and the first run time that a job still lacks."""
     now = datetime.now(scheduler.timezone)
     defaults = scheduler._job_defaults.items()
     for job in batch:
@@ -135,8 +138,10 @@ def _complete(scheduler: BaseScheduler, batch: list[Job]) -> None:
         job._modify(**changes)
 
 
-def _store(store: Any, batch: list[Job], replace_existing: bool, stored: list[Job]) -> None:
-    """Store what can be stored, and append just that to `stored`, whatever is raised."""
+def _store(
+    store: HostBaseJobStore, batch: list[Job], replace_existing: bool, stored: list[Job]
+) -> None:
+    """Store all jobs that can be stored, and append exactly these to `stored`, even on an error."""
     if isinstance(store, BaseJobStore) and type(store).add_jobs is not LOOPING:
         try:
             store.add_jobs(batch, replace_existing)
@@ -165,9 +170,9 @@ def _announce(scheduler: BaseScheduler, alias: str, stored: list[Job]) -> None:
     for job in stored:
         job._jobstore_alias = alias
     with scheduler._listeners_lock:
-        heard = any(mask & EVENT_JOB_ADDED for _, mask in scheduler._listeners)
+        has_listeners = any(mask & EVENT_JOB_ADDED for _, mask in scheduler._listeners)
     for job in stored:
-        if heard:
+        if has_listeners:
             scheduler._dispatch_event(JobEvent(EVENT_JOB_ADDED, job.id, alias))
         scheduler._logger.info('Added job "%s" to job store "%s"', job.name, alias)
     if stored and scheduler.state == STATE_RUNNING:

@@ -1,8 +1,9 @@
-"""Who calls a store: which of the scheduler's own methods, or a listener or a job within one.
+"""Tells which of the scheduler's methods called a store, by the frames on the call stack.
 
-A call tells nothing of its caller, but the stack does. It can't be mistaken about threads, nor
-about a listener that calls the same method within the scheduler's cycle. Only cycles that hand out
-jobs, and what would fail, pay for the look.
+A store must know whether the scheduler's cycle calls it, or a listener or a job within that cycle.
+APScheduler passes no such argument. The stack is reliable: each thread has its own, and a listener
+that calls a store has a frame of its own. The look costs time only in cycles that get jobs, and in
+calls that would fail.
 """
 
 import sys
@@ -14,7 +15,7 @@ __all__ = ["is_change", "is_cycle", "is_replacement", "is_within_cycle"]
 
 SCHEDULER = BaseScheduler.__module__
 CYCLE = "_process_jobs"
-PASSED = {  # of the store, its subclasses, ...
+SKIPPED = {  # frames of the store and its subclasses
     "add_job",
     "get_due_jobs",
     "get_next_run_time",
@@ -25,12 +26,12 @@ PASSED = {  # of the store, its subclasses, ...
 
 
 def is_cycle() -> bool:
-    """Whether the calling method of a store was called by a scheduler's cycle itself."""
+    """Whether a scheduler's cycle called the store's method that asks."""
     return _is_schedulers(_caller(sys._getframe(1)), CYCLE)
 
 
 def is_within_cycle() -> bool:
-    """Whether a scheduler's cycle is under way in the calling thread, however far up the stack."""
+    """Whether a scheduler's cycle is anywhere on the stack of the calling thread."""
     frame: FrameType | None = sys._getframe(1)
     while frame and not _is_schedulers(frame, CYCLE):
         frame = frame.f_back
@@ -38,25 +39,25 @@ def is_within_cycle() -> bool:
 
 
 def is_change() -> bool:
-    """Whether the calling method looks a job up that a scheduler is to change."""
+    """Whether a scheduler called the method that asks to look up a job that it will change."""
     caller = _caller(sys._getframe(1))
     of_caller = caller.f_back.f_code.co_name if caller.f_back else ""
     return _is_schedulers(caller, "_lookup_job") and of_caller != "get_job"
 
 
 def is_replacement() -> bool:
-    """Whether the calling method adds a job that a scheduler is told to replace if it is there."""
+    """Whether a scheduler called the method that asks to add a job with `replace_existing`."""
     caller = _caller(sys._getframe(1))
     is_added = _is_schedulers(caller, "_real_add_job")
     return is_added and caller.f_locals.get("replace_existing") is True
 
 
 def _caller(frame: FrameType) -> FrameType:
-    while frame.f_code.co_name in PASSED and frame.f_back:
+    while frame.f_code.co_name in SKIPPED and frame.f_back:
         frame = frame.f_back
     return frame
 
 
 def _is_schedulers(frame: FrameType, name: str) -> bool:
-    """Whether it is the scheduler's method; an application may have a function of that name."""
+    """Whether the frame is APScheduler's; an application may have a function with that name."""
     return frame.f_code.co_name == name and frame.f_globals.get("__name__") == SCHEDULER

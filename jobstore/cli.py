@@ -14,24 +14,24 @@ __all__ = ["main"]
 DAY = 86400.0
 
 DEMO = """\
-Run a real, unmodified APScheduler BackgroundScheduler on this package's job store, then the same
-on APScheduler's own, each in a process of its own, and print both sides' figures in one table.
+Run APScheduler's own, unmodified BackgroundScheduler on this package's job store, then on
+APScheduler's store, each in a separate process, and print both sides' figures in one table.
 
-The jobs' function is empty, and the executor calls it in the scheduler's own thread: what you see
-is the cost of scheduling, store included, and not that of a thread pool. Ctrl-C ends the demo
-early, with the table so far and exit code 130; SIGTERM does, too, with exit code 143.
+The jobs' function is empty, and the executor calls it in the scheduler's thread. So the figures
+show the cost of scheduling, store included, without that of a thread pool. Ctrl-C ends the demo
+early and prints the table so far, with exit code 130; so does SIGTERM, with exit code 143.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code.
 
-    0 if all went well, 1 if not, 2 for wrong arguments (raised by argparse), 130 after Ctrl-C,
-    143 after SIGTERM.
+    The code is 0 after success, 1 after a failure, 2 for wrong arguments (argparse exits itself),
+    130 after Ctrl-C, and 143 after SIGTERM.
     """
     options = _parser().parse_args(arguments)
     try:
-        from .demo.runner import Demo  # needs rich, which is an extra; --help is to work without
+        from .demo.runner import Demo  # needs rich, an extra; --help works without it
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rich":
             raise
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     demo = commands.add_parser(
         "demo",
-        help="watch a scheduler run on this store, then on the stock store",
+        help="run a scheduler on this store, then on the stock store, and compare them",
         description=DEMO,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -59,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs",
         type=_whole,
         metavar="N",
-        help="how many interval jobs the scheduler holds (default: 100000, or 20000 with mongodb; "
-        "adding more takes the stock store minutes)",
+        help="the number of interval jobs (default: 100000, or 20000 with mongodb; the stock store "
+        "needs minutes to add more)",
     )
     demo.add_argument(
         "--interval",
@@ -74,13 +74,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_seconds(0.1),
         default=15.0,
         metavar="S",
-        help="how long each side runs, once its jobs are added (default: 15)",
+        help="how many seconds each side runs, after adding its jobs (default: 15)",
     )
     demo.add_argument(
         "--store",
         choices=sorted(KINDS),
         default="memory",
-        help="which store is compared with its stock counterpart (default: memory)",
+        help="the store to compare with its stock counterpart (default: memory)",
     )
     return parser
 

@@ -1,7 +1,8 @@
-"""A forked process gets new locks for its schedulers.
+"""Gives a forked process new locks for its schedulers.
 
-Another thread of the parent may hold the old ones. The child has no such thread, so nobody would
-release them there. The state that they guard is sound in the child: each store cleans up its own.
+At the fork, another thread of the parent may hold a lock. The child doesn't have that thread, so
+nobody there would ever release the lock. The data that the locks guard is usable in the child:
+each store repairs its own state.
 """
 
 import os
@@ -19,14 +20,17 @@ _schedulers: "weakref.WeakSet[BaseScheduler]" = weakref.WeakSet()
 
 
 def renew_locks_after_fork(scheduler: BaseScheduler) -> None:
-    """See to it that forked processes find the scheduler's locks free."""
+    """Register a scheduler: a forked process then finds its locks free."""
     _schedulers.add(scheduler)
 
 
 def _renew_locks(scheduler: BaseScheduler) -> None:
-    """Replace the locks: a `with` statement around the fork still releases the lock that it has."""
+    """Replace the locks.
+
+    Releasing the old ones would not do: a `with` statement around the fork releases its own again.
+    """
     vars(scheduler).update({name: scheduler._create_lock() for name in LOCKS})
-    event = vars(scheduler).get("_event")  # has a lock of its own
+    event = vars(scheduler).get("_event")  # holds a lock, too
     if event is not None:
         vars(scheduler)["_event"] = type(event)()
     for executor in scheduler._executors.values():

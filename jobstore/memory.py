@@ -1,4 +1,4 @@
-"""The memory store: a thin front of `JobIndex`."""
+"""The memory store: a thin layer over `JobIndex`."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,13 +14,13 @@ __all__ = ["MemoryJobStore"]
 
 
 class MemoryJobStore(BaseJobStore):
-    """Keeps jobs in memory, in order of (next run time, id), paused ones last.
+    """Keeps jobs in memory, in order of (next run time, id), paused jobs last.
 
-    Takes the place of `apscheduler.jobstores.memory.MemoryJobStore`; plugin alias ``fastmemory``.
-    Nothing is kept when the process ends.
+    It replaces `apscheduler.jobstores.memory.MemoryJobStore`; its plugin alias is ``fastmemory``.
+    The jobs are lost when the process ends.
 
-    A listener or a synchronous job may remove or replace a job that the scheduler has been handed
-    in the same cycle. The scheduler's own update or removal of that job then does nothing.
+    A listener or a synchronous job may remove or replace a job that the scheduler's current cycle
+    has already got from the store. Then the scheduler's own update or removal of it does nothing.
 
     >>> from apscheduler.schedulers.background import BackgroundScheduler
     >>> from jobstore import MemoryJobStore
@@ -30,25 +30,26 @@ class MemoryJobStore(BaseJobStore):
     def __init__(self) -> None:
         super().__init__()
         self._index: JobIndex[Job] = JobIndex()
-        self._handed: int | None = None  # the thread in which a cycle may be under way
-        self._before: dict[str, Job | None] = {}  # in a cycle: the job stored before an id was put
+        # A cycle that got jobs: its thread, and the jobs that other jobs replaced during it.
+        self._cycle_thread: int | None = None
+        self._stored_before: dict[str, Job | None] = {}
 
     def lookup_job(self, job_id: str) -> Job | None:
-        """Return the job of that id, or None; O(1)."""
+        """Return the job with that id, or None; O(1)."""
         return self._index.get(job_id)
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
         """Return the k jobs whose run time is `now` or earlier, in order; O(log n + k)."""
         jobs = self._index.due(now)
-        if jobs and is_cycle():  # not a job or a listener that looks, nor another thread
-            self._handed = get_ident()
+        if jobs and is_cycle():  # else a listener, a job or another thread asks
+            self._cycle_thread = get_ident()
         return jobs
 
     def get_next_run_time(self) -> datetime | None:
-        """Return the earliest run time, or None if no job waits for one; O(1)."""
-        if self._handed is not None and is_cycle():
-            self._handed = None
-            self._before = {}
+        """Return the earliest run time, or None if no job has one; O(1)."""
+        if self._cycle_thread is not None and is_cycle():
+            self._cycle_thread = None
+            self._stored_before = {}
         return self._index.first_run_time()
 
     def get_all_jobs(self) -> list[Job]:
@@ -58,18 +59,18 @@ class MemoryJobStore(BaseJobStore):
     def add_job(self, job: Job) -> None:
         """Add a job; O(log n).
 
-        :raises ConflictingIdError: if a job of that id is stored.
+        :raises ConflictingIdError: if a stored job has the same id.
         """
-        if self._handed is not None and self._is_in_cycle():
+        if self._cycle_thread is not None and self._is_in_cycle():
             self._note_before([job])
         self._index.add(job)
 
     def update_job(self, job: Job) -> None:
-        """Replace the job of the same id, and move it to its new run time; O(log n).
+        """Replace the job that has the same id, and move it to the new run time; O(log n).
 
-        :raises JobLookupError: if no job of that id is stored.
+        :raises JobLookupError: if no stored job has that id.
         """
-        if self._before and self._is_replaced(job.id, job) and is_cycle():
+        if self._stored_before and self._is_replaced(job.id, job) and is_cycle():
             return
         try:
             self._index.replace(job)
@@ -78,11 +79,11 @@ class MemoryJobStore(BaseJobStore):
                 raise
 
     def remove_job(self, job_id: str) -> None:
-        """Remove the job of that id; O(log n).
+        """Remove the job with that id; O(log n).
 
-        :raises JobLookupError: if no job of that id is stored.
+        :raises JobLookupError: if no stored job has that id.
         """
-        if self._before and self._is_replaced(job_id) and is_cycle():
+        if self._stored_before and self._is_replaced(job_id) and is_cycle():
             return
         try:
             self._index.remove(job_id)
@@ -101,16 +102,16 @@ class MemoryJobStore(BaseJobStore):
     def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
         """Add k jobs at once; O(k log k), several times faster than one by one.
 
-        Whatever else is wrong with a job (no id, a run time that is no datetime), that error is
-        raised and nothing is changed.
+        Any other error about a job (no id, a run time that is no datetime) is raised before
+        anything has changed.
 
         >>> store.add_jobs([first, second])
 
         :param jobs: the jobs, each with its `next_run_time` set.
-        :param replace_existing: replace a job that has the same id.
-        :raises ConflictingIdsError: naming the ids refused, after all others were added.
+        :param replace_existing: replace a stored job that has the same id.
+        :raises ConflictingIdsError: names the refused ids, after all other jobs were added.
         """
-        if self._handed is not None and self._is_in_cycle():
+        if self._cycle_thread is not None and self._is_in_cycle():
             jobs = self._note_before(jobs)
         if replace_existing:
             self._index.put_many(jobs)
@@ -120,14 +121,14 @@ class MemoryJobStore(BaseJobStore):
     def update_jobs(self, jobs: Iterable[Job]) -> None:
         """Replace k jobs at once; O(k log k + k log n).
 
-        Whatever else is wrong with a job, that error is raised and nothing is changed.
+        Any other error about a job is raised before anything has changed.
 
         >>> store.update_jobs([first, second])
 
         :param jobs: the newer versions of stored jobs.
-        :raises JobsLookupError: naming the ids not found, after all others were updated.
+        :raises JobsLookupError: names the ids not found, after all other jobs were updated.
         """
-        if self._handed is not None and self._is_in_cycle():
+        if self._cycle_thread is not None and self._is_in_cycle():
             jobs = self._note_before(jobs)
         if refused := self._index.replace_many(jobs):
             raise JobsLookupError(refused)
@@ -137,8 +138,8 @@ class MemoryJobStore(BaseJobStore):
 
         >>> store.remove_jobs(["first", "second"])
 
-        :param job_ids: ids of jobs.
-        :raises JobsLookupError: naming the ids not found, after all others were removed.
+        :param job_ids: the ids of the jobs.
+        :raises JobsLookupError: names the ids not found, after all other jobs were removed.
         """
         if refused := self._index.remove_many(job_ids):
             raise JobsLookupError(refused)
@@ -147,32 +148,32 @@ class MemoryJobStore(BaseJobStore):
         return len(self._index)
 
     def _is_in_cycle(self) -> bool:
-        """Whether the calling thread is in the cycle that was handed jobs.
+        """Whether the calling thread is in the cycle that got jobs from the store.
 
-        A cycle that an error ended is not told of. Then nothing is to be noted any more.
+        If an error ended that cycle, the store was not told. Then this forgets the cycle.
         """
-        if self._handed != get_ident():
+        if self._cycle_thread != get_ident():
             return False
         if not is_within_cycle():
-            self._handed = None
+            self._cycle_thread = None
             return False
         return True
 
     def _note_before(self, jobs: Iterable[Job]) -> list[Job]:
-        """Note which jobs are stored under the ids of those that are about to be put here."""
+        """Note the stored jobs whose ids are about to get new jobs."""
         jobs = list(jobs)
         for job in jobs:
             if isinstance(job.id, str):
-                self._before.setdefault(str.__str__(job.id), self._index.get(job.id))
+                self._stored_before.setdefault(str.__str__(job.id), self._index.get(job.id))
         return jobs
 
     def _is_replaced(self, job_id: str, handed: Job | None = None) -> bool:
-        """Whether another job has been put in the place of one that was handed out.
+        """Whether another job has replaced the job that the cycle got from the store.
 
-        A removal gives only the id. The job handed out is then the one that was stored first.
+        A removal names only the id. Then the cycle's job is the one noted for that id.
         """
-        if not isinstance(job_id, str) or str.__str__(job_id) not in self._before:
+        if not isinstance(job_id, str) or str.__str__(job_id) not in self._stored_before:
             return False
         if handed is None:
-            handed = self._before[str.__str__(job_id)]
+            handed = self._stored_before[str.__str__(job_id)]
         return self._index.get(job_id) is not handed

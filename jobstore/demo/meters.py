@@ -1,4 +1,4 @@
-"""What the demo measures with: both sides carry exactly the same meters."""
+"""The demo's meters; both sides carry exactly the same ones."""
 
 import time
 from collections import Counter
@@ -14,9 +14,9 @@ __all__ = ["CountingExecutor", "Lateness", "Timed"]
 
 
 class Timed:
-    """A method of a store, with a clock around it: how often it was called, how long it took.
+    """A method of a store that counts its calls and adds up their wall time.
 
-    The time is wall time, and what the clock itself costs (about 0.1 µs a call) is not subtracted.
+    The time includes the cost of measuring, about 0.1 µs a call.
     """
 
     def __init__(self, method: Callable[..., Any]) -> None:
@@ -35,7 +35,7 @@ class Timed:
 
 
 class Lateness:
-    """A histogram of times, in classes 2 percent wide: its size does not grow with the run."""
+    """A histogram of times in classes 2 percent wide; its size does not grow with the run."""
 
     WIDTH = 0.02
 
@@ -47,11 +47,11 @@ class Lateness:
         self.counts[floor(log(max(seconds, 1e-6)) / self.WIDTH)] += 1
 
     def merge(self, other: "Lateness") -> None:
-        """Count all that the other has counted."""
+        """Add the counts of another histogram."""
         self.counts.update(other.counts)
 
     def quantile(self, share: float) -> float | None:
-        """Return the time that this share of the times does not exceed; None if there are none."""
+        """Return the time that this share of the counted times does not exceed; None if empty."""
         rank = share * self.counts.total()
         for place in sorted(self.counts):
             rank -= self.counts[place]
@@ -61,11 +61,11 @@ class Lateness:
 
 
 class CountingExecutor(BaseExecutor):
-    """Runs the jobs at once, in the scheduler's thread, and notes how late each of them is.
+    """Runs the jobs at once, in the scheduler's thread, and counts how late each run is.
 
-    A thread pool given 20,000 empty jobs a second would be all that a profile shows. This
-    executor does the least that a real one must: it takes part in APScheduler's count of running
-    instances, and calls the function once for each run time.
+    With a thread pool, 20,000 empty jobs a second would measure the pool rather than the store.
+    This executor does the least that a real one must: it takes part in APScheduler's count of
+    running instances, and calls the function once for each run time.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class CountingExecutor(BaseExecutor):
         self._run_job_success(job.id, ())
 
     def take_recent(self) -> Lateness:
-        """Return the lateness of the runs since the last call."""
-        with self._lock:  # submit_job holds it too
+        """Return the lateness of the runs since the previous call."""
+        with self._lock:  # submit_job holds it, too
             recent, self.recent = self.recent, Lateness()
         return recent

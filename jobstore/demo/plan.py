@@ -1,26 +1,31 @@
-"""What the two sides of the demo are told to do, and what they report."""
+"""The plan that the demo gives to both sides, and the samples that they report."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["Plan", "Sample"]
+__all__ = ["Phase", "Plan", "Sample", "SideName", "StoreName"]
+
+StoreName = Literal["memory", "mongodb"]
+SideName = Literal["ours", "stock"]
+Phase = Literal["starting", "adding jobs", "weighing the store", "lining up", "running", "done"]
 
 
 @dataclass
 class Plan:
-    """What both sides are to do."""
+    """The work of both sides."""
 
-    store: str
+    store: StoreName
     jobs: int
     interval: float
     seconds: float
-    where: str = ""  # the server that both sides use, if any
+    where: str = ""  # the URI of the server that both sides use, if any
 
 
 @dataclass
 class Sample:
-    """What is known so far: totals since the run began, but for the two `recent` ones."""
+    """A side's figures so far; the two `recent` ones cover the time since the previous sample."""
 
-    phase: str = "starting"
+    phase: Phase = "starting"
     zone: str = ""
     held: int = 0
     add_seconds: float | None = None

@@ -1,7 +1,6 @@
-"""The demo: runs both sides one after the other, shows them live, and tabulates them.
+"""The demo: runs both sides one after the other, shows them live, and prints their table.
 
-A side is a child process (see `jobstore.demo.side`) that reports by lines of JSON; here they are
-read and drawn.
+Each side is a child process, `jobstore.demo.side`, which reports in lines of JSON.
 """
 
 import io
@@ -19,9 +18,9 @@ from typing import IO
 from rich.console import Console
 from rich.live import Live
 
-from .plan import Plan, Sample
+from .plan import Plan, Sample, SideName
 from .stores import KINDS
-from .view import NAMES, live_view, result_table
+from .view import NAMES, State, live_view, result_table
 
 __all__ = ["Demo"]
 
@@ -35,18 +34,19 @@ class Demo:
 
     def __init__(self, plan: Plan) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # a terminal without µ is still to be served
+            sys.stdout.reconfigure(errors="replace")  # for a terminal without µ
         self.plan = plan
         self.console = Console()
-        self.pairs: dict[str, tuple[Sample, Sample]] = {}
+        self.pairs: dict[SideName, tuple[Sample, Sample]] = {}
         self.child: subprocess.Popen[str] | None = None
-        self.interrupted: int | None = None  # the signal's number
+        self.interrupted: int | None = None  # the number of the signal
         self.failure = ""
 
     def run(self) -> int:
         """Run both sides, print the table, and return the exit code.
 
-        0, 1, or 128 and the number of the signal that ended it: 130 after Ctrl-C.
+        The code is 0 after success and 1 after a failure. After a signal it is 128 plus the
+        signal's number, so 130 after Ctrl-C.
         """
         with self._interruptible(), KINDS[self.plan.store].server() as self.plan.where:
             display: AbstractContextManager[Live | None] = nullcontext()
@@ -58,6 +58,7 @@ class Demo:
                     if self.failure or self.interrupted:
                         break
             samples = {side: last for side, (_, last) in self.pairs.items()}
+            state: State
             state = "interrupted" if self.interrupted else "failed" if self.failure else "finished"
             self.console.print(result_table(self.plan, samples, state))
         if self.interrupted:
@@ -67,8 +68,8 @@ class Demo:
             return 1
         return 0
 
-    def _follow(self, side: str, live: Live | None) -> None:
-        """Run one side to its end, and keep and show what it reports."""
+    def _follow(self, side: SideName, live: Live | None) -> None:
+        """Run one side to its end, and keep and show its samples."""
         with tempfile.TemporaryFile("w+") as errors:
             for sample in self._samples(side, errors):
                 before = self.pairs[side][1] if side in self.pairs else Sample()
@@ -81,10 +82,10 @@ class Demo:
                 code = self.child.returncode if self.child else None
                 self.failure = f"the {side!r} side ended early, code {code}:\n{errors.read()}"
 
-    def _samples(self, side: str, errors: IO[str]) -> Iterator[Sample]:
+    def _samples(self, side: SideName, errors: IO[str]) -> Iterator[Sample]:
         plan = json.dumps(asdict(self.plan))
         command = [sys.executable, "-m", f"{__package__}.side", plan, side]
-        # In a session of its own it gets no Ctrl-C from the terminal: ending it is up to us.
+        # In a session of its own the child gets no Ctrl-C from the terminal: we end it.
         with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -94,7 +95,7 @@ class Demo:
             start_new_session=True,
         ) as self.child:
             try:
-                if self.interrupted:  # while the child was being started
+                if self.interrupted:  # while the child started
                     return
                 assert self.child.stdout
                 for line in self.child.stdout:
@@ -104,9 +105,9 @@ class Demo:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM end the child; nothing is raised, the loops see its output end.
+        """Let Ctrl-C and SIGTERM kill the child, whose closed output then ends the loops.
 
-        So there is no moment, while drawing or starting a process, at which it does harm.
+        The signals raise nothing, so they do no harm while we draw or start a process.
         """
 
         def interrupt(number: int, frame: FrameType | None) -> None:

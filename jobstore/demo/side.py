@@ -1,9 +1,8 @@
-"""One side of the demo: a scheduler on one store, in a process of its own.
+"""One side of the demo: a scheduler on one store, in a separate process.
 
-``python -m jobstore.demo.side PLAN SIDE`` (started by `jobstore.demo.runner`) adds the jobs,
-weighs the store, runs the scheduler, and writes a `Sample` as a line of JSON twice a second, the
-last one in phase ``done``. Both sides run this same code and differ in the class of the store
-alone.
+`jobstore.demo.runner` starts ``python -m jobstore.demo.side PLAN SIDE``. This adds the jobs, weighs
+the store and runs the scheduler. Twice a second it writes a `Sample` as a line of JSON; the last
+one has the phase ``done``. Both sides run this same code; only the class of the store differs.
 """
 
 import gc
@@ -16,25 +15,31 @@ import time
 import tracemalloc
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
+from typing import cast
 
 from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from .meters import CountingExecutor, Lateness, Timed
-from .plan import Plan, Sample
+from .plan import Plan, Sample, SideName
 from .stores import KINDS
 
 __all__ = ["Side"]
 
-CYCLE = "get_due_jobs", "update_job", "remove_job", "get_next_run_time"  # all that a cycle calls
+CYCLE = (
+    "get_due_jobs",
+    "update_job",
+    "remove_job",
+    "get_next_run_time",
+)  # the methods that a cycle calls
 DAY = timedelta(days=1)
 REPORT_EVERY = 0.5  # seconds
 
 
 class Side:
-    """The scheduler of one side, its store, and their meters."""
+    """One side's scheduler, its store, and their meters."""
 
-    def __init__(self, plan: Plan, side: str) -> None:
+    def __init__(self, plan: Plan, side: SideName) -> None:
         self.plan = plan
         self.side = side
         self.kind = KINDS[plan.store]
@@ -43,7 +48,7 @@ class Side:
         self.cycle = [self._timed(name) for name in CYCLE]
         self.executor = CountingExecutor()
         self.lateness = Lateness()
-        # In the time zone that a scheduler has by default, which is not the fastest one.
+        # It keeps its default time zone, although that is not the fastest one.
         self.scheduler = BackgroundScheduler(
             jobstores={"default": self.store}, executors={"default": self.executor}
         )
@@ -53,11 +58,12 @@ class Side:
         self.running = False
 
     def add(self) -> None:
-        """Add all jobs by a loop of the scheduler's `add_job`, in random order of their times.
+        """Add all jobs by a loop over the scheduler's `add_job`, in random order of their times.
 
-        The scheduler is started, so that each goes into the store at once, but paused; and the
-        jobs are due in a day, as nobody knows yet how long it takes. Adding in order of time would
-        spare the stock store's list the moving, so the order is random, the same on both sides.
+        The scheduler is started but paused: each job goes into the store at once, and none fires.
+        The jobs are due in a day, as nobody knows yet how long adding takes. Jobs in order of time
+        would spare the stock store's list all moves, so the order is random, but the same on both
+        sides.
         """
         self.sample.phase = "adding jobs"
         self.scheduler.start(paused=True)
@@ -71,7 +77,7 @@ class Side:
                 "interval",
                 seconds=self.plan.interval,
                 id=f"job-{number}",
-                misfire_grace_time=None,  # however late, every run is run
+                misfire_grace_time=None,  # no run is skipped, however late
                 coalesce=False,
                 next_run_time=first + self._offset(place),
             )
@@ -81,10 +87,10 @@ class Side:
         self.sample.add_store_seconds = self.add_job.seconds
 
     def weigh(self) -> None:
-        """Put the jobs, in the same order, into a second store, and see what memory that takes.
+        """Put the jobs, in the same order, into a second store, and measure its memory.
 
-        Only there does tracemalloc watch, as it slows everything down. The jobs and their ids
-        exist before, so that what is counted is the store's own.
+        Only this step runs under tracemalloc, which slows everything down. The jobs and their ids
+        exist already, so tracemalloc counts only the store's own memory.
         """
         if not self.kind.in_memory:
             return
@@ -99,9 +105,9 @@ class Side:
         tracemalloc.stop()
 
     def line_up(self) -> datetime:
-        """Put the jobs in again, due from soon on, evenly spread, and return when the first is.
+        """Refill the store with the jobs, evenly spread from soon on; return the first run time.
 
-        If the first would have been due before the last is in, it is done again with more time.
+        If the first job is already due before the last one is in, this starts over with more time.
         """
         self.sample.phase = "lining up"
         self.jobs = self.store.get_all_jobs()
@@ -117,7 +123,7 @@ class Side:
             seconds *= 2
 
     def run(self) -> None:
-        """Let the scheduler run, for as long as planned from the first run time on."""
+        """Run the scheduler for the planned time, from the first run time on."""
         first = self.line_up().timestamp()
         gc.collect()
         self.scheduler.resume()
@@ -128,7 +134,7 @@ class Side:
         time.sleep(max(first + self.plan.seconds - time.time(), 0))
 
     def report(self) -> None:
-        """Write the sample of now."""
+        """Write the current sample."""
         sample = self.sample
         if self.running:
             sample.elapsed = time.time() - self.began
@@ -153,13 +159,13 @@ class Side:
 
 
 def nothing() -> None:
-    """What every job does."""
+    """Do nothing: the function of every job."""
 
 
 def main() -> None:
-    """Run one side; the process ends here."""
+    """Run one side, then end the process."""
     threading.excepthook = end_with_the_thread
-    side = Side(Plan(**json.loads(sys.argv[1])), sys.argv[2])
+    side = Side(Plan(**json.loads(sys.argv[1])), cast("SideName", sys.argv[2]))
     stop = threading.Event()
 
     def keep_reporting() -> None:
@@ -175,15 +181,15 @@ def main() -> None:
     reporter.join()
     side.sample.phase = "done"
     side.report()
-    # A scheduler that is far behind would end its cycle first, and so would its shutdown().
+    # Not shutdown(): it waits for the cycle, which takes long in a scheduler far behind.
     os._exit(0)
 
 
 def end_with_the_thread(failure: threading.ExceptHookArgs) -> None:
     """End the process when a thread fails.
 
-    The scheduler's, because nothing fires then; the reporting one, because nobody listens: so no
-    side outlives the demo, whatever ended that.
+    Without the scheduler's thread nothing fires. The reporting thread fails when nobody reads its
+    output any more. So no side outlives the demo, even if that was killed.
     """
     threading.__excepthook__(failure)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""The stores that the demo can compare, each with its stock counterpart."""
+"""The stores that the demo compares with their stock counterparts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
 
 from ..memory import MemoryJobStore
+from .plan import SideName, StoreName
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -19,12 +20,12 @@ __all__ = ["KINDS", "Kind"]
 
 
 class Kind(ABC):
-    """One kind of store, as both sides of the demo have it.
+    """A kind of store that both sides of the demo have.
 
-    :cvar jobs: how many jobs make a good demo.
-    :cvar seconds_per_job: what `refill` takes, roughly.
+    :cvar jobs: the default number of jobs.
+    :cvar seconds_per_job: the rough time of `refill`.
     :cvar in_memory: whether the store keeps the jobs in the process's memory.
-    :cvar note: what the table is to say about it.
+    :cvar note: a text about it under the table.
     """
 
     jobs: int
@@ -33,45 +34,45 @@ class Kind(ABC):
     note = ""
 
     def server(self) -> AbstractContextManager[str]:
-        """Start what both sides need; yields where it is."""
+        """Start the server that both sides need, if any; yield its URI, or an empty text."""
         return nullcontext("")
 
     @abstractmethod
-    def make(self, side: str, where: str) -> BaseJobStore:
-        """Make an empty store of the side "ours" or "stock"."""
+    def make(self, side: SideName, where: str) -> BaseJobStore:
+        """Make an empty store."""
 
     @abstractmethod
-    def refill(self, store: Any, jobs: Sequence[Job]) -> None:
-        """Replace all that the store holds by these jobs, in their order, which is that of time."""
+    def refill(self, store: BaseJobStore, jobs: Sequence[Job]) -> None:
+        """Replace the content of the store by these jobs, which are in order of time."""
 
 
 class Memory(Kind):
-    """In order of time, either memory store is quick."""
+    """Memory stores: either one is fast at adding jobs in order of time."""
 
     jobs = 100_000
     seconds_per_job = 15e-6
     in_memory = True
 
-    def make(self, side: str, where: str) -> BaseJobStore:
+    def make(self, side: SideName, where: str) -> BaseJobStore:
         """Make an empty store."""
         return MemoryJobStore() if side == "ours" else StockMemoryJobStore()
 
-    def refill(self, store: Any, jobs: Sequence[Job]) -> None:
-        """Add them one by one."""
+    def refill(self, store: BaseJobStore, jobs: Sequence[Job]) -> None:
+        """Add the jobs one by one."""
         store.remove_all_jobs()
         for job in jobs:
             store.add_job(job)
 
 
 class MongoDB(Kind):
-    """On a throw-away server, or the one of ``$JOBSTORE_MONGODB_URI``."""
+    """MongoDB stores, on a throw-away server or the one at ``$JOBSTORE_MONGODB_URI``."""
 
     jobs = 20_000
     seconds_per_job = 100e-6
     in_memory = False
     note = """
-A write waits for the majority of nodes and their journals: on the stock
-side by w="majority", as its own default is w=1, one node's memory."""
+A write waits for the majority of nodes and their journals. The stock side
+has w="majority" for that; its default, w=1, waits for one node's memory."""
 
     @contextmanager
     def server(self) -> Iterator[str]:
@@ -81,8 +82,8 @@ side by w="majority", as its own default is w=1, one node's memory."""
         with mongod() as server:
             yield server.uri
 
-    def make(self, side: str, where: str) -> BaseJobStore:
-        """Make a store on a collection that is empty."""
+    def make(self, side: SideName, where: str) -> BaseJobStore:
+        """Make a store on an empty collection."""
         from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
 
         from ..mongodb import MongoDBJobStore
@@ -96,7 +97,7 @@ side by w="majority", as its own default is w=1, one node's memory."""
         return store
 
     def refill(self, store: Any, jobs: Sequence[Job]) -> None:
-        """Insert their documents, which are the same on both sides."""
+        """Insert the jobs' documents, which are the same on both sides."""
         from ..mongodb.documents import to_document
 
         store.collection.delete_many({})
@@ -105,4 +106,4 @@ side by w="majority", as its own default is w=1, one node's memory."""
         )
 
 
-KINDS: dict[str, Kind] = {"memory": Memory(), "mongodb": MongoDB()}
+KINDS: dict[StoreName, Kind] = {"memory": Memory(), "mongodb": MongoDB()}

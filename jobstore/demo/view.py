@@ -1,29 +1,31 @@
-"""How the demo looks: the live display, and the table at the end."""
+"""The demo's live display, and its table at the end."""
 
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Literal
 
 from rich import box
 from rich.table import Table
 
 from .. import backend
-from .plan import Plan, Sample
+from .plan import Plan, Sample, SideName
 from .stores import KINDS
 
-__all__ = ["live_view", "result_table"]
+__all__ = ["State", "live_view", "result_table"]
 
 CORE = {"c": "compiled", "python": "Python twin"}[backend]
-NAMES = {"ours": f"jobstore\n({CORE})", "stock": "APScheduler\n(stock)"}
+NAMES: dict[SideName, str] = {"ours": f"jobstore\n({CORE})", "stock": "APScheduler\n(stock)"}
 NONE = "-"
 
 Number = float | None
+State = Literal["running", "finished", "interrupted", "failed"]
 
 
-def live_view(plan: Plan, pairs: dict[str, tuple[Sample, Sample]]) -> Table:
+def live_view(plan: Plan, pairs: dict[SideName, tuple[Sample, Sample]]) -> Table:
     """Return the display of a running demo.
 
-    :param pairs: the last two samples of each side that has begun; between them is "now".
+    :param pairs: the last two samples of each side that has begun; "now" is the time between them.
     """
     table = _table(plan, "running")
     columns = [_live_column(plan, *pairs[side]) if side in pairs else [] for side in NAMES]
@@ -34,7 +36,7 @@ def live_view(plan: Plan, pairs: dict[str, tuple[Sample, Sample]]) -> Table:
 
 
 def _live_column(plan: Plan, before: Sample, sample: Sample) -> list[str]:
-    phase = sample.phase
+    phase: str = sample.phase
     if phase == "running":
         phase = f"{min(sample.elapsed, plan.seconds):.0f} of {plan.seconds:g} s"
     fired = sample.fired - before.fired
@@ -49,10 +51,10 @@ def _live_column(plan: Plan, before: Sample, sample: Sample) -> list[str]:
     ]
 
 
-def result_table(plan: Plan, samples: dict[str, Sample], state: str) -> Table:
-    """Return both sides' figures beside each other, as far as they are known.
+def result_table(plan: Plan, samples: dict[SideName, Sample], state: State) -> Table:
+    """Return the table of both sides' figures, as far as they are known.
 
-    :param state: a word for the title: finished, interrupted or failed.
+    :param state: how the demo ended, for the title.
     """
     table = _table(plan, state)
     table.add_column("times\nbetter", justify="right")
@@ -66,7 +68,7 @@ def result_table(plan: Plan, samples: dict[str, Sample], state: str) -> Table:
     return table
 
 
-def _table(plan: Plan, state: str) -> Table:
+def _table(plan: Plan, state: State) -> Table:
     title = f"{plan.jobs:,} jobs, each every {plan.interval:g} s, for {plan.seconds:g} s ({state})"
     table = Table(title=title, box=box.SIMPLE_HEAD, caption_justify="left")
     table.add_column(f"{plan.store} store", min_width=28)
@@ -79,16 +81,16 @@ def _notes(zone: str) -> str:
     return f"""\
 Both sides: an unmodified BackgroundScheduler of APScheduler
 {version("apscheduler")}, Python {platform.python_version()}, in its default time zone ({zone}),
-in a process of its own. Every run is run, however late it is.
+in a process of its own. No run is skipped, however late.
 Executor: the demo's own. It calls the jobs' empty function in the
 scheduler's thread, and counts.
-Lateness: from the scheduled time to the executor, of the jobs fired;
-where both sides keep up, chance decides which is lower.
+Lateness: from the scheduled time to the executor, of the jobs fired.
+Where both sides keep up, chance decides which is lower.
 Store time: wall time in the store's methods, with the cost of
 measuring. A scheduler that falls behind has fewer, longer cycles:
 compare the time per job.
-CPU time: of the whole process, the cost of measuring included.
-Bytes: what the store takes beside the jobs themselves."""
+CPU time: of the whole process, with the cost of measuring.
+Bytes: the store's own memory, without the jobs themselves."""
 
 
 def _ratio(over: Number, under: Number) -> Number:
@@ -111,10 +113,11 @@ def _time(seconds: Number) -> str:
     return f"{_count(seconds * 1e6)} µs"
 
 
-# Label, figure, its form, and what is better. Some have no ratio, as it would mean nothing: between
-# sides that keep up, lateness compares the machine's hiccups; of one that doesn't, it grows as long
-# as the run does, and so do its cycles.
-ROWS: list[tuple[str, Callable[[Sample], Number], Callable[[Number], str], str]] = [
+# Label, figure, format, and whether less or more is better. Where the last is empty, a ratio would
+# mean nothing. If both sides keep up, their lateness shows only the machine's hiccups. If a side
+# falls behind, its lateness and its cycles grow with the length of the run.
+Better = Literal["less", "more", ""]
+ROWS: list[tuple[str, Callable[[Sample], Number], Callable[[Number], str], Better]] = [
     ("jobs held", lambda s: s.held or None, _count, ""),
     ("time to add all, by add_job", lambda s: s.add_seconds, _time, "less"),
     ("  the store's share of it", lambda s: s.add_store_seconds, _time, "less"),
