@@ -88,7 +88,8 @@ class Supervisor:
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(
-                f"process {self._process.pid} has ended, and so have the servers that it ran"
+                f"process {self._process.pid}, which ran the servers, has ended, "
+                "and the servers have ended with it"
             )
         answer, error = json.loads(line)
         if error:

@@ -17,9 +17,9 @@ MANY_JOBS = st.lists(JOBS, max_size=60)
 
 
 class Agreement(RuleBasedStateMachine):
-    @initialize(block_size=st.integers(4, 9))
-    def start(self, block_size):
-        self.stores = ThreeStores(block_size)
+    @initialize(leaf_capacity=st.integers(4, 9))
+    def start(self, leaf_capacity):
+        self.stores = ThreeStores(leaf_capacity)
 
     @rule(added=JOBS)
     def add(self, added):
@@ -94,9 +94,9 @@ class LongRun:
 
     JOBS = 10_000
 
-    def __init__(self, seed, block_size):
+    def __init__(self, seed, leaf_capacity):
         self.random = Random(seed)
-        self.stores = ThreeStores(block_size)
+        self.stores = ThreeStores(leaf_capacity)
         self.now = 0
         self.stores.add_many([self.new_job(str(i)) for i in range(self.JOBS)])
 
@@ -143,7 +143,7 @@ class LongRun:
 
 
 def test_stores_agree_over_a_million_operations_on_ten_thousand_jobs():
-    run = LongRun(seed=20300101, block_size=64)
+    run = LongRun(seed=20300101, leaf_capacity=64)
     for operation in range(1_000_000):
         run.step()
         if operation % 10_000 == 0:
@@ -152,7 +152,7 @@ def test_stores_agree_over_a_million_operations_on_ten_thousand_jobs():
 
 
 def test_stores_with_tiny_blocks_agree_over_a_hundred_thousand_operations():
-    run = LongRun(seed=4, block_size=4)
+    run = LongRun(seed=4, leaf_capacity=4)
     for operation in range(100_000):
         run.step()
         if operation % 5_000 == 0:

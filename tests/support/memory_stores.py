@@ -9,10 +9,10 @@ from jobstore._index_py import JobIndex as PythonIndex
 INDEXES = {"compiled": CompiledIndex, "twin": PythonIndex}
 
 
-def memory_store(kind, block_size=64):
+def memory_store(kind, leaf_capacity=64):
     """Make a memory store: the "stock" store, or ours on the index of that name."""
     if kind == "stock":
         return StockMemoryJobStore()
     store = jobstore.MemoryJobStore()
-    store._index = INDEXES[kind](block_size)
+    store._index = INDEXES[kind](leaf_capacity)
     return store

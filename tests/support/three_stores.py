@@ -27,9 +27,9 @@ def refused_by_bulk(call, items, refusal):
 class ThreeStores:
     """Applies every operation to all three stores, and asserts that they behave equally."""
 
-    def __init__(self, block_size=64):
+    def __init__(self, leaf_capacity=64):
         self.stock = memory_store("stock")
-        self.ours = [memory_store("compiled", block_size), memory_store("twin", block_size)]
+        self.ours = [memory_store("compiled", leaf_capacity), memory_store("twin", leaf_capacity)]
 
     def _agree(self, expected, results):
         for result in results:

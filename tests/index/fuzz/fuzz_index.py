@@ -35,7 +35,7 @@ def run(data):
     def an_id():
         return str(number() % 24)
 
-    stores = ThreeStores(block_size=4 + number() % 4)
+    stores = ThreeStores(leaf_capacity=4 + number() % 4)
     operations = [
         lambda: stores.add(a_job()),
         lambda: stores.update(a_job()),
