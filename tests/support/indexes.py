@@ -8,7 +8,7 @@ from jobstore import _index_c, _index_py
 
 START = datetime(2030, 1, 1, tzinfo=timezone.utc)
 
-# Small blocks reach every split and merge with few jobs. Stores use 64.
+# Small leaves reach every split and merge with few jobs. Stores use 64.
 COMPILED = {
     "compiled-4": partial(_index_c.JobIndex, 4),
     "compiled-64": partial(_index_c.JobIndex, 64),

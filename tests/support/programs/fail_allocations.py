@@ -15,7 +15,7 @@ FAILED = object()
 
 
 def make(count, step=7):
-    """Make an index with tiny blocks, of jobs with even numbers at times out of order."""
+    """Make an index with tiny leaves, of jobs with even numbers at times out of order."""
     index = JobIndex(4)
     for number in range(0, 2 * count, 2):
         index.add(job(f"job{number:05}", None if number % 18 == 0 else number * step % 41))
