@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 
 .PHONY: demo test lint bench bench-full bench-check clean
 
-# One virtual environment; an extra is installed anew only when what is compiled or declared changes.
+# One virtual environment. An extra is reinstalled only after a change of the core or of pyproject.toml.
 $(VENV)/%.stamp: $(wildcard ext/*) setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
@@ -12,7 +12,7 @@ $(VENV)/%.stamp: $(wildcard ext/*) setup.py pyproject.toml
 
 OLDEST = $(shell awk '$$1 == "apscheduler" { print $$2 }' ci/versions.txt)
 
-# The oldest APScheduler that is supported, beside the newest one that pip has chosen.
+# The oldest supported APScheduler, beside the newest one, which pip has chosen.
 $(VENV)/apscheduler-oldest.stamp: ci/versions.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/apscheduler-oldest apscheduler==$(OLDEST)
@@ -30,6 +30,7 @@ test: $(VENV)/test.stamp $(VENV)/apscheduler-oldest.stamp
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 BENCH = $(BIN)/python -m pytest bench --benchmark-only --benchmark-quiet -q

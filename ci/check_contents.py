@@ -1,4 +1,4 @@
-"""What is to be in an sdist and in a wheel, and what isn't: python check_contents.py FILE..."""
+"""Checks which files an sdist and a wheel contain: python check_contents.py FILE..."""
 
 import re
 import sys
@@ -18,12 +18,12 @@ NEEDED += [
 ]
 WHEEL = re.compile(r"jobstore/(\w+/)?(\w+\.py|py\.typed|_index_c\.[\w-]+\.(so|pyd))$")
 METADATA = re.compile(r"jobstore-[\w.]+\.dist-info/")
-# Search paths, assertions and debug information would name them.
+# No core may name these folders, as search paths, assertions and debug information do.
 PLACES = [str(place) for place in (Path.home(), Path.cwd(), tempfile.gettempdir())]
 
 
 def main() -> None:
-    """Check each file, and exit with 1 at the first that is wrong."""
+    """Check each file, and exit with 1 at the first bad one."""
     for name in sys.argv[1:]:
         if name.endswith(".whl"):
             with zipfile.ZipFile(name) as wheel:
@@ -45,7 +45,7 @@ def main() -> None:
             wrong += [file for file in files if re.search(r"\.(c|so|pyc|pyd)$", file)]
         if wrong:
             sys.exit(f"{name}: {', '.join(wrong)}")
-        print(f"{name}: contents as they should be")
+        print(f"{name}: contents are right")
 
 
 if __name__ == "__main__":

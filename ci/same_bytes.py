@@ -1,7 +1,7 @@
-"""Packs an sdist anew, so that two of one commit are the same: ci/same_bytes.py SDIST.
+"""Repacks an sdist, so that one commit always gives the same bytes: ci/same_bytes.py SDIST.
 
-Its files' times, owners and order are what setuptools leaves to chance; the time is
-`$SOURCE_DATE_EPOCH`.
+setuptools leaves the times, owners and order of the files to chance. Here every file gets the time
+`$SOURCE_DATE_EPOCH` and the owner 0, and the files are sorted by name.
 """
 
 import gzip

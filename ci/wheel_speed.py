@@ -1,9 +1,9 @@
 """Checks that a wheel is as fast as a plain build: wheel_speed.py WHEEL_PYTHON PLAIN_PYTHON.
 
-Both arguments are Pythons of environments that have jobstore. Each runs the same short rounds, in
-turn with the other; the fastest round counts, which no other process has slowed down. Each pair
-of processes is followed by two new ones: where their memory lies is up to chance. A busy machine
-needs more of them: they go on, up to a limit, while the wheel seems to be slower.
+Both arguments are Pythons of environments with jobstore. The two run the same short rounds in turn.
+The fastest round of each counts, as other processes slow the rest down. After some rounds two new
+processes take over, because the place of their memory is left to chance. On a busy machine, more
+pairs of processes follow, up to a limit, while the wheel seems to be slower.
 """
 
 import subprocess
@@ -11,20 +11,20 @@ import sys
 import time
 from contextlib import ExitStack
 
-MOST = 1.1  # times the plain build's
+MAX_RATIO = 1.1  # of the wheel's time to the plain build's
 JOBS = 10_000
 ROUNDS = 60
-LEAST_PROCESSES, MOST_PROCESSES = 4, 24
+MIN_PROCESSES, MAX_PROCESSES = 4, 24
 
 
 class Job:
-    """As little of a job as a memory store looks at."""
+    """A job with only the attributes that a memory store reads."""
 
     __slots__ = ("id", "next_run_time")
 
 
 def serve() -> None:
-    """Run one round for each line of stdin, and print the nanoseconds that it took."""
+    """Run one round for each line of stdin, and print its nanoseconds."""
     import random
     from datetime import datetime, timedelta, timezone
 
@@ -57,10 +57,10 @@ def serve() -> None:
 
 
 def fastest(pythons: list[str]) -> list[int]:
-    """Return the fastest round of each of two, of a few processes' alternating rounds."""
+    """Return each Python's fastest round, from a few processes' alternating rounds."""
     best = [sys.maxsize] * len(pythons)
-    for pair in range(MOST_PROCESSES):
-        if pair >= LEAST_PROCESSES and best[0] <= MOST * best[1]:
+    for pair in range(MAX_PROCESSES):
+        if pair >= MIN_PROCESSES and best[0] <= MAX_RATIO * best[1]:
             break
         with ExitStack() as stack:
             children = [
@@ -83,14 +83,14 @@ def fastest(pythons: list[str]) -> list[int]:
 
 
 def main() -> None:
-    """Compare, and exit with 1 if the wheel is slower."""
+    """Compare both builds, and exit with 1 if the wheel is slower."""
     wheel, plain = (nanoseconds / JOBS for nanoseconds in fastest(sys.argv[1:3]))
     figures = (
         f"add, update and remove a job: {wheel:.0f} ns with the wheel, {plain:.0f} with a plain "
         f"build of the same sdist, {wheel / plain:.2f} times as long"
     )
-    if wheel > MOST * plain:
-        sys.exit(f"{figures}; at most {MOST} is allowed: compare the flags of both compilations")
+    if wheel > MAX_RATIO * plain:
+        sys.exit(f"{figures}; at most {MAX_RATIO} is allowed: compare both compilations' flags")
     print(figures)
 
 
