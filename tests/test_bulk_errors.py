@@ -14,7 +14,6 @@ from support.counting_scheduler import (
     FUTURE,
     STORES,
     CountingScheduler,
-    LoopingStore,
     StockMemoryJobStore,
     loop,
     named,
@@ -22,6 +21,7 @@ from support.counting_scheduler import (
     task,
     work,
 )
+from support.memory_stores import LoopingStore
 
 
 @pytest.fixture(params=STORES)

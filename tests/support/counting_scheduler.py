@@ -9,6 +9,7 @@ from apscheduler.schedulers.base import BaseScheduler
 
 import jobstore
 from jobstore import ConflictingIdError, ConflictingIdsError
+from support.memory_stores import LoopingStore
 
 FUTURE = datetime(2100, 1, 1, tzinfo=timezone.utc)
 
@@ -19,10 +20,6 @@ def work():
 
 def task(first, *, second=None):
     pass
-
-
-class LoopingStore(StockMemoryJobStore, jobstore.BaseJobStore):
-    """A store with the `add_jobs` of `jobstore.BaseJobStore`, which loops."""
 
 
 STORES = {"stock": StockMemoryJobStore, "looping": LoopingStore, "ours": jobstore.MemoryJobStore}

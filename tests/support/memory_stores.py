@@ -1,4 +1,4 @@
-"""Memory stores by name: the stock store, and ours on each index."""
+"""Memory stores by name: the stock store, ours on each index, and a store that loops."""
 
 from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
 
@@ -9,10 +9,16 @@ from jobstore._index_py import JobIndex as PythonIndex
 INDEXES = {"compiled": CompiledIndex, "twin": PythonIndex}
 
 
+class LoopingStore(StockMemoryJobStore, jobstore.BaseJobStore):
+    """The stock store with the bulk calls of `jobstore.BaseJobStore`, which loop."""
+
+
 def memory_store(kind, leaf_capacity=64):
-    """Make a memory store: the "stock" store, or ours on the index of that name."""
+    """Make a memory store: "stock", "looping", or ours on the index of that name."""
     if kind == "stock":
         return StockMemoryJobStore()
+    if kind == "looping":
+        return LoopingStore()
     store = jobstore.MemoryJobStore()
     store._index = INDEXES[kind](leaf_capacity)
     return store
