@@ -23,8 +23,9 @@ from pymongo import MongoClient
 import jobstore
 from jobstore.mongodb.connection import Connection
 from jobstore.mongodb.documents import Seen
+from jobstore.mongodb.guarded import Write
 from jobstore.mongodb.lease import FREE, acquired
-from jobstore.mongodb.statements import Write, send
+from jobstore.mongodb.sending import send
 from jobstore.testing import Server
 
 TABLE = "MongoDB, many schedulers on one collection"

@@ -9,7 +9,7 @@ abandoned in batches that double.
 from bson import ObjectId
 
 from .attempts import attempts, once_more
-from .connection import Document
+from .documents import Document
 from .presence import process
 
 __all__ = ["Abandoned", "abandoned_once_more", "is_abandoned"]

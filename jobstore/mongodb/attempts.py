@@ -8,14 +8,13 @@ import logging
 from collections.abc import Collection
 from typing import Any
 
-from pymongo.errors import PyMongoError, WriteError
+from pymongo.errors import PyMongoError
 
 from . import batches
-from .connection import Connection, Document
-from .documents import FIELDS, Seen
-from .lease import change_each, change_twice
+from .connection import Connection
+from .documents import FIELDS, Document, Seen
 from .presence import process
-from .statements import TRANSIENT
+from .updates import change_all_or_each
 
 __all__ = ["COUNTED_FIELDS", "MOST_ATTEMPTS", "attempts", "count", "forget_counts", "once_more"]
 
@@ -45,15 +44,10 @@ def count(connection: Connection, due: Document, job_ids: Collection[Any]) -> No
     counted = {"attempts": {"$cond": [by_us, "$attempts", once_more(least=1)]}}
 
     def act(some: list[Any], in_doubt: bool) -> None:
-        try:
-            change_twice(connection, due | {"_id": {"$in": some}}, counted)
-        except WriteError as error:
-            if error.code in TRANSIENT:
-                raise
-            # One is refused for its own sake, by a validator, say: it does without a count.
-            refused = change_each(connection, due, some, counted)
-            if refused and refused.details["writeConcernErrors"]:
-                raise refused from None
+        _, refused = change_all_or_each(connection, due, some, counted)
+        # A job whose document is refused does without a count.
+        if refused and refused.details["writeConcernErrors"]:
+            raise refused
 
     batches.for_ids(connection, list(job_ids), act)
 

@@ -10,10 +10,11 @@ from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from .bad_jobs import documents_of
-from .connection import Connection, Document
-from .documents import to_document
+from .connection import Connection
+from .documents import Document, to_document
 from .pace import ID_BYTES
-from .paced import bytes_of, id_bytes, in_parts, is_slow
+from .paced import in_parts, is_slow
+from .sizes import bytes_of, id_bytes
 
 __all__ = [
     "NO_LEASE",

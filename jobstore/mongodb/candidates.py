@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from . import batches
-from .connection import Connection, Document
-from .documents import Seen
+from .connection import Connection
+from .documents import REPLACED, Document, HasTime, Seen, counts
 from .lease import FREE, IS_OVER
 from .pace import ID_BYTES, affordable, parts
-from .paced import id_bytes, size_of
+from .sizes import id_bytes, size_of
 from .skipped import Skipped
-from .sources import REPLACED, counts, in_order, sized_in_order
+from .sources import in_order, sized_in_order
 
 __all__ = ["Candidates", "chance"]
 
@@ -60,7 +60,7 @@ class Candidates:
         due: Document = {"next_run_time": {"$lte": now}}
         is_beyond = False
         for _ in range(LOOKS):
-            skipped = self._skipped.run_times()
+            skipped = self._skipped.current()
             size = limit + len(skipped)
             start = 0 if is_beyond else size * chance.randrange(int(self._windows))
             window = self._read(due, start, size)
@@ -76,7 +76,7 @@ class Candidates:
                 yield usable
             elif not start and len(window) < size:
                 return  # that was all that is due
-        skipped = self._skipped.run_times()
+        skipped = self._skipped.current()
         in_front = self._read(due | FREE, 0, limit + len(skipped))
         if usable := self._usable(in_front, skipped)[:limit]:
             yield usable
@@ -89,7 +89,7 @@ class Candidates:
         read = sized_in_order if self._connection.is_slow else in_order
         return read(self._connection, query, PROJECTION, size, start)
 
-    def _usable(self, free: list[Document], skipped: Mapping[Any, Any]) -> list[Document]:
+    def _usable(self, free: list[Document], skipped: Mapping[Any, HasTime]) -> list[Document]:
         mine = [each for each in free if counts(each["_id"], each["next_run_time"], skipped)]
         return self._nameable(self._affordable(mine))
 

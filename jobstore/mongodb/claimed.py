@@ -10,21 +10,22 @@ from typing import Any
 
 from bson import ObjectId
 from pymongo import ASCENDING
-from pymongo.errors import PyMongoError, WriteError
+from pymongo.errors import PyMongoError
 
 from . import batches
 from .abandoned import Abandoned, abandoned_once_more, is_abandoned
 from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts
 from .candidates import Candidates, chance
-from .connection import Connection, Document
-from .documents import Counted, Seen, UnreadableError
-from .lease import FREE, IS_OVER, Lease, acquired, change_each, change_twice, release
-from .paced import bytes_of, is_slow, large_seconds, limited, noted
+from .connection import Connection
+from .documents import Counted, Document, HasTime, Seen, UnreadableError, key
+from .lease import FREE, IS_OVER, Lease, acquired
+from .paced import is_slow, large_seconds, limited, noted
 from .quarantine import Quarantine
+from .sizes import bytes_of
 from .skipped import LEFT_SECONDS, Skipped
-from .sources import IN_TIME, first_of, key, sample
-from .statements import TRANSIENT
+from .sources import IN_TIME, first_of, sample
 from .summary import Line, Summary
+from .updates import change_all_or_each, release
 
 __all__ = ["Claimed"]
 
@@ -113,15 +114,10 @@ class Claimed:
         if any(map(is_abandoned, found)):
             claim["attempts"] = abandoned_once_more()
         ids = [document["_id"] for document in found]
-        try:
-            return change_twice(self._connection, free | {"_id": {"$in": ids}}, claim)
-        except WriteError as error:
-            if error.code in TRANSIENT:
-                raise
-        refused = change_each(self._connection, free, ids, claim)
+        matched, refused = change_all_or_each(self._connection, free, ids, claim)
         for refusal in refused.details["writeErrors"] if refused else ():
             self._leave(Seen.of(found[refusal["index"]]), refusal["errmsg"])
-        return None
+        return matched
 
     def _leave(self, seen: Seen, reason: object) -> None:
         if self.skipped.add(seen):
@@ -184,7 +180,7 @@ class Claimed:
             found = []
         return set(map(key, found))
 
-    def next_run_time(self, now: float, but: Mapping[Any, Any]) -> float | None:
+    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
         """Return when to look again; O(log n) and one command.
 
         That is the earliest run time of a free job; or that of an earlier one that is leased, and
@@ -194,7 +190,7 @@ class Claimed:
         soon = now + WAIT_SECONDS * chance.uniform(0.5, 1)
         times = [
             each["next_run_time"] if each["free"] or each["next_run_time"] > now else soon
-            for each in first_of(self._in_order, {**but, **self.skipped.run_times()})
+            for each in first_of(self._in_order, {**but, **self.skipped.current()})
         ]
         again = self.skipped.until()
         if again is not None:

@@ -14,7 +14,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import InvalidOperation
 
-Document = dict[str, Any]
+from .documents import Document
 
 __all__ = ["SharedClient", "open_client"]
 

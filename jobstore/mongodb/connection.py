@@ -19,17 +19,26 @@ from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
 from .clients import open_client
+from .documents import Document
 from .pace import Pace
 
-__all__ = ["BATCH", "CLOSE_SECONDS", "START_SECONDS", "Connection", "Document", "moment"]
-
-Document = dict[str, Any]
+__all__ = [
+    "BATCH",
+    "CLOSE_SECONDS",
+    "START_SECONDS",
+    "TRANSIENT",
+    "UNAUTHORIZED",
+    "Connection",
+    "moment",
+]
 
 COMMAND_SECONDS = 5.0  # the longest that one command may hold the scheduler
 START_SECONDS = 30.0  # the longest at start, when an election may be under way
 CLOSE_SECONDS = 5.0  # the longest that a store waits for its last commands
 AWAIT_MS = 250
 UNAUTHORIZED = 13
+# Codes of errors that pass: of an election, a shutdown, a time limit, a conflict of writes.
+TRANSIENT = {50, 91, 112, 189, 262, 10107, 11600, 11601, 11602, 13435, 13436, 14031}
 BATCH = 1000  # documents read under one limit
 CODEC: CodecOptions[Document] = CodecOptions(
     document_class=dict,

@@ -9,8 +9,8 @@ from apscheduler.job import Job
 
 from .cached import Asked
 from .documents import UNTOUCHABLE, Seen, advanced, dump, timestamp
+from .guarded import Write
 from .lease import Lease
-from .statements import Write
 from .summary import Line, Summary
 
 __all__ = ["Cycle", "DueJobs"]

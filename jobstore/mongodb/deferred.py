@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any
 
 from ..base import first_few
+from .conflicts import decide
 from .documents import Seen
-from .flush import decide
-from .statements import Write
+from .guarded import Write
 from .summary import Summary
 
 __all__ = ["Deferred"]

@@ -10,7 +10,7 @@ may carry more fields: ``quarantine`` (see `jobstore.mongodb.quarantine`), ``acq
 import pickle
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from apscheduler.job import Job
 from apscheduler.jobstores.base import TransientJobError
@@ -24,12 +24,18 @@ __all__ = [
     "END_OF_TIME",
     "FIELDS",
     "MIN_TIME",
+    "REPLACED",
     "UNTOUCHABLE",
     "Counted",
+    "Document",
+    "DocumentId",
+    "HasTime",
     "Seen",
     "UnreadableError",
     "advanced",
+    "counts",
     "dump",
+    "key",
     "order",
     "plain",
     "restore",
@@ -39,11 +45,15 @@ __all__ = [
     "to_document",
 ]
 
+Document = dict[str, Any]
+DocumentId = Any  # a job's id; anything that MongoDB takes, where others have written it
+
 FIELDS = ["next_run_time", "job_state", "quarantine", "acquired_by"]  # and _id: all that is read
 MIN_TIME = datetime_to_utc_timestamp(datetime.min)  # seconds: what a datetime can say
 END_OF_TIME = datetime_to_utc_timestamp(datetime.max.replace(microsecond=0)) + 1  # the year 10000
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes: https://www.mongodb.com/docs/manual/reference/limits/
 UNTOUCHABLE = KeyboardInterrupt, SystemExit
+REPLACED = "\ufffd"  # stands for bytes that are not UTF-8 in an id that was read
 
 
 class UnreadableError(Exception):
@@ -75,6 +85,14 @@ class Seen(NamedTuple):
         get = document.get
         fields = document["_id"], get("next_run_time"), get("job_state"), get("acquired_by")
         return tuple.__new__(cls, fields)  # half of the time: a mirror makes a million of them
+
+
+class HasTime(Protocol):
+    """A job that was seen at a run time, and is to be looked at anew when that changes."""
+
+    @property
+    def run_time(self) -> Any:
+        """The job's run time, as its document had it."""
 
 
 class Counted(Seen):
@@ -118,6 +136,21 @@ def timestamp(run_time: datetime | None) -> float | None:
     if not MIN_TIME <= seconds < END_OF_TIME:
         raise OverflowError(f"{run_time!r} is beyond the years 1 to 9999 in UTC")
     return seconds
+
+
+def counts(job_id: Any, run_time: Any, but: Mapping[Any, HasTime]) -> bool:
+    """Whether the scheduler has to wake up for a job: not if `but` has it with this run time.
+
+    Ids that are not UTF-8 are read with replacement characters, so several may have one key.
+    """
+    if not but or (passed := but.get(key(job_id))) is None:  # other threads may change it
+        return True
+    return bool(passed.run_time != run_time) and REPLACED not in str(job_id)
+
+
+def key(job_id: Any) -> Any:
+    """Make a dict's key of any `_id`."""
+    return job_id if type(job_id) is str else encode({"": job_id})
 
 
 def plain(job_id: Any) -> Any:

@@ -5,8 +5,8 @@ import time
 
 from pymongo.errors import OperationFailure, PyMongoError
 
-from .connection import START_SECONDS, UNAUTHORIZED, Connection, Document
-from .statements import TRANSIENT
+from .connection import START_SECONDS, TRANSIENT, UNAUTHORIZED, Connection
+from .documents import Document
 from .threads import daemon
 
 __all__ = ["Indexes"]

@@ -11,18 +11,18 @@ nobody sets: so it always ends them earlier than the server does.
 
 import logging
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from ..base import first_few
 from . import batches
-from .connection import Connection, Document
-from .sources import key
+from .connection import Connection
+from .documents import Document, key
+from .updates import change_twice, release
 
-__all__ = ["FREE", "IS_OVER", "Lease", "acquired", "change_each", "change_twice", "release"]
+__all__ = ["FREE", "IS_OVER", "Lease", "acquired"]
 
 IS_OVER: Document = {"$lte": ["$acquired_until", "$$NOW"]}  # by the server; null is before all
 FREE: Document = {"$or": [{"acquired_until": None}, {"$expr": IS_OVER}]}  # the first is cheap
@@ -31,41 +31,6 @@ FREE: Document = {"$or": [{"acquired_until": None}, {"$expr": IS_OVER}]}  # the 
 def acquired(seconds: float) -> Document:
     """Build the expression of a lease's end."""
     return {"$add": ["$$NOW", round(seconds * 1000)]}
-
-
-def change_twice(connection: Connection, query: Document, fields: Document) -> int | None:
-    """Set fields, trying twice; a repetition has to be harmless.
-
-    Returns how many documents were matched; None if it took a second try, as then the first may
-    have changed some.
-
-    :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row.
-    """
-    for last in (False, True):
-        try:
-            with connection.session() as session:
-                result = connection.jobs.update_many(query, [{"$set": fields}], session=session)
-            return None if last else result.matched_count
-        except PyMongoError:
-            if last:
-                raise
-    return None
-
-
-def change_each(
-    connection: Connection, query: Document, job_ids: Collection[Any], fields: Document
-) -> BulkWriteError | None:
-    """Set fields one by one, where a document is refused for its own sake, by a validator, say.
-
-    A multi-update stops at such a document. Returns the error that names the refusals by place.
-    """
-    each = [UpdateOne(query | {"_id": {"$eq": job_id}}, [{"$set": fields}]) for job_id in job_ids]
-    try:
-        with connection.session() as session:
-            connection.jobs.bulk_write(each, ordered=False, session=session)
-    except BulkWriteError as error:
-        return error
-    return None
 
 
 class Lease:
@@ -161,20 +126,3 @@ class Lease:
         if some:
             ids = [self._claimed[each] for each in some]
             release(self._connection, ids, [self._token], self._logger)
-
-
-def release(
-    connection: Connection, job_ids: Collection[Any], tokens: list[Any], logger: logging.Logger
-) -> None:
-    """Give back the jobs that are claimed by these tokens; if that fails, their leases end."""
-    query = {"_id": {"$in": list(job_ids)}, "acquired_by": {"$in": tokens}}
-    try:
-        with connection.session() as session:
-            connection.jobs.update_many(query, {"$set": {"acquired_until": None}}, session=session)
-    except PyMongoError as error:
-        logger.warning(
-            "Unable to release %d jobs (%s) before their lease ends: %s",
-            len(job_ids),
-            first_few(list(job_ids)),
-            error,
-        )

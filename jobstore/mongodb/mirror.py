@@ -18,12 +18,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .._index import JobIndex
-from .connection import Document
+from .conflicts import decide
 from .deferred import Deferred
-from .documents import Seen, UnreadableError, to_datetime
-from .flush import decide
-from .sources import counts, key
-from .statements import Write
+from .documents import Document, HasTime, Seen, UnreadableError, counts, key, to_datetime
+from .guarded import Write
 
 __all__ = ["Mirror", "NotLiveError"]
 
@@ -232,7 +230,7 @@ class Mirror:
             due: list[Seen] = self._index.due(to_datetime(now), limit)
             return due
 
-    def next_run_time(self, now: float, but: Mapping[Any, Any]) -> float | None:
+    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
         """Return the earliest run time of a job that `counts`."""
         with self._deferred.short:
             self._must_be_live()

@@ -5,32 +5,25 @@ On a line that is quick enough each read is one command, as if nothing of this w
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from bson import encode
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
 
-from .connection import Connection, Document
+from .connection import Connection
 from .pace import PATIENCE, Answers, Pace, parts
 
 __all__ = [
-    "SIZE",
     "answering",
-    "bytes_of",
     "carried",
-    "id_bytes",
     "in_parts",
     "is_slow",
     "large_seconds",
     "limited",
     "noted",
-    "size_of",
 ]
 
-SIZE: Document = {"$bsonSize": "$$ROOT"}  # of a document, by the server
-OVERHEAD = 100  # bytes of a document beside its state and its id
 TARGET_SECONDS = 1.0  # for a command that carries states
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,27 +33,6 @@ def is_slow(error: BaseException) -> bool:
     """Whether a command was sent, and its time was over before its answer came."""
     unsent = ServerSelectionTimeoutError, WaitQueueTimeoutError
     return isinstance(error, PyMongoError) and error.timeout and not isinstance(error, unsent)
-
-
-def id_bytes(job_id: Any) -> int:
-    """Count the bytes of an id, or a few more."""
-    return 3 * len(job_id) if type(job_id) is str else len(encode({"": job_id}))
-
-
-def size_of(document: Mapping[str, Any]) -> int:
-    """Return the size that the server told, of a document read with `SIZE`."""
-    size: int = document["size"]
-    return size
-
-
-def bytes_of(documents: Sequence[Mapping[str, Any]]) -> int:
-    """Count the bytes of documents that were read, or about so many."""
-    total = 0
-    for document in documents:
-        state = document.get("job_state")
-        total += OVERHEAD + (len(state) if isinstance(state, bytes) else 0)
-        total += id_bytes(document["_id"])
-    return total
 
 
 @contextmanager

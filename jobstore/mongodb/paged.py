@@ -9,10 +9,12 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
-from .connection import Connection, Document
+from .connection import Connection
+from .documents import REPLACED, Document
 from .pace import affordable
-from .paced import SIZE, bytes_of, is_slow, limited, noted, size_of
-from .sources import REPLACED, SAMPLE
+from .paced import is_slow, limited, noted
+from .sizes import SIZE, bytes_of, size_of
+from .sources import SAMPLE
 
 __all__ = ["end_of_page", "read_all"]
 

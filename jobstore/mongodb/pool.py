@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from pymongo import MongoClient
 
-from .connection import Document
+from .documents import Document
 
 __all__ = ["Pool", "pool_of"]
 

@@ -16,13 +16,25 @@ from pymongo import UpdateOne
 
 from ..base import first_few
 from . import batches
-from .connection import Connection, Document
-from .documents import END_OF_TIME, FIELDS, MIN_TIME, Seen, UnreadableError, restore, to_datetime
+from .connection import Connection
+from .documents import (
+    END_OF_TIME,
+    FIELDS,
+    MIN_TIME,
+    REPLACED,
+    Document,
+    Seen,
+    UnreadableError,
+    key,
+    restore,
+    to_datetime,
+)
+from .guarded import Write
 from .pace import ID_BYTES, parts
-from .paced import bytes_of, id_bytes, in_parts
+from .paced import in_parts
 from .paged import read_all
-from .sources import REPLACED, key
-from .statements import Write, send
+from .sending import send
+from .sizes import bytes_of, id_bytes
 from .summary import Line, Summary, summed
 
 __all__ = ["RETRIED", "Quarantine", "QuarantinedJob"]
@@ -74,20 +86,30 @@ class QuarantinedJob(NamedTuple):
     next_run_time: datetime | None
 
 
+class PassedOver(NamedTuple):
+    """A document that can't be read here, and is not in quarantine.
+
+    :ivar run_time: when the job was due; the document is looked at anew when that changes.
+    :ivar is_unmarked: whether a cycle has tried in vain to put the document into quarantine.
+    """
+
+    run_time: Any
+    is_unmarked: bool = False
+
+
 class Quarantine:
     """Puts documents in, lists them, and puts back those that load again.
 
     :ivar changes: how often documents were written here.
-    :ivar passed_over: the ids of documents that can't be read here and are not in quarantine,
-        each with its run time: nobody has to wake up for them.
+    :ivar passed_over: the documents that can't be read here and are not in quarantine, by the
+        keys of their ids: the scheduler does not wake up for them.
     """
 
     def __init__(self, connection: Connection, remove: bool) -> None:
         self._connection = connection
         self._remove = remove
         self.changes = 0
-        self.passed_over: dict[Any, Any] = {}
-        self.unmarked: set[Any] = set()
+        self.passed_over: dict[Any, PassedOver] = {}
         self.logger = logging.getLogger(__name__)
 
     def read(
@@ -109,21 +131,32 @@ class Quarantine:
         try:
             return restore(seen, scheduler, alias)
         except UnreadableError as reason:
-            if self.passed_over.get(key(seen.id), self) != seen.run_time:
-                self.passed_over[key(seen.id)] = seen.run_time
+            passed = self.passed_over.get(key(seen.id))
+            if passed is None or passed.run_time != seen.run_time:
+                self.passed_over[key(seen.id)] = PassedOver(
+                    seen.run_time, self.is_unmarked(seen.id)
+                )
                 lines.add(PASSED_OVER, seen.id, reason)
             return None
+
+    @property
+    def unmarked(self) -> int:
+        """How many due documents could not be put into quarantine: they stay in front."""
+        return sum(passed.is_unmarked for passed in list(self.passed_over.values()))
+
+    def is_unmarked(self, job_id: Any) -> bool:
+        """Whether a document could not be put into quarantine."""
+        passed = self.passed_over.get(key(job_id)) if self.passed_over else None
+        return passed is not None and passed.is_unmarked
 
     def forget(self, job_id: Any) -> None:
         """Look at a document anew, as it is written."""
         if self.passed_over:  # then the id is worth a key
             self.passed_over.pop(key(job_id), None)
-            self.unmarked.discard(key(job_id))
 
     def forget_all(self) -> None:
         """Look at all documents anew."""
         self.passed_over.clear()
-        self.unmarked.clear()
 
     def verdict(self, seen: Seen, reason: str, run_time: Any) -> Write:
         """Make the write that quarantines a document, or removes it where the user wants that."""
@@ -145,7 +178,7 @@ class Quarantine:
         line = REMOVED if self._remove else QUARANTINED
         with summed(self.logger) as lines:
             for seen, reason in found:
-                if key(seen.id) not in self.unmarked:
+                if not self.is_unmarked(seen.id):
                     lines.add(line, seen.id, reason)
         return [self.verdict(seen, str(reason), seen.run_time) for seen, reason in found]
 
@@ -164,11 +197,9 @@ class Quarantine:
         else:  # an id that is not UTF-8 was read with replacements: no statement finds it
             refused += [(write, "its id") for write in writes if REPLACED in str(write.seen.id)]
         for write in writes:
-            self.unmarked.discard(key(write.seen.id))
             self.passed_over.pop(key(write.seen.id), None)
         for write, _ in refused:
-            self.unmarked.add(key(write.seen.id))
-            self.passed_over[key(write.seen.id)] = write.seen.run_time
+            self.passed_over[key(write.seen.id)] = PassedOver(write.seen.run_time, True)
 
     def sweep(self) -> None:
         """Quarantine the documents whose run time is none: they would never be due."""

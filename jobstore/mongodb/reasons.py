@@ -9,8 +9,8 @@ from pymongo.errors import PyMongoError
 
 from ..base import ConflictingIdError, JobLookupError
 from . import batches
-from .connection import Connection, Document
-from .documents import Seen, UnreadableError, restore
+from .connection import Connection
+from .documents import Document, Seen, UnreadableError, restore
 
 __all__ = ["conflict", "noted", "unusable"]
 

@@ -13,11 +13,11 @@ culprit gets a higher count. With a count of 3 it isn't run again: it goes into 
 import logging
 
 from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts, count
-from .connection import Connection, Document
-from .documents import Counted, Seen
+from .connection import Connection
+from .documents import Counted, Document, Seen
 from .presence import Presence, process
 from .quarantine import Quarantine
-from .sources import Queried, affordable_in_order, key
+from .sources import Queried, affordable_in_order
 
 __all__ = ["Recovering"]
 
@@ -71,9 +71,9 @@ class Recovering(Queried):
         due: Document = {"next_run_time": {"$lte": now}}
         while True:
             # What could not be put into quarantine is in front, and can't run.
-            size = min(self._size + len(self._quarantine.unmarked), limit)
+            size = min(self._size + self._quarantine.unmarked, limit)
             first = affordable_in_order(self._connection, due, COUNTED_FIELDS, size)
-            found = [each for each in first if key(each["_id"]) not in self._quarantine.unmarked]
+            found = [each for each in first if not self._quarantine.is_unmarked(each["_id"])]
             culprits = list(filter(_is_culprit, found))
             if not culprits:
                 break

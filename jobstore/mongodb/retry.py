@@ -14,10 +14,9 @@ from apscheduler.job import Job
 from pymongo import ASCENDING
 
 from . import batches
-from .connection import BATCH, Connection, Document
-from .documents import Seen
+from .connection import BATCH, Connection
+from .documents import Document, Seen, key
 from .quarantine import RETRIED, Quarantine
-from .sources import key
 
 __all__ = ["Retry"]
 

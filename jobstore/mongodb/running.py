@@ -22,7 +22,7 @@ from .polling import poll_seconds
 from .recovery import Recovering
 from .retry import Retry
 from .server import check_server
-from .sources import Source, key
+from .sources import Source
 from .status import Status
 from .threads import daemon
 from .through import WrittenThrough
@@ -167,8 +167,11 @@ class Running(WrittenThrough):
         if not self._mirrored:
             return
         with self._lock:
-            unmarked = self._quarantine.unmarked
-            odd = [seen for seen in self._mirror.take_odd() if key(seen.id) not in unmarked]
+            odd = [
+                seen
+                for seen in self._mirror.take_odd()
+                if not self._quarantine.is_unmarked(seen.id)
+            ]
             if odd:
                 reason = UnreadableError("its _id or its next_run_time is that of no job")
                 self._quarantine.put(self._quarantine.verdicts([(seen, reason) for seen in odd]))

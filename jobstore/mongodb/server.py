@@ -8,7 +8,8 @@ from bson import ObjectId
 from pymongo import WriteConcern
 from pymongo.errors import OperationFailure
 
-from .connection import START_SECONDS, UNAUTHORIZED, Connection, Document
+from .connection import START_SECONDS, UNAUTHORIZED, Connection
+from .documents import Document
 
 __all__ = ["check_server"]
 

@@ -10,7 +10,8 @@ from pymongo import ASCENDING
 from pymongo.errors import OperationFailure
 
 from . import batches
-from .connection import START_SECONDS, UNAUTHORIZED, Connection, Document
+from .connection import START_SECONDS, UNAUTHORIZED, Connection
+from .documents import Document
 from .sources import IN_TIME
 
 __all__ = ["begin", "check", "end"]

@@ -3,8 +3,7 @@
 import time
 from typing import Any, NamedTuple
 
-from .documents import Seen
-from .sources import key
+from .documents import Seen, key
 
 __all__ = ["Skipped"]
 
@@ -53,9 +52,9 @@ class Skipped:
         left = self._left.get(key(seen.id))
         return left is not None and not left.is_recent and left.run_time == seen.run_time
 
-    def run_times(self) -> dict[Any, Any]:
-        """Return the run times of those that are left to others now, by their ids' keys."""
-        return {key(left.id): left.run_time for left in self._recent()}
+    def current(self) -> dict[Any, Left]:
+        """Return the jobs that are left to others now, by the keys of their ids."""
+        return {key(left.id): left for left in self._recent()}
 
     def until(self) -> float | None:
         """Return when the first of them is to be looked at again, by the monotonic clock."""

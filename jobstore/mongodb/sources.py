@@ -3,26 +3,23 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from bson import encode
 from pymongo import ASCENDING
 from pymongo.errors import PyMongoError
 
-from .connection import Connection, Document
-from .documents import END_OF_TIME, FIELDS, MIN_TIME, Seen
+from .connection import Connection
+from .documents import END_OF_TIME, FIELDS, MIN_TIME, Document, HasTime, Seen, counts, key
 from .pace import affordable
-from .paced import SIZE, bytes_of, is_slow, limited, noted, size_of
+from .paced import is_slow, limited, noted
+from .sizes import SIZE, bytes_of, size_of
 
 __all__ = [
     "IN_TIME",
-    "REPLACED",
     "SAMPLE",
     "Queried",
     "Source",
     "affordable_in_order",
-    "counts",
     "first_of",
     "in_order",
-    "key",
     "sample",
     "sized_in_order",
 ]
@@ -31,7 +28,6 @@ IN_TIME = {"$gte": MIN_TIME, "$lt": END_OF_TIME}
 BY_TIME: Document = {"next_run_time": 1}
 SAMPLE = 100  # documents, whose sizes tell that of a batch
 MOST = 2**31 - 1  # what the driver and the server take for a limit
-REPLACED = "\ufffd"  # what is read in the place of bytes that are no UTF-8
 
 
 class Source(Protocol):
@@ -40,7 +36,7 @@ class Source(Protocol):
     def due(self, now: float, limit: int) -> list[Seen]:
         """Return the first jobs that are due, in any order."""
 
-    def next_run_time(self, now: float, but: Mapping[Any, Any]) -> float | None:
+    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
         """Return when to look again: the earliest run time of a job that `counts`."""
 
 
@@ -56,7 +52,7 @@ class Queried:
         found = affordable_in_order(self._connection, due, FIELDS, limit)
         return [Seen.of(document) for document in found]
 
-    def next_run_time(self, now: float, but: Mapping[Any, Any]) -> float | None:
+    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
         """Return the earliest run time; O(log n) and one command."""
         in_time = {"next_run_time": IN_TIME}
         for document in first_of(
@@ -139,7 +135,7 @@ def sized_in_order(
         raise
 
 
-def first_of(read: Callable[[int], list[Document]], but: Mapping[Any, Any]) -> list[Document]:
+def first_of(read: Callable[[int], list[Document]], but: Mapping[Any, HasTime]) -> list[Document]:
     """Return documents from the first on whose run time counts, at least one if there is one.
 
     :param read: returns so many of the first documents, and may repeat some; fewer only if there
@@ -158,18 +154,3 @@ def first_of(read: Callable[[int], list[Document]], but: Mapping[Any, Any]) -> l
         if counting or len({key(document["_id"]) for document in found}) < limit:
             return counting
         limit *= 10  # decimals or arrays, which no scheduler writes, are in front
-
-
-def counts(job_id: Any, run_time: Any, but: Mapping[Any, Any]) -> bool:
-    """Whether a job is one to wake up for: not if it is in `but`, at the run time given there.
-
-    Ids that are no UTF-8 are read with replacements, so several documents may have one key.
-    """
-    if not but or (passed := but.get(key(job_id), but)) is but:  # other threads may change it
-        return True
-    return bool(passed != run_time) and REPLACED not in str(job_id)
-
-
-def key(job_id: Any) -> Any:
-    """Make a dict's key of anything that may be an `_id`."""
-    return job_id if type(job_id) is str else encode({"": job_id})

@@ -16,12 +16,13 @@ from .alarm import Alarm
 from .arguments import check
 from .cached import Asked
 from .claimed import Claimed
-from .connection import Connection, Document
+from .connection import Connection
 from .cycle import Cycle
 from .deferred import Deferred
-from .documents import END_OF_TIME, Seen, UnreadableError, plain, timestamp, to_datetime
+from .documents import END_OF_TIME, Document, Seen, UnreadableError, plain, timestamp, to_datetime
 from .executors import check_executors
 from .flush import flush
+from .guarded import Write
 from .indexes import Indexes
 from .mirror import Mirror, NotLiveError
 from .owner import weakly
@@ -30,7 +31,6 @@ from .recovery import Recovering
 from .retry import Retry
 from .running import Running, stores
 from .sources import Source
-from .statements import Write
 
 __all__ = ["MongoDBJobStore"]
 
@@ -190,7 +190,7 @@ class MongoDBJobStore(Running):
         return self._cycles.get(threading.get_ident()) or Cycle(datetime.now(timezone.utc), ())
 
     def _due(self, now: float, nested: bool) -> list[Seen]:
-        limit = self._batch_size + len(self._quarantine.unmarked)
+        limit = self._batch_size + self._quarantine.unmarked
 
         def of_server() -> list[Seen]:
             if not nested:

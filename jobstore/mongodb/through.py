@@ -21,10 +21,10 @@ from ..caller import is_change, is_replacement
 from . import batches, reasons, sharing
 from .claimed import Claimed
 from .collector import collector_paused
-from .connection import BATCH, START_SECONDS, Connection, Document
+from .connection import BATCH, START_SECONDS, Connection
 from .cycle import Cycle
 from .deferred import Deferred
-from .documents import FIELDS, Seen, order, plain, restore_runnable, to_document
+from .documents import FIELDS, Document, Seen, order, plain, restore_runnable, to_document
 from .mirror import Mirror, NotLiveError
 from .paged import read_all
 from .quarantine import Quarantine, QuarantinedJob

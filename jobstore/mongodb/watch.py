@@ -13,8 +13,8 @@ from pymongo.errors import OperationFailure, PyMongoError, WaitQueueTimeoutError
 from pymongo.read_concern import ReadConcern
 
 from .alarm import Alarm
-from .connection import START_SECONDS, Connection, Document, moment
-from .documents import FIELDS
+from .connection import START_SECONDS, TRANSIENT, Connection, moment
+from .documents import FIELDS, Document, HasTime
 from .mirror import Mirror
 from .owner import Owner
 from .pace import Answers
@@ -23,7 +23,6 @@ from .paged import read_all
 from .polling import pause
 from .pool import pool_of
 from .sources import Source
-from .statements import TRANSIENT
 from .threads import daemon
 
 __all__ = ["Watcher", "needs_replica_set"]
@@ -88,7 +87,7 @@ class Watcher:
         connection: Connection,
         alarm: Alarm,
         source: Source,
-        passed_over: Mapping[Any, Any],
+        passed_over: Mapping[Any, HasTime],
         mirror: Mirror | None,
         every: float | None,
         instead: float,

@@ -3,7 +3,8 @@
 import pickle
 
 from jobstore.mongodb.deferred import Deferred
-from jobstore.mongodb.statements import Seen, Write
+from jobstore.mongodb.documents import Seen
+from jobstore.mongodb.guarded import Write
 
 
 def write(name):

@@ -5,11 +5,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from jobstore.mongodb.conflicts import decide
 from jobstore.mongodb.deferred import Deferred
 from jobstore.mongodb.documents import Seen
-from jobstore.mongodb.flush import decide
+from jobstore.mongodb.guarded import Write
 from jobstore.mongodb.mirror import Mirror
-from jobstore.mongodb.statements import Write
 from jobstore.mongodb.summary import Summary
 from support.jobs import at
 

@@ -5,25 +5,25 @@ one. In the filters of single writes it would cost the server its fast path; her
 finds each document's place in constant arrays, which costs less than unguarded single writes.
 """
 
-from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from bson import encode
-from bson.errors import BSONError
 from pymongo import DeleteMany, UpdateMany
-from pymongo.errors import BulkWriteError, DocumentTooLarge
 
-from .connection import Connection, Document
-from .documents import Counted, Seen
-from .lease import Lease
-from .paced import carried, id_bytes
+from .documents import Counted, Document, Seen
+from .sizes import id_bytes
 
-__all__ = ["Refused", "Write", "send", "size"]
+__all__ = ["MAX_BYTES", "Write", "operation", "size"]
 
 MAX_BYTES = 12_000_000  # of states and ids in one statement; the server's limit is 16 MiB
-MOST = 100  # documents in one statement: the server searches its arrays from the start
-TRANSIENT = {50, 91, 112, 189, 262, 10107, 11600, 11601, 11602, 13435, 13436, 14031}
-UNSENDABLE = DocumentTooLarge, BSONError, OverflowError  # raised by the driver
+
+
+class MayEnd(Protocol):
+    """A lease, as a write has to know it."""
+
+    @property
+    def was_over(self) -> bool:
+        """Whether other schedulers may have claimed the job, now or at any time before."""
 
 
 class Write(NamedTuple):
@@ -37,7 +37,7 @@ class Write(NamedTuple):
     run_time: float | None
     state: bytes | None
     quarantine: dict[str, Any] | None = None
-    lease: Lease | None = None
+    lease: MayEnd | None = None
 
     @property
     def removes(self) -> bool:
@@ -53,50 +53,6 @@ class Write(NamedTuple):
         return Seen(self.seen.id, self.run_time, state, self.seen.claim)  # half of _replace's time
 
 
-Refused = list[tuple[Write, str]]  # and why
-
-
-def send(
-    connection: Connection, writes: Collection[Write], most: int = MOST
-) -> tuple[int, Refused]:
-    """Write all; 1 command, 2 if some are removed.
-
-    Returns how many documents were changed, and the writes that were refused for their own
-    documents' sake. What is neither lost its guard, or got lost.
-
-    :param most: how many documents share a statement. One that is refused takes those after it
-        in its statement along; these are sent again, each by a statement of its own.
-    :raises pymongo.errors.PyMongoError: if it is not known what was written.
-    """
-    kinds: dict[tuple[bool, ...], list[Write]] = {}
-    for write in writes:
-        seen = write.seen
-        kind = (
-            write.removes, write.quarantine is None, seen.claim is None, isinstance(seen, Counted),
-        )  # fmt: skip
-        kinds.setdefault(kind, []).append(write)
-    chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, most)]
-    changed, refused = _bulk_write(connection, chunks)
-    if refused and most > 1:
-        more, refused = send(connection, [write for write, _ in refused], 1)
-        changed += more
-    return changed, refused
-
-
-def _chunks(writes: list[Write], most: int) -> Iterator[list[Write]]:
-    chunk: list[Write] = []
-    total = 0
-    for write in writes:
-        bytes_more = size(write)
-        if chunk and (len(chunk) == most or total + bytes_more > MAX_BYTES):
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(write)
-        total += bytes_more
-    if chunk:
-        yield chunk
-
-
 def size(write: Write) -> int:
     """Count the bytes of a write: states as seen and new, and the id, which is named twice."""
     return _size(write.seen.state) + _size(write.state) + 2 * id_bytes(write.seen.id)
@@ -106,35 +62,8 @@ def _size(state: Any) -> int:
     return len(state) if type(state) is bytes else len(encode({"": state}))
 
 
-def _bulk_write(connection: Connection, chunks: list[list[Write]]) -> tuple[int, Refused]:
-    def bytes_of_all() -> int:
-        return sum(size(write) for chunk in chunks for write in chunk)
-
-    try:
-        with (
-            carried(connection, connection.writing, bytes_of_all) as seconds,
-            connection.session(seconds) as session,
-        ):
-            result = connection.jobs.bulk_write(
-                list(map(_operation, chunks)), ordered=False, session=session
-            )
-        return result.modified_count + result.deleted_count, []
-    except BulkWriteError as error:
-        errors = error.details["writeErrors"]
-        if error.details["writeConcernErrors"] or any(e["code"] in TRANSIENT for e in errors):
-            raise
-        refused = [(write, e["errmsg"]) for e in errors for write in chunks[e["index"]]]
-        return error.details["nModified"] + error.details["nRemoved"], refused
-    except UNSENDABLE as error:
-        if len(chunks) == 1:
-            return 0, [(write, str(error)) for write in chunks[0]]
-        results = [_bulk_write(connection, [chunk]) for chunk in chunks]
-        return sum(changed for changed, _ in results), [
-            each for _, more in results for each in more
-        ]
-
-
-def _operation(chunk: list[Write]) -> UpdateMany | DeleteMany:
+def operation(chunk: list[Write]) -> UpdateMany | DeleteMany:
+    """Build the statement of some writes, which all are removals, or all updates of one kind."""
     if chunk[0].removes:
         return DeleteMany(_named(chunk) | {"$expr": _with_place(chunk, _unchanged(chunk))})
     new: Document = {

@@ -1,0 +1,32 @@
+"""How many bytes documents and ids take in a command; no database here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bson import encode
+
+__all__ = ["SIZE", "bytes_of", "id_bytes", "size_of"]
+
+SIZE = {"$bsonSize": "$$ROOT"}  # the server's expression for a document's size
+OVERHEAD = 100  # bytes of a document beside its state and its id
+
+
+def id_bytes(job_id: Any) -> int:
+    """Count the bytes of an id, or a few more."""
+    return 3 * len(job_id) if type(job_id) is str else len(encode({"": job_id}))
+
+
+def size_of(document: Mapping[str, Any]) -> int:
+    """Return the size that the server told, of a document read with `SIZE`."""
+    size: int = document["size"]
+    return size
+
+
+def bytes_of(documents: Sequence[Mapping[str, Any]]) -> int:
+    """Count the bytes of documents that were read, or about so many."""
+    total = 0
+    for document in documents:
+        state = document.get("job_state")
+        total += OVERHEAD + (len(state) if isinstance(state, bytes) else 0)
+        total += id_bytes(document["_id"])
+    return total
