@@ -41,7 +41,7 @@ class MirrorVariant(CycleVariant):
 
     def make_due(self) -> None:
         super().make_due()
-        wait_for(lambda: len(self.store._mirror.due(time.time(), DUE)) == self.due)
+        wait_for(lambda: len(self.store._reader.mirror.due(time.time(), DUE)) == self.due)
         self.seconds = 0.0
 
     def check(self) -> None:

@@ -194,11 +194,11 @@ def test_parts_of_a_cycle(measure: Any, report: Any, client: Any, monkeypatch: A
 
         monkeypatch.setattr(where, name, run)
 
-    timed("find", variant.store._source, "due")
+    timed("find", variant.store._reader, "due")
     timed("restore", documents, "restore")
     timed("pickle", cycle, "dump")
     timed("write", flush, "send")
-    timed("next run time", variant.store._source, "next_run_time")
+    timed("next run time", variant.store._reader, "next_run_time")
     rounds: list[dict[str, float]] = []
 
     def keep() -> None:

@@ -10,7 +10,6 @@ import time
 from typing import NamedTuple
 
 from .connection import Connection
-from .watch import Watcher
 
 __all__ = ["Asked"]
 
@@ -32,14 +31,9 @@ class Asked(NamedTuple):
         """Note a question that is about to be sent."""
         return cls(time.monotonic(), connection.writes)
 
-    def holds(self, connection: Connection, watcher: Watcher | None) -> bool:
+    def holds(self, connection: Connection) -> bool:
         """Whether its answer is right, as far as the change stream has lowered it since.
 
         Not after a write of this store: the stream tells of that later.
         """
-        return (
-            watcher is not None
-            and watcher.tells_all
-            and self.writes == connection.writes
-            and time.monotonic() - self.at < KEPT_SECONDS
-        )
+        return self.writes == connection.writes and time.monotonic() - self.at < KEPT_SECONDS

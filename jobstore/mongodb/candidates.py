@@ -9,10 +9,10 @@ from . import batches
 from .connection import Connection
 from .documents import REPLACED, Document, HasTime, Seen, counts
 from .lease import FREE, IS_OVER
+from .ordered import in_order, sized_in_order
 from .pace import ID_BYTES, affordable, parts
 from .sizes import id_bytes, size_of
 from .skipped import Skipped
-from .sources import in_order, sized_in_order
 
 __all__ = ["Candidates", "chance"]
 

@@ -1,4 +1,4 @@
-"""The source of due jobs for many schedulers on one collection: each is leased by one of them.
+"""The reader of due jobs for many schedulers on one collection: each is leased by one of them.
 
 What is due, a scheduler says by its own clock; what is leased, the server by its.
 """
@@ -6,24 +6,26 @@ What is due, a scheduler says by its own clock; what is leased, the server by it
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import ASCENDING
 from pymongo.errors import PyMongoError
 
-from . import batches
+from . import batches, sharing
 from .abandoned import Abandoned, abandoned_once_more, is_abandoned
 from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts
 from .candidates import Candidates, chance
 from .connection import Connection
-from .documents import Counted, Document, HasTime, Seen, UnreadableError, key
+from .deferred import Deferred
+from .documents import Counted, Document, HasTime, Seen, key
 from .lease import FREE, IS_OVER, Lease, acquired
+from .ordered import IN_TIME, first_of, sample
 from .paced import is_slow, large_seconds, limited, noted
 from .quarantine import Quarantine
+from .readers import Due, Queried, Rejected
 from .sizes import bytes_of
 from .skipped import LEFT_SECONDS, Skipped
-from .sources import IN_TIME, first_of, sample
 from .summary import Line, Summary
 from .updates import change_all_or_each, release
 
@@ -41,29 +43,49 @@ NOW: Document = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  # by the server, in s
 OVERDUE: Document = {"$lte": ["$next_run_time", {"$subtract": [NOW, LEFT_SECONDS]}]}
 
 
-class Claimed:
-    """Claims due jobs for one scheduler.
+class Claim(NamedTuple):
+    """A claim on jobs, as it is sent.
 
-    :param seconds: how long a claim lasts.
-    :param quarantine: for jobs that end their processes.
-    :ivar skipped: the due jobs that can't be run here, left to others.
+    :ivar size: the bytes of the jobs, where the line is slow.
+    :ivar started: the time by the monotonic clock before the claim was sent.
+    :ivar seconds: how long the jobs are leased: longer where a slow line takes its time.
     """
 
-    def __init__(self, connection: Connection, seconds: float, quarantine: Quarantine) -> None:
-        self._connection = connection
+    token: ObjectId
+    ids: list[Any]
+    size: int
+    started: float
+    seconds: float
+
+
+class Claimed(Queried):
+    """Claims due jobs for one of many schedulers, and reads all else as `Queried` does.
+
+    :param quarantine: for jobs that end their processes.
+    :param seconds: how long a claim lasts.
+    :ivar skipped: the due jobs that can't run here, left to other schedulers.
+    """
+
+    def __init__(
+        self, connection: Connection, deferred: Deferred, quarantine: Quarantine, seconds: float
+    ) -> None:
+        super().__init__(connection, deferred)
         self._quarantine = quarantine
         self._abandoned = Abandoned()
         self._seconds = seconds
-        self._won: list[Seen] = []  # by the last call of `due`
-        self._claimed_at = 0.0  # by the monotonic clock, or earlier
-        self._leased = seconds  # by the last claim: more for what a slow line takes long for
-        self._unread: tuple[ObjectId, list[Any]] | None = None  # a claim; who has won isn't known
+        self._unread: Claim | None = None  # it isn't known which jobs it has won
         self.skipped = Skipped()
         self._lines = Summary()
         self._candidates = Candidates(connection, self.skipped, self._leave)
-        self.logger = logging.getLogger(__name__)
+        self._logger = logging.getLogger(__name__)
 
-    def due(self, now: float, limit: int, is_second_try: bool = False) -> list[Seen]:
+    def opened(self, logger: logging.Logger) -> None:
+        """Mark the collection as shared; 1 command."""
+        self._logger = logger
+        self.skipped.forget_all()
+        sharing.begin(self._connection)
+
+    def due(self, now: float, limit: int, is_second_try: bool = False) -> Due:
         """Claim due jobs that are free; O(log n + k), 3 commands, 1 if nothing is due.
 
         2 more each time that others have won all of it, 1 more for each look in vain. Won is what
@@ -71,50 +93,55 @@ class Claimed:
         and so many are claimed as can.
         """
         self.give_back()
-        self._won = []
         free = {"next_run_time": {"$lte": now}, **FREE}
         most = min(limit, MOST, self._connection.reading.count)
+        due = Due([])
         for free_ones in self._candidates.found(now, most):
             found = self._abandoned.first(free_ones, most)
-            token, ids = ObjectId(), [document["_id"] for document in found]
-            self._unread = token, ids
-            self._claimed_at = time.monotonic()
-            size = sum(each.get("size", 0) for each in found)
-            self._leased = self._seconds + large_seconds(self._connection, size)
-            won = self._claim(free, found, token)
-            if won is not None and won < len(found):
+            self._unread = claim = self._new_claim(found)
+            matched = self._claim(free, found, claim)
+            if matched is not None and matched < len(found):
                 self._candidates.note(met_others=True)
-            if won != 0:
+            if matched != 0:
                 try:
-                    self._won = self._innocent(self._bearing(token, ids, size))
+                    due = self._won(claim, now)
                 except PyMongoError as error:
                     if not is_slow(error) or is_second_try:
                         raise
-                    sample(self._connection, {"_id": {"$in": ids}}, len(ids))
+                    sample(self._connection, {"_id": {"$in": claim.ids}}, len(claim.ids))
                     return self.due(now, limit, is_second_try=True)
             self._unread = None
-            if won != 0:
+            if matched != 0:
                 break
-        self._lines.log(self.logger)
-        return [seen for seen in self._won if not _is_later(seen.run_time, now)]
+        self._lines.log(self._logger)
+        return due
 
     def forked(self) -> None:
-        """In a forked process: what was claimed is its parent's."""
+        """In a forked process: the parent has the claims."""
         self._unread = None
 
     def give_back(self) -> None:
-        """Give back what was claimed, and could not be read."""
+        """Give back the jobs of a claim that could not be read."""
         if self._unread:
-            (token, ids), self._unread = self._unread, None
-            release(self._connection, ids, [token], self.logger)
+            claim, self._unread = self._unread, None
+            release(self._connection, claim.ids, [claim.token], self._logger)
 
-    def _claim(self, free: Document, found: list[Document], token: ObjectId) -> int | None:
-        """Claim what is still due and free; returns how many it were, None if that isn't known."""
-        claim = {"acquired_by": token, "acquired_until": acquired(self._leased)}
-        if any(map(is_abandoned, found)):
-            claim["attempts"] = abandoned_once_more()
+    def rewritten(self, job_id: Any) -> None:
+        """Try a job again that could not run here: it is about to be written."""
+        self.skipped.forget(job_id)
+
+    def _new_claim(self, found: list[Document]) -> Claim:
+        size = sum(each.get("size", 0) for each in found)
+        seconds = self._seconds + large_seconds(self._connection, size)
         ids = [document["_id"] for document in found]
-        matched, refused = change_all_or_each(self._connection, free, ids, claim)
+        return Claim(ObjectId(), ids, size, time.monotonic(), seconds)
+
+    def _claim(self, free: Document, found: list[Document], claim: Claim) -> int | None:
+        """Claim what is still due and free; returns how many it were, None if that isn't known."""
+        fields = {"acquired_by": claim.token, "acquired_until": acquired(claim.seconds)}
+        if any(map(is_abandoned, found)):
+            fields["attempts"] = abandoned_once_more()
+        matched, refused = change_all_or_each(self._connection, free, claim.ids, fields)
         for refusal in refused.details["writeErrors"] if refused else ():
             self._leave(Seen.of(found[refusal["index"]]), refusal["errmsg"])
         return matched
@@ -123,16 +150,29 @@ class Claimed:
         if self.skipped.add(seen):
             self._lines.add(LEFT, seen.id, reason)
 
-    def _bearing(self, token: ObjectId, ids: list[Any], size: int) -> list[Document]:
-        query = {"_id": {"$in": ids}, "acquired_by": token}
+    def _won(self, claim: Claim, now: float) -> Due:
+        """Read the jobs that a claim has won, with their lease."""
+        won = self._innocent(self._bearing(claim))
+        if not won:
+            return Due([])
+        ids = [seen.id for seen in won]
+        lease = Lease(
+            self._connection, claim.token, ids, claim.started, claim.seconds, self._logger
+        )
+        return Due([seen for seen in won if not _is_later(seen.run_time, now)], lease)
+
+    def _bearing(self, claim: Claim) -> list[Document]:
+        query = {"_id": {"$in": claim.ids}, "acquired_by": claim.token}
         found: list[Document] = []
         reading = self._connection.reading
         with (
-            limited(self._connection, reading, lambda: size) as seconds,
+            limited(self._connection, reading, lambda: claim.size) as seconds,
             noted(self._connection, reading, lambda: bytes_of(found)),
             self._connection.limit(seconds),
         ):
-            found += self._connection.jobs.find(query, COUNTED_FIELDS, batch_size=len(ids) + 1)
+            found += self._connection.jobs.find(
+                query, COUNTED_FIELDS, batch_size=len(claim.ids) + 1
+            )
         return found
 
     def _innocent(self, won: list[Document]) -> list[Seen]:
@@ -146,26 +186,19 @@ class Claimed:
             if attempts(each) < MOST_ATTEMPTS
         ]
 
-    def lease(self) -> Lease | None:
-        """Make the lease of what was claimed by the last call of `due`."""
-        if not self._won:
-            return None
-        ids, token = [seen.id for seen in self._won], self._won[0].claim
-        return Lease(self._connection, token, ids, self._claimed_at, self._leased, self.logger)
-
-    def leave_to_others(
-        self, bad: list[tuple[Seen, UnreadableError]], lease: Lease
-    ) -> list[tuple[Seen, UnreadableError]]:
+    def rejected(self, bad: Rejected, lease: Lease | None) -> Rejected:
         """Give back what can't be run here; returns what nobody has taken for a minute.
 
         It was seen due a minute ago, and by the server's clock it has been due as long: where
         ours is ahead, for others it may not be due yet.
         """
+        if lease is None:
+            return bad
         waited = self._overdue([seen.id for seen, _ in bad if self.skipped.has_waited(seen)])
         leaving = [pair for pair in bad if key(pair[0].id) not in waited]
         for seen, reason in leaving:
             self._leave(seen, reason)
-        self._lines.log(self.logger)
+        self._lines.log(self._logger)
         lease.release([seen.id for seen, _ in leaving])
         taking = [pair for pair in bad if key(pair[0].id) in waited]
         for seen, _ in taking:  # once it is back from quarantine, others have a minute again
@@ -176,7 +209,7 @@ class Claimed:
         try:
             found = batches.stored(self._connection, ids, {"$expr": OVERDUE}) if ids else []
         except PyMongoError as error:  # what is claimed is to be handed out all the same
-            self.logger.warning("Unable to tell for how long jobs have been due: %s", error)
+            self._logger.warning("Unable to tell for how long jobs have been due: %s", error)
             found = []
         return set(map(key, found))
 

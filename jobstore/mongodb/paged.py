@@ -11,10 +11,10 @@ from pymongo.errors import PyMongoError
 
 from .connection import Connection
 from .documents import REPLACED, Document
+from .ordered import SAMPLE
 from .pace import affordable
 from .paced import is_slow, limited, noted
 from .sizes import SIZE, bytes_of, size_of
-from .sources import SAMPLE
 
 __all__ = ["end_of_page", "read_all"]
 

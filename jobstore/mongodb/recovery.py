@@ -12,31 +12,40 @@ culprit gets a higher count. With a count of 3 it isn't run again: it goes into 
 
 import logging
 
+from . import sharing
 from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts, count
 from .connection import Connection
-from .documents import Counted, Document, Seen
+from .deferred import Deferred
+from .documents import Counted, Document
+from .ordered import affordable_in_order
 from .presence import Presence, process
 from .quarantine import Quarantine
-from .sources import Queried, affordable_in_order
+from .readers import Due, Queried
 
 __all__ = ["Recovering"]
 
 
 class Recovering(Queried):
-    """Asks the server, carefully after an unclean end.
+    """Asks the server for one scheduler, carefully after an unclean end.
 
     The recovery is over when all is written that was due when it began. A mirror, which has no
     counts, is not asked before.
     """
 
-    def __init__(self, connection: Connection, quarantine: Quarantine) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Connection, deferred: Deferred, quarantine: Quarantine) -> None:
+        super().__init__(connection, deferred)
         self._quarantine = quarantine
         self._presence = Presence(connection)
         self._is_under_way = False
 
-    def start(self, logger: logging.Logger) -> None:
-        """Tell that a scheduler starts, and whether to go carefully; 2 commands."""
+    def opened(self, logger: logging.Logger) -> None:
+        """Tell other processes that a scheduler starts, and learn whether to go carefully.
+
+        5 commands.
+
+        :raises ValueError: if schedulers share the collection.
+        """
+        sharing.check(self._connection, logger)
         self._is_under_way = self._presence.begin(logger)
         if self._is_under_way:
             logger.info("A scheduler ended without a shutdown: its due jobs run in small batches")
@@ -44,7 +53,7 @@ class Recovering(Queried):
         self._began: float | None = None  # by the scheduler's clock
         self._is_last = False
 
-    def end(self) -> None:
+    def closed(self) -> None:
         """Tell that the scheduler has ended as it should."""
         self._presence.end()
 
@@ -59,7 +68,7 @@ class Recovering(Queried):
             self._presence.forget_others()
         return not self._is_under_way
 
-    def due(self, now: float, limit: int) -> list[Seen]:
+    def due(self, now: float, limit: int) -> Due:
         """Return the first jobs that are due; in the recovery fewer, 2 commands more.
 
         The caller has flushed the jobs handed out before.
@@ -89,7 +98,7 @@ class Recovering(Queried):
             is_through = is_all or _is_later(found, self._began)
             # A culprit that is left would run when the recovery is over.
             self._is_last = is_through and not any(map(_is_culprit, first))
-        return list(map(Counted.of, found))
+        return Due(list(map(Counted.of, found)))
 
 
 def _is_suspect(document: Document) -> bool:

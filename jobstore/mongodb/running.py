@@ -1,7 +1,6 @@
 """What goes on from `start` to `shutdown`: the store's threads, and the filling of its mirror."""
 
 import os
-import threading
 import time
 import weakref
 from functools import partial
@@ -10,23 +9,19 @@ import pymongo
 from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
 
 from ..base import first_few
-from . import sharing
 from .alarm import Alarm, can_be_woken
 from .connection import CLOSE_SECONDS
-from .documents import UnreadableError
 from .flusher import Flusher
 from .indexes import Indexes
-from .mirror import Mirror
+from .mirrored import Mirrored
 from .owner import Owner, start_failed
 from .polling import poll_seconds
-from .recovery import Recovering
 from .retry import Retry
 from .server import check_server
-from .sources import Source
 from .status import Status
 from .threads import daemon
 from .through import WrittenThrough
-from .watch import Watcher, load
+from .watch import Watcher
 
 __all__ = ["Running", "stores"]
 
@@ -37,17 +32,15 @@ CLOSE_SHARE = 0.9  # of the time of `shutdown`: the commands in it end before it
 class Running(WrittenThrough):
     """The part of a store that begins and ends, with its threads."""
 
-    _source: Source
-    _recovery: Recovering
+    _mirrored: Mirrored | None
     _alarm: Alarm
     _retry: Retry
     _indexes: Indexes
-    _mirrored: bool | str
     _watched: bool | float
     _watcher: Watcher | None = None
     _flusher: Flusher | None = None
+    _starts = 0
     _start_failed = False  # the last one, its scheduler's or its own
-    _filled_after = 0  # how much was not noted in the mirror when it was filled
 
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
         """Create the indexes that are missing, try what is in quarantine again, fill the mirror.
@@ -67,26 +60,20 @@ class Running(WrittenThrough):
             self._begin()
         except BaseException:
             self._end_threads()
-            self._mirror.reset()
-            self._recovery.end()
+            self._reader.reset()
+            self._reader.closed()
             raise
         self._start_failed = False
 
     def _begin(self) -> None:
-        self._new_mirror()  # a thread that hangs may still have the old one
-        for part in (self._quarantine, self._retry, self._indexes, self._deferred, self._claimed):
-            if part:
-                part.logger = self._logger
+        self._starts += 1
+        for part in (self._quarantine, self._retry, self._indexes, self._deferred):
+            part.logger = self._logger
         with self._lock:
             self._connection.open()
             check_server(self._connection)
             self._deferred.flush()
-            if self._claimed:
-                self._claimed.skipped.forget_all()
-                sharing.begin(self._connection)
-            else:
-                sharing.check(self._connection, self._logger)
-                self._recovery.start(self._logger)
+            self._reader.opened(self._logger)
             self._indexes.create()
             self._quarantine.sweep()
             self._quarantine.put_back(self._runnable)
@@ -109,9 +96,6 @@ class Running(WrittenThrough):
         if self._start_failed and self._scheduler and self._scheduler.state != STATE_STOPPED:
             self.start(self._scheduler, self._alias or "")
 
-    def _new_mirror(self) -> None:
-        self._mirror = Mirror(self._deferred, follows=self._mirrored is True)
-
     def _start_threads(self) -> None:
         woken = self._watched is not False
         if woken and self._scheduler is not None and not can_be_woken(self._scheduler):
@@ -119,75 +103,38 @@ class Running(WrittenThrough):
             self._logger.info("No wake-ups: a %s can't be woken by other threads", kind)
             woken = False
         self._alarm.set(weakref.proxy(self._scheduler) if woken and self._scheduler else None)
-        if self._mirrored == "exclusive":
-            with self._lock:
-                self._fill_mirror()
-        elif self._mirrored or (woken and self._scheduler):
-            asked_every = None if self._mirrored or self._watched is True else self._watched
+        mirrored = self._mirrored
+        if mirrored and not mirrored.follows:
+            mirrored.fill()
+        elif mirrored or (woken and self._scheduler):
             self._watcher = Watcher(
                 Owner(self),
                 self._connection,
                 self._alarm,
-                self._source,
+                mirrored.queried if mirrored else self._reader,
                 self._quarantine.passed_over,
-                self._mirror if self._mirrored else None,
-                asked_every,
+                mirrored.mirror if mirrored else None,
+                None if mirrored or self._watched is True else self._watched,
                 poll_seconds(self._scheduler),
                 self._logger,
             )
             self._watcher.start()
-        if self._mirrored:
+        if mirrored:
             self._flusher = Flusher(self._deferred, Owner(self), self._alarm, self._logger)
             self._flusher.start()
             with self._lock:
-                self._go_live()
-
-    def _go_live(self) -> bool:
-        """Ask the mirror from now on, if it has all, and nothing is to be recovered."""
-        return self._recovery.is_over() and self._mirror.go_live(self._connection.time)
-
-    def _fill_mirror(self) -> None:
-        """Without a stream, and with the lock held: from here on it notes what we write.
-
-        What a cycle that found it live defers while it is read is in neither, so it is read again.
-        """
-        while True:
-            self._deferred.flush()
-            unnoted, since = self._unnoted, self._connection.now()
-            load(self._connection, since, self._mirror, self._logger, threading.Event())
-            if not self._deferred.waits:
-                break
-        self._filled_after = unnoted
-        self._go_live()
+                mirrored.go_live()
 
     def _chores(self) -> None:
         """Quarantine, and what follows from it, and the indexes; in the store's own thread."""
         self._retry.step(self._runnable)
         self._indexes.look()
-        if not self._mirrored:
-            return
-        with self._lock:
-            odd = [
-                seen
-                for seen in self._mirror.take_odd()
-                if not self._quarantine.is_unmarked(seen.id)
-            ]
-            if odd:
-                reason = UnreadableError("its _id or its next_run_time is that of no job")
-                self._quarantine.put(self._quarantine.verdicts([(seen, reason) for seen in odd]))
-                self._quarantine.sweep()  # what has been changed since, too
-            if self._mirrored == "exclusive" and self._unnoted != self._filled_after:
-                self._fill_mirror()
+        self._reader.do_chores()
 
     @property
     def _has_thread(self) -> bool:
         """Whether a thread of the store does the chores; else the cycle does."""
         return self._watcher is not None or self._flusher is not None
-
-    @property
-    def _unnoted(self) -> int:
-        """How often something was written, or may have been, that is not noted in the mirror."""
-        return self._quarantine.changes + self._in_doubt
 
     def status(self) -> Status:
         """Tell whether the server is there, what waits to be written, and how old the mirror is.
@@ -227,19 +174,18 @@ class Running(WrittenThrough):
 
     def _close(self, seconds: float) -> None:
         """Do what may wait for the server, or for a lock of PyMongo that a signal's handler has."""
-        mirror = self._mirror
+        starts = self._starts
         with pymongo.timeout(seconds):
             if self._lock.acquire(timeout=seconds):  # a thread may hang in a write
                 try:
                     self._deferred.flush_if_possible()
                     for cycle in list(self._cycles.values()):
                         cycle.release()
-                    if self._claimed:
-                        self._claimed.give_back()
+                    self._reader.give_back()
                 finally:
                     self._lock.release()
-            if self._mirror is mirror:  # else `shutdown` has given up, and a start followed
-                self._recovery.end()
+            if self._starts == starts:  # else `shutdown` has given up, and a start followed
+                self._reader.closed()
                 self._connection.close()  # tells the server, and that takes a command as well
 
     def _forget(self) -> None:
@@ -250,7 +196,7 @@ class Running(WrittenThrough):
         self._deferred.forget()
         for cycle in list(self._cycles.values()):
             cycle.shut_down = True
-        self._mirror.reset()
+        self._reader.reset()
         self._connection.closed = True  # also where closing the client hangs
 
     def _end_watchers_together(self) -> None:
@@ -264,7 +210,7 @@ class Running(WrittenThrough):
             watcher = store._watcher
             if watcher and store._scheduler is self._scheduler:
                 watcher.end()
-                store._mirror.reset()  # nothing keeps it current any more
+                store._reader.reset()  # nothing keeps it current any more
 
     def _end_threads(self) -> None:
         self._deferred.in_callers_thread()
@@ -276,11 +222,8 @@ class Running(WrittenThrough):
     def _forked(self) -> None:
         """In a forked process, which has none of the threads."""
         self._deferred.forked()
-        self._recovery.forked()
         self._cycles.clear()
-        if self._claimed:
-            self._claimed.forked()
-        self._mirror.reset()
+        self._reader.forked()
         self._alarm.set(None)
         self._watcher = self._flusher = None
 

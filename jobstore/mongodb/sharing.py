@@ -12,7 +12,7 @@ from pymongo.errors import OperationFailure
 from . import batches
 from .connection import START_SECONDS, UNAUTHORIZED, Connection
 from .documents import Document
-from .sources import IN_TIME
+from .ordered import IN_TIME
 
 __all__ = ["begin", "check", "end"]
 

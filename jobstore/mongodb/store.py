@@ -3,7 +3,6 @@
 import pickle
 import threading
 import warnings
-from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -24,13 +23,13 @@ from .executors import check_executors
 from .flush import flush
 from .guarded import Write
 from .indexes import Indexes
-from .mirror import Mirror, NotLiveError
+from .mirrored import Mirrored
 from .owner import weakly
 from .quarantine import Quarantine
+from .readers import Due, Reader
 from .recovery import Recovering
 from .retry import Retry
 from .running import Running, stores
-from .sources import Source
 
 __all__ = ["MongoDBJobStore"]
 
@@ -87,17 +86,18 @@ class MongoDBJobStore(Running):
         check(database, collection, batch_size, unreadable, mirror, watch, shared, lease)
         self.pickle_protocol = pickle_protocol
         self._batch_size = batch_size
-        self._mirrored, self._watched = mirror, watch
+        self._watched = watch
         self._connection = Connection(database, collection, client, connect_args)
         self._quarantine = Quarantine(self._connection, unreadable == "remove")
-        self._claimed = Claimed(self._connection, lease, self._quarantine) if shared else None
-        self._recovery = Recovering(self._connection, self._quarantine)
-        self._source: Source = self._claimed or self._recovery
         self._retry = Retry(self._connection, self._quarantine)
         self._indexes = Indexes(self._connection)
         self._deferred = Deferred(weakly(self._write), batch_size)
-        self._new_mirror()
         self._deferred.settled = weakly(self._note_settled)
+        parts = self._connection, self._deferred, self._quarantine
+        self._mirrored = Mirrored(*parts, follows=mirror is True) if mirror else None
+        self._reader: Reader = self._mirrored or (
+            Claimed(*parts, lease) if shared else Recovering(*parts)
+        )
         self._alarm = Alarm()
         self._cycles: dict[int, Cycle] = {}  # by thread
         stores.add(self)
@@ -151,24 +151,21 @@ class MongoDBJobStore(Running):
                 own.asked = None
                 self._alarm.cycle_begins()
             try:
-                found = self._due(moment, nested=outer is not None)
-                lease = self._claimed.lease() if self._claimed else None
+                due = self._due(moment, nested=outer is not None)
             except Exception:
                 if not outer:
                     self._alarm.cycle_ends(timestamp(self._next_try()))
                 raise
             good, bad = [], []
-            for seen in found:
+            for seen in due.records:
                 try:
                     good.append((self._runnable(seen), seen))
                 except UnreadableError as reason:
                     bad.append((seen, reason))
-            if self._claimed and lease:
-                bad = self._claimed.leave_to_others(bad, lease)
-            if bad:
+            if bad and (bad := self._reader.rejected(bad, due.lease)):
                 self._set_aside(bad)
             good.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
-            cycle = Cycle(now, good[: self._batch_size], lease)
+            cycle = Cycle(now, good[: self._batch_size], due.lease)
             if outer:
                 outer.nest(cycle)
             else:
@@ -177,8 +174,10 @@ class MongoDBJobStore(Running):
 
     def _waits_for(self, cycle: Cycle, now: float) -> float | None:
         """When the next job is due, where that is known without a command, and is not yet."""
-        asked = cycle.asked
-        if asked and not self._deferred.waits and asked.holds(self._connection, self._watcher):
+        asked, watcher = cycle.asked, self._watcher
+        if not (asked and watcher and watcher.tells_all) or self._deferred.waits:
+            return None
+        if asked.holds(self._connection):
             awaited = self._alarm.awaited
             if awaited is not None and awaited > now:
                 return awaited
@@ -189,27 +188,25 @@ class MongoDBJobStore(Running):
         """The calling thread's own; an empty one if it has none."""
         return self._cycles.get(threading.get_ident()) or Cycle(datetime.now(timezone.utc), ())
 
-    def _due(self, now: float, nested: bool) -> list[Seen]:
-        limit = self._batch_size + self._quarantine.unmarked
+    def _due(self, now: float, nested: bool) -> Due:
+        self._reader.settle()
+        if not nested:
+            self._between_cycles()
+            if not self._has_thread:
+                self._retry.step(self._runnable)
+                self._indexes.look()
+        return self._reader.due(now, self._batch_size + self._quarantine.unmarked)
 
-        def of_server() -> list[Seen]:
-            if not nested:
-                self._cycle.release()
-                if not self._has_thread:
-                    self._retry.step(self._runnable)
-                    self._indexes.look()
-            if self._go_live():
-                with suppress(NotLiveError):
-                    return self._mirror.due(now, limit)
-            return self._source.due(now, limit)
-
-        return self._asked(lambda mirror: mirror.due(now, limit), of_server)
+    def _between_cycles(self) -> None:
+        """Give back what the last cycle leased and did not fire; use a mirror that is ready."""
+        self._cycle.release()
+        self._reader.go_live()
 
     def _set_aside(self, bad: list[tuple[Seen, UnreadableError]]) -> None:
         verdicts = self._quarantine.verdicts(bad)
-        if self._mirror.live:
+        if self._reader.is_live:
             for write in verdicts:
-                self._deferred.add(write, self._mirror.foresee)
+                self._deferred.add(write, self._reader.apply)
         else:
             self._quarantine.put(verdicts)
 
@@ -224,7 +221,7 @@ class MongoDBJobStore(Running):
             cycle = self._cycle
             if cycle.is_of(job):
                 write = cycle.advance(job, self.pickle_protocol, self._deferred.lines)
-                self._deferred.add(write, self._mirror.foresee)
+                self._deferred.add(write, self._reader.apply)
                 return
         self._replace_job(job)
 
@@ -237,7 +234,7 @@ class MongoDBJobStore(Running):
         with self._turn():
             cycle = self._cycle
             if cycle.takes_removal(job_id, by_scheduler=is_cycle()):
-                self._deferred.add(cycle.remove(job_id), self._mirror.foresee)
+                self._deferred.add(cycle.remove(job_id), self._reader.apply)
                 return
         self._delete_job(job_id)
 
@@ -258,7 +255,7 @@ class MongoDBJobStore(Running):
                 earliest = self._waits_for(cycle, cycle.now)
                 if earliest is not None:
                     answer = to_datetime(earliest) if earliest < END_OF_TIME else None
-                elif self._mirror.live or not self._deferred.failing:
+                elif self._reader.is_live or not self._deferred.failing:
                     if cycle.asked and not cycle.is_over:
                         self._alarm.cycle_begins()  # get_due_jobs has not asked
                     cycle.asked = None
@@ -275,30 +272,20 @@ class MongoDBJobStore(Running):
 
     def _earliest(self, cycle: Cycle) -> float | None:
         """When the next job is due; what was deferred is written first, or is about to be."""
-        passed_over = self._quarantine.passed_over
-
-        def of_mirror(mirror: Mirror) -> float | None:
-            if self._deferred.waits:
-                self._deferred.soon()
-            return mirror.next_run_time(cycle.now, passed_over)
-
-        def of_server() -> float | None:
-            if not cycle.in_loop:
-                cycle.release()
-                self._go_live()
-            asked = Asked.now(self._connection)
-            earliest = self._source.next_run_time(cycle.now, passed_over)
-            if not cycle.in_loop and not cycle.is_over:
-                cycle.asked = asked
-            return earliest
-
-        return self._asked(of_mirror, of_server)
+        self._reader.settle()
+        if not cycle.in_loop:
+            self._between_cycles()
+        asked = Asked.now(self._connection)
+        earliest = self._reader.next_run_time(cycle.now, self._quarantine.passed_over)
+        if not cycle.in_loop and not cycle.is_over:
+            cycle.asked = asked
+        return earliest
 
     def _write(self, writes: dict[Any, Write], found: dict[Any, Seen | None], again: bool) -> None:
         flush(self._connection, self._quarantine, writes, found, again, self._logger)
 
     def _note_settled(self, ids: list[Any], found: dict[Any, Seen | None]) -> None:
-        self._mirror.settled(ids, found, self._connection.time)
+        self._reader.acknowledged(ids, found)
 
     def _next_try(self) -> datetime:
         seconds = getattr(self._scheduler, "jobstore_retry_interval", 10)

@@ -3,9 +3,9 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
 from apscheduler.job import Job
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -19,20 +19,16 @@ from ..base import (
 )
 from ..caller import is_change, is_replacement
 from . import batches, reasons, sharing
-from .claimed import Claimed
 from .collector import collector_paused
-from .connection import BATCH, START_SECONDS, Connection
+from .connection import Connection
 from .cycle import Cycle
 from .deferred import Deferred
-from .documents import FIELDS, Document, Seen, order, plain, restore_runnable, to_document
-from .mirror import Mirror, NotLiveError
-from .paged import read_all
+from .documents import Document, Seen, order, plain, restore_runnable, to_document
 from .quarantine import Quarantine, QuarantinedJob
+from .readers import Reader
 from .summary import Summary, summed
 
 __all__ = ["WrittenThrough"]
-
-Answer = TypeVar("Answer")
 
 
 class WrittenThrough(BaseJobStore):
@@ -41,16 +37,14 @@ class WrittenThrough(BaseJobStore):
     _connection: Connection
     _quarantine: Quarantine
     _deferred: Deferred
-    _mirror: Mirror
+    _reader: Reader
     _cycles: dict[int, Cycle]
-    _claimed: Claimed | None
     _batch_size: int
     pickle_protocol: int
-    _in_doubt = 0  # how often it was not known what an operation has written
 
     def _turn(self) -> AbstractContextManager[object]:
-        """Where the mirror answers there is nothing to wait for, nor to write before."""
-        return nullcontext() if self._mirror.live else self._lock
+        """Return the lock for a call of a cycle; none where the answers come from memory."""
+        return nullcontext() if self._reader.is_live else self._lock
 
     @property
     def _lock(self) -> "threading.RLock":
@@ -66,11 +60,8 @@ class WrittenThrough(BaseJobStore):
         """
         job_id = plain(job_id)
 
-        def of_server() -> Document | None:
-            with self._connection.limit():
-                return self._connection.jobs.find_one(batches.named(job_id), FIELDS)
-
-        document = self._read(lambda mirror: mirror.find(job_id), of_server)
+        self._reader.settle()
+        document = self._reader.find(job_id)
         with summed(self._logger) as lines:
             job = self._readable(document, lines) if document else None
         if job is None and document and is_change() and not self._is_elsewhere(job_id):
@@ -133,11 +124,9 @@ class WrittenThrough(BaseJobStore):
         """
         jobs: dict[str, Job] = {}  # a job removed and added meanwhile may be read twice
 
-        def of_server() -> Iterator[list[Document]]:
-            return read_all(self._connection, {}, FIELDS, jobs.clear, START_SECONDS)
-
+        self._reader.settle()
         with summed(self._logger) as lines:
-            for found in self._read(lambda mirror: batches.of(mirror.all(), BATCH), of_server):
+            for found in self._reader.all(jobs.clear):
                 with collector_paused():
                     made = [self._readable(document, lines) for document in found]
                     jobs |= {job.id: job for job in made if job}
@@ -149,16 +138,13 @@ class WrittenThrough(BaseJobStore):
             self._deferred.flush()
             batches.remove_all(self._connection)
             self._quarantine.forget_all()
-            self._mirror.cleared(self._connection.time)
+            self._reader.cleared()
 
     def __len__(self) -> int:
         """Count the jobs, those in quarantine as well; O(n) in the server, 1 command."""
 
-        def of_server() -> int:
-            with self._connection.limit(START_SECONDS):
-                return self._connection.jobs.count_documents({})
-
-        return self._read(Mirror.count, of_server)
+        self._reader.settle()
+        return self._reader.count()
 
     # Many jobs
 
@@ -260,31 +246,6 @@ class WrittenThrough(BaseJobStore):
 
     # How it is done
 
-    def _asked(
-        self, of_mirror: Callable[[Mirror], Answer], of_server: Callable[[], Answer]
-    ) -> Answer:
-        """Ask the mirror, or if it isn't live the server, when what was deferred is written.
-
-        The lock is held: this is for cycles.
-        """
-        if self._mirror.live:
-            with suppress(NotLiveError):  # it may be lost at any moment
-                return of_mirror(self._mirror)
-        with self._lock:
-            self._deferred.flush()
-            return of_server()
-
-    def _read(
-        self, of_mirror: Callable[[Mirror], Answer], of_server: Callable[[], Answer]
-    ) -> Answer:
-        """Do the same for others, whose answers no cycle has to wait for."""
-        if self._mirror.live:
-            with suppress(NotLiveError):
-                return of_mirror(self._mirror)
-        with self._lock:
-            self._deferred.flush()
-        return of_server()
-
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Take the lock; after an error of the database it isn't known what was written."""
@@ -292,7 +253,7 @@ class WrittenThrough(BaseJobStore):
             try:
                 yield
             except PyMongoError:
-                self._in_doubt += 1
+                self._reader.in_doubt()
                 raise
 
     def _about_to_write(self, *job_ids: Any) -> None:
@@ -304,8 +265,7 @@ class WrittenThrough(BaseJobStore):
             for cycle in cycles:
                 cycle.rewrite(job_id)
             self._quarantine.forget(job_id)
-            if self._claimed:
-                self._claimed.skipped.forget(job_id)
+            self._reader.rewritten(job_id)
 
     def _in_batches(
         self,
@@ -319,13 +279,13 @@ class WrittenThrough(BaseJobStore):
             with self._writing():
                 self._about_to_write(*map(id_of, batch))
                 more = act(batch)
-                if self._mirror.notes_writes:
+                if self._reader.notes_writes:
                     self._wrote(_done(batch, more, after, id_of))
             refused += more
         return refused
 
     def _wrote(self, records: Mapping[Any, Seen | None]) -> None:
-        self._mirror.wrote(records, self._connection.time)
+        self._reader.wrote(records)
 
     def _runnable(self, seen: Seen) -> Job:
         return restore_runnable(seen, self._scheduler, self._alias)

@@ -4,25 +4,22 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
 
-from bson import Timestamp
 from pymongo.change_stream import CollectionChangeStream
 from pymongo.errors import OperationFailure, PyMongoError, WaitQueueTimeoutError
-from pymongo.read_concern import ReadConcern
 
 from .alarm import Alarm
 from .connection import START_SECONDS, TRANSIENT, Connection, moment
-from .documents import FIELDS, Document, HasTime
+from .documents import Document, HasTime
+from .loading import load
 from .mirror import Mirror
 from .owner import Owner
 from .pace import Answers
 from .paced import answering
-from .paged import read_all
 from .polling import pause
 from .pool import pool_of
-from .sources import Source
+from .readers import Reader
 from .threads import daemon
 
 __all__ = ["Watcher", "needs_replica_set"]
@@ -32,7 +29,6 @@ ASK_MS = 1  # that the server waits for a change, where the pool is small
 LEAVE_SECONDS = 0.25  # that the watcher then leaves its connection to others
 FILLING_SECONDS = 0.02  # the same, until the mirror is live
 LOOK_SECONDS = 0.25  # between two looks at the clock, and whether the store is still in use
-PROGRESS_SECONDS = 5.0
 LAG_SECONDS = 1.0  # of a stream that is not to be relied on
 JOIN_SECONDS = 1.0
 NO_REPLICA_SET = 40573
@@ -86,7 +82,7 @@ class Watcher:
         owner: Owner,
         connection: Connection,
         alarm: Alarm,
-        source: Source,
+        source: Reader,
         passed_over: Mapping[Any, HasTime],
         mirror: Mirror | None,
         every: float | None,
@@ -339,39 +335,6 @@ class Watcher:
     def _look_at_clock(self) -> None:
         self._looked_at = time.time()
         self._alarm.look(self._looked_at)
-
-
-def load(
-    connection: Connection,
-    since: Timestamp | None,
-    mirror: Mirror,
-    logger: logging.Logger,
-    stopped: threading.Event,
-) -> None:
-    """Read all n records, as the majority has them, into the mirror; O(n log n).
-
-    :param since: when the stream begins. What the majority has may be older: then the server
-        waits until the majority has all until then.
-    """
-    jobs = connection.jobs.with_options(read_concern=ReadConcern("majority"))
-    pool = pool_of(connection.client)
-    count, reported = 0, time.monotonic()
-    with connection.client.start_session(causal_consistency=True) as session:
-        if since:
-            session.advance_operation_time(since)
-        read = read_all(connection, {}, FIELDS, mirror.reset, START_SECONDS, jobs, session)
-        first = next(read, [])  # up to here an error leaves the mirror as it was
-        mirror.reset()
-        for batch in chain([first], read):
-            mirror.load(batch)
-            count += len(batch)
-            if time.monotonic() - reported > PROGRESS_SECONDS:
-                reported = time.monotonic()
-                logger.info("%d jobs are in the mirror", count)
-            if stopped.wait(pool.turn_seconds):
-                return
-        mirror.loaded(moment(session.operation_time))
-    logger.info("All %d jobs are in the mirror", count)
 
 
 def _is_passing(error: OperationFailure) -> bool:

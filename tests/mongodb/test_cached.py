@@ -198,17 +198,17 @@ def test_what_is_no_time_of_a_job_does_no_harm(open_store, stock, caplog):
 def test_a_change_while_the_server_is_asked_is_heard(open_store, stock, monkeypatch):
     """It comes after the answer was made, and is told before it is there."""
     store = open_store()
-    ask = store._source.next_run_time
+    ask = store._reader.next_run_time
 
     def asking(*args):
         answer = ask(*args)
-        monkeypatch.setattr(store._source, "next_run_time", ask)
+        monkeypatch.setattr(store._reader, "next_run_time", ask)
         stock.add_job(job("a", 1))
         until(lambda: at(1).timestamp() in store._alarm._meanwhile.values())
         return answer
 
     store.get_due_jobs(at(5))
-    monkeypatch.setattr(store._source, "next_run_time", asking)
+    monkeypatch.setattr(store._reader, "next_run_time", asking)
     assert store.get_next_run_time() is None
     assert [each.id for each in store.get_due_jobs(at(5))] == ["a"]
 

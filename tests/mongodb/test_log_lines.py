@@ -93,7 +93,7 @@ def test_unreadable_jobs_share_a_line(server, database, caplog, what, doing):
 def test_unreadable_jobs_of_a_mirror_share_a_line(start, caplog):
     scheduler, store = start()
     unreadable(store)
-    until(lambda: store._mirror.live and len(store) == MANY)
+    until(lambda: store._reader.is_live and len(store) == MANY)
     scheduler._process_jobs()
     until(lambda: is_quiet(store))
     assert len(store.quarantined()) == MANY
@@ -165,7 +165,7 @@ def test_jobs_that_others_removed_before_a_mirrored_cycle_wrote_share_a_line(sta
     def act(each):
         if each.id == "00":
             store.collection.delete_many({})
-            until(lambda: store._mirror.count() == 0)
+            until(lambda: store._reader.mirror.count() == 0)
 
     scheduler, store = start()
     store.add_jobs([job(name) for name in IDS])

@@ -45,7 +45,7 @@ def test_a_mirror_whose_watcher_ends_early_is_not_asked(server, database, stock)
     for name, store in zip("abc", [first, Asks(), second], strict=True):
         scheduler.add_jobstore(store, name)
     scheduler.start()
-    until(lambda: second._mirror.live)
+    until(lambda: second._reader.is_live)
     scheduler.shutdown()
     assert asked == ["a"]
 

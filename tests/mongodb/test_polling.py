@@ -23,7 +23,7 @@ MODES = {"queried": {}, "shared": {"shared": True}}
 def test_a_question_that_is_refused_ends_no_change_stream(server, database, mode, caplog):
     """As by a collection that is dropped just when the stream is opened."""
     store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
-    ask, refused = store._source.next_run_time, []
+    ask, refused = store._reader.next_run_time, []
 
     def refuse_once(*args):
         if threading.current_thread().name == "jobstore-watcher" and not refused:
@@ -31,7 +31,7 @@ def test_a_question_that_is_refused_ends_no_change_stream(server, database, mode
             raise refused[0]
         return ask(*args)
 
-    store._source.next_run_time = refuse_once
+    store._reader.next_run_time = refuse_once
     scheduler = run(store)
     until(lambda: refused and store.status().lag is not None)
     assert store.status().connected
@@ -82,8 +82,8 @@ def test_the_time_of_an_answer_is_part_of_the_interval():
 @pytest.mark.parametrize("mode", MODES)
 def test_a_slow_answer_makes_no_poll_later(standalone, database, mode):
     store = MongoDBJobStore(database.name, host=standalone.uri, **MODES[mode])
-    ask = store._source.next_run_time
-    store._source.next_run_time = lambda *args: (time.sleep(0.1), ask(*args))[1]
+    ask = store._reader.next_run_time
+    store._reader.next_run_time = lambda *args: (time.sleep(0.1), ask(*args))[1]
     scheduler = run(store)
     until(lambda: store.status().lag is not None)
     waits = store._watcher._stopped = Waits(store._watcher._stopped)

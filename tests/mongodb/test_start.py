@@ -53,7 +53,7 @@ def test_all_ends_that_a_start_began_when_it_fails_and_a_later_one_works(make, s
         scheduler.start()
     until(lambda: not own_threads())
     assert store.client._closed
-    assert store._mirror.live is False
+    assert store._reader.is_live is False
     stock.remove_job("taken")
     scheduler.start()
     store.add_job(job("due"))

@@ -111,7 +111,7 @@ def as_document(stock, job):
 def test_a_change_in_mid_cycle_is_not_missed(server, database, stock):
     """It comes after the cycle has asked the server, and before it has said what it waits for."""
     store = MongoDBJobStore(database.name, host=server.uri)
-    ask = store._source.next_run_time
+    ask = store._reader.next_run_time
     told = threading.Event()
     asked = []
 
@@ -125,7 +125,7 @@ def test_a_change_in_mid_cycle_is_not_missed(server, database, stock):
             assert told.wait(30)
         return answer
 
-    store._source.next_run_time = asking
+    store._reader.next_run_time = asking
     scheduler = run(store)
     stock.add_job(due_in(1000, "far"))
     stock.add_job(due_in(0, "first"))
@@ -302,14 +302,14 @@ def test_what_can_not_be_closed_as_the_server_is_gone_holds_nobody_up(database, 
     monkeypatch.setattr("jobstore.mongodb.running.CLOSE_SECONDS", 0.2)
     with mongod() as server:
         store = MongoDBJobStore(database.name, host=server.uri, serverSelectionTimeoutMS=60_000)
-        ask = store._source.next_run_time
+        ask = store._reader.next_run_time
 
         def gone(*args):
             if threading.current_thread() in watchers():
                 server.kill()
             return ask(*args)
 
-        store._source.next_run_time = gone
+        store._reader.next_run_time = gone
         scheduler = run(store)
         until(lambda: store._watcher.connected)
         until(lambda: not store._watcher.connected)

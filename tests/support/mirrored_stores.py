@@ -37,7 +37,7 @@ def documents(store):
 def mirrored(store):
     """None while the mirror is not live."""
     try:
-        return {each["_id"]: each for each in store._mirror.all()}
+        return {each["_id"]: each for each in store._reader.mirror.all()}
     except NotLiveError:
         return None
 
@@ -48,7 +48,7 @@ def own_threads():
 
 def is_quiet(store):
     """Whether all is written, and the stream has told it."""
-    return not store._deferred.waits and not store._mirror._ahead
+    return not store._deferred.waits and not store._reader.mirror._ahead
 
 
 def agree(store):
@@ -58,9 +58,9 @@ def agree(store):
 
 def restarted(store):
     """Wait until the mirror is back, and live."""
-    until(lambda: store._mirror.caught_up(store._connection.time))
+    until(lambda: store._reader.mirror.caught_up(store._connection.time))
     store.get_due_jobs(at(-1))
-    assert store._mirror.live
+    assert store._reader.is_live
 
 
 class Runs(BaseExecutor):

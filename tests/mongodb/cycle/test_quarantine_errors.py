@@ -46,7 +46,7 @@ def scheduler(request):
     scheduler._process_jobs()
     if request.param == "mirrored":
         agree(store)
-        assert store._mirror.live
+        assert store._reader.is_live
     return scheduler
 
 

@@ -66,14 +66,16 @@ def test_after_an_unclean_end_batches_double_until_all_is_run_that_was_due(resta
     assert counts(database) == {}
     assert presences(database) == 1, "only this one's"
     if mode != "queried":
-        until(lambda: cycle(scheduler) == [] and scheduler._lookup_jobstore("default")._mirror.live)
+        until(
+            lambda: cycle(scheduler) == [] and scheduler._lookup_jobstore("default")._reader.is_live
+        )
 
 
 def test_a_mirror_is_live_after_an_unclean_end_when_nothing_is_due(restart, database):
     restart(mirror=True)
     scheduler = restart(mirror=True)
     assert cycle(scheduler) == []
-    assert scheduler._lookup_jobstore("default")._mirror.live
+    assert scheduler._lookup_jobstore("default")._reader.is_live
     assert presences(database) == 1
 
 

@@ -314,4 +314,4 @@ def test_what_was_passed_over_may_be_forgotten_at_any_moment(store):
             self.clear()
             return found
 
-    assert store._source.next_run_time(at(5).timestamp(), Changing(passed_over)) is None
+    assert store._reader.next_run_time(at(5).timestamp(), Changing(passed_over)) is None

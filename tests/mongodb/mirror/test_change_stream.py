@@ -38,7 +38,7 @@ def test_a_stream_that_is_lost_just_when_a_run_is_noted_loses_no_note(store):
     class LostMeanwhile:
         def __enter__(self):
             store._deferred.short = short
-            store._mirror.reset()
+            store._reader.mirror.reset()
             short.acquire()
 
         def __exit__(self, *error):
@@ -73,7 +73,7 @@ def test_where_the_collection_goes_the_mirror_is_filled_anew(store, stock, datab
         database["jobs"].rename("old")
     else:
         database.client.drop_database(database.name)
-    until(lambda: not store._mirror.live)
+    until(lambda: not store._reader.is_live)
     stock.add_job(job("c"))
     assert [each.id for each in store.get_all_jobs()] == ["c"], "answers come from the server"
     scheduler._process_jobs()
@@ -123,7 +123,7 @@ def test_a_resume_token_that_is_too_old_costs_a_new_start(database):
             other.delete_many({})
         assert store.lookup_job("a"), "meanwhile the mirror answers"
         way.release()
-        until(lambda: not store._mirror.live or store.lookup_job("a") is None)
+        until(lambda: not store._reader.is_live or store.lookup_job("a") is None)
         restarted(store)
         assert store.get_all_jobs() == []
         assert scheduler._process_jobs() is None
@@ -135,9 +135,9 @@ def test_a_transaction_is_told_when_all_of_it_is(store, session_client, database
     by_hand(store)
     store.add_jobs([job(f"{number}", 5) for number in range(20)])
     agree(store)
-    told, (apply, passed) = [], (store._mirror.apply, store._mirror.passed)
-    store._mirror.apply = lambda event: (told.append(event), apply(event))[1]
-    store._mirror.passed = lambda time: (told.append(time), passed(time))[1]
+    told, (apply, passed) = [], (store._reader.mirror.apply, store._reader.mirror.passed)
+    store._reader.mirror.apply = lambda event: (told.append(event), apply(event))[1]
+    store._reader.mirror.passed = lambda time: (told.append(time), passed(time))[1]
     with session_client.start_session() as session, session.start_transaction():
         many = {"$set": {"next_run_time": at(9).timestamp()}}
         database["jobs"].update_many({}, many, session=session)
@@ -172,7 +172,7 @@ def test_exclusive_needs_no_stream(standalone, database, session_client):
     store.add_jobs([job("early"), job("bad", executor="gone"), job("ends", every=None)])
     scheduler = by_hand(store)
     store.add_job(job("late", 5))
-    assert store._mirror.live
+    assert store._reader.is_live
     scheduler._process_jobs()
     assert [name for name, _ in scheduler.executor.submitted] == ["early", "ends", "late"]
     store.remove_job("late")
@@ -183,7 +183,7 @@ def test_exclusive_needs_no_stream(standalone, database, session_client):
     assert store.restore_quarantined() == []
     scheduler.add_executor(scheduler.executor, "gone")
     assert store.restore_quarantined() == ["bad"]
-    until(lambda: store._mirror.caught_up(0) and scheduler._process_jobs() is not None)
+    until(lambda: store._reader.mirror.caught_up(0) and scheduler._process_jobs() is not None)
     until(lambda: len(scheduler.executor.submitted) == 4 or not scheduler._process_jobs())
     store.shutdown()
 
@@ -205,7 +205,7 @@ def exclusive(standalone, database):
 def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(exclusive, monkeypatch):
     """Of a mirror that nothing else corrects."""
     store, being_read, deferred = exclusive, threading.Event(), threading.Event()
-    loaded, advance = store._mirror.loaded, type(store._cycle).advance
+    loaded, advance = store._reader.mirror.loaded, type(store._cycle).advance
 
     def read(time):
         being_read.set()
@@ -218,7 +218,7 @@ def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(excl
         assert being_read.wait(10)
         return advance(*args)
 
-    monkeypatch.setattr(store._mirror, "loaded", read)
+    monkeypatch.setattr(store._reader.mirror, "loaded", read)
     monkeypatch.setattr(type(store._cycle), "advance", advance_late)
     for due in store.get_due_jobs(at(10)):
         due._modify(next_run_time=at(50))
@@ -245,7 +245,7 @@ def test_a_mirror_that_can_not_be_read_again_is_tried_again(exclusive, monkeypat
     store.restore_quarantined()
     until(lambda: not failures and mirrored(store) == documents(store))
     assert [each.id for each in store.get_due_jobs(at(10))] == ["a", "bad"]
-    assert store._mirror.live
+    assert store._reader.is_live
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_a_server_that_answers_with_errors_is_an_outage(start, point, server, co
     point("failCommand", failCommands=commands, appName="refused", errorCode=code)
     until(lambda: not store.status().connected)
     answered = store._watcher._answered_at
-    assert store._mirror.live
+    assert store._reader.is_live
     scheduler._process_jobs()
     assert len(scheduler.executor.submitted) == 2
     point.off()
@@ -207,7 +207,7 @@ def test_a_change_of_more_than_16_mb_costs_a_new_start(start, stock):
     jobs.insert_one({"_id": large, "next_run_time": 4e9, "job_state": b""})
     until(lambda: large in mirrored(store))
     jobs.update_one({}, {"$set": {"job_state": b"x" * 16_400_000}})
-    until(lambda: not store._mirror.live)
+    until(lambda: not store._reader.is_live)
     stock.add_job(job("soon"))
     scheduler._process_jobs()
     assert len(scheduler.executor.submitted) == 1
@@ -236,7 +236,7 @@ def test_what_an_error_of_the_stream_means_for_the_mirror(start, monkeypatch, co
     store._alarm.ring = lambda: rung.append(1)
     assert watcher._token
     watcher._failed(OperationFailure("planned", code))
-    assert store._mirror.live is live
+    assert store._reader.is_live is live
     assert bool(watcher._token) is resumes
     assert bool(rung) is not live, "who sleeps by what the mirror said asks again"
 
@@ -247,7 +247,7 @@ def test_a_stream_that_is_refused_while_the_jobs_are_not_is_no_outage(start, poi
     store.add_job(job("a", 5))
     agree(store)
     point("failCommand", failCommands=["aggregate", "getMore"], appName="refused", errorCode=13)
-    until(lambda: not store._mirror.live)
+    until(lambda: not store._reader.is_live)
     assert store.lookup_job("a")
     rung, failed, fail = [], [], store._watcher._failed
     store._alarm.ring = lambda: rung.append(1)

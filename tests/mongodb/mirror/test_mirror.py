@@ -247,7 +247,7 @@ def test_what_was_there_is_read_at_start_with_a_line_of_progress(store, caplog, 
     caplog.set_level(logging.INFO)
     store.add_jobs([job(f"{number}", number) for number in range(25)])
     store.start(None, "default")
-    assert store._mirror.live
+    assert store._reader.is_live
     said = [each for each in caplog.messages if "in the mirror" in each]
     assert said == [
         *(f"{count} jobs are in the mirror" for count in (10, 20, 25)),
@@ -325,7 +325,7 @@ def test_shutdown_says_what_it_could_not_write(server, database, caplog, monkeyp
         until(lambda: proxy.happened)
         store.shutdown()
     assert "2 jobs are not written and run again: a, b" in caplog.text
-    assert not store._mirror.live
+    assert not store._reader.is_live
 
 
 def test_a_forked_process_asks_the_server_and_not_its_parents_mirror(server, store, session_client):
@@ -338,7 +338,7 @@ def test_a_forked_process_asks_the_server_and_not_its_parents_mirror(server, sto
         os.read(question[0], 1)
         try:
             found = store.get_next_run_time()
-            live = store._mirror.live
+            live = store._reader.is_live
         except PyMongoError:
             found = live = "an error"
         os.write(answer[1], f"{live} {found and found.timestamp()}".encode())
@@ -349,7 +349,7 @@ def test_a_forked_process_asks_the_server_and_not_its_parents_mirror(server, sto
     os.waitpid(child, 0)
     for end in (*answer, *question):
         os.close(end)
-    assert store._mirror.live
+    assert store._reader.is_live
     store.update_job(job("a", 9))
     agree(store)
 
@@ -365,7 +365,7 @@ def test_a_forked_process_that_starts_the_store_has_a_mirror_of_its_own(store, s
             store.start(None, "default")
             store.add_job(job("child's"))
             until(lambda: store.lookup_job("parent's"))
-            said = f"{store._mirror.live} {names(store)}"
+            said = f"{store._reader.is_live} {names(store)}"
             store.shutdown()
         finally:
             os.write(answer[1], said.encode())

@@ -102,7 +102,7 @@ class Mirrored(RuleBasedStateMachine):
     def when_it_is_quiet_they_are_equal(self):
         store = self.ours
         agree(store)
-        assert store._mirror.live
+        assert store._reader.is_live
         due = [each["_id"] for each in store.collection.find() if is_due(each)]
         assert sorted(each.id for each in store.get_due_jobs(at(10))) == sorted(due)
         store.get_next_run_time()

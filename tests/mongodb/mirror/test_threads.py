@@ -53,9 +53,9 @@ def test_a_thread_that_hangs_changes_nothing_after_a_new_start(start):
     store.shutdown()
     store.start(scheduler, "default")
     agree(store)
-    old._mirror.apply({"operationType": "delete", "documentKey": {"_id": "a"}})
+    old._reader.mirror.apply({"operationType": "delete", "documentKey": {"_id": "a"}})
     old._failed(ValueError("late"))
-    assert store._mirror.live
+    assert store._reader.is_live
     assert names(store) == ["a"]
     assert store.lookup_job("a")
 
@@ -63,17 +63,17 @@ def test_a_thread_that_hangs_changes_nothing_after_a_new_start(start):
 @contextmanager
 def lost_before(store, name):
     """The mirror is lost after it was seen to be live, and before it is asked."""
-    ask = getattr(type(store._mirror), name)
+    ask = getattr(type(store._reader.mirror), name)
 
     def lost(mirror, *args):
         mirror.reset()
         return ask(mirror, *args)
 
-    setattr(type(store._mirror), name, lost)
+    setattr(type(store._reader.mirror), name, lost)
     try:
         yield
     finally:
-        setattr(type(store._mirror), name, ask)
+        setattr(type(store._reader.mirror), name, ask)
 
 
 ASKED = {
@@ -106,7 +106,7 @@ def test_a_forked_process_never_asks_its_parents_mirror(start, stock):
         try:
             os.read(question[0], 1)
             due = store.get_due_jobs(at(100))
-            said = f"{store._mirror.live} {due} {store.lookup_job('a')}"
+            said = f"{store._reader.is_live} {due} {store.lookup_job('a')}"
         except PyMongoError as error:
             said = repr(error)
         os.write(answer[1], said.encode())

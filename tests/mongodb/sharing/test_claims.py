@@ -94,8 +94,8 @@ class World:
         for store in self.stores:
             store._deferred.forget()  # of one that was killed, and so on
             store._cycles.clear()
-            store._claimed._unread = None
-            store._claimed._candidates._windows = self.windows
+            store._reader._unread = None
+            store._reader._candidates._windows = self.windows
         self.fired.clear()
         self.log.ids.clear()
 

@@ -56,7 +56,7 @@ def test_a_scheduler_refuses_jobs_that_were_shared_and_changes_nothing(
     assert list(database["copies"].find()) == before
     assert list(database["copies"].index_information()) == ["_id_"]
     assert "copies_meta" not in database.list_collection_names()
-    assert not store._mirror.live
+    assert not store._reader.is_live
     refuses(store)
 
 

@@ -210,13 +210,13 @@ def test_the_others_claims_and_flushes_are_not_told(make, stock):
 def test_what_is_changed_between_claim_and_read_is_given_back(make, stock, monkeypatch, later):
     store = make()
     store.add_jobs([job("a"), job("b", 1), job("c", 2)])
-    bearing = store._claimed._bearing
+    bearing = store._reader._bearing
 
     def change_first(*args):
         stock.update_job(job("b", later))
         return bearing(*args)
 
-    monkeypatch.setattr(store._claimed, "_bearing", change_first)
+    monkeypatch.setattr(store._reader, "_bearing", change_first)
     assert ids(store.get_due_jobs(at(10))) == ["a", "c"]
     store.get_next_run_time()
     assert leased(store) == []

@@ -32,7 +32,7 @@ def test_under_contention_each_window_is_claimed_as_often_as_the_others(make, mo
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
     windows = []
     for window in range(3):
-        store._claimed._candidates._windows = 3.0
+        store._reader._candidates._windows = 3.0
         draw(monkeypatch, window)
         windows.append(ids(store.get_due_jobs(at(10))))
         store.get_next_run_time()  # gives them back
@@ -60,7 +60,7 @@ def test_who_meets_others_looks_elsewhere_and_comes_back(make, monkeypatch):
 def test_who_looks_beyond_what_is_due_looks_in_front(make, monkeypatch):
     store = make(batch_size=2)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
-    store._claimed._candidates._windows = 16.0
+    store._reader._candidates._windows = 16.0
     draw(monkeypatch, -1)
     store.commands.names.clear()
     assert ids(store.get_due_jobs(at(10))) == ["a", "b"]
@@ -75,7 +75,7 @@ def test_who_looks_beyond_what_is_due_looks_in_front(make, monkeypatch):
 def test_a_last_window_that_is_not_full_is_one(make, monkeypatch):
     store = make(batch_size=2)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
-    store._claimed._candidates._windows = 4.0
+    store._reader._candidates._windows = 4.0
     asked = draw(monkeypatch, 1)
     for _ in range(2):
         assert ids(store.get_due_jobs(at(10))) == ["c"]
@@ -87,7 +87,7 @@ def test_a_last_window_that_is_others_is_not_all_that_is_due(make, monkeypatch):
     store = make(batch_size=2)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
     lease_to_others(store, "c")
-    store._claimed._candidates._windows = 2.0
+    store._reader._candidates._windows = 2.0
     windows = iter([1, 0])
     drawn = SimpleNamespace(randrange=lambda n: next(windows))
     monkeypatch.setattr(candidates, "chance", drawn)
@@ -126,7 +126,7 @@ def test_what_is_left_to_others_is_not_in_the_way(make, monkeypatch):
     store.add_job(job("left", -1, executor="special"))
     run(store)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
-    store._claimed._candidates._windows = 2.0
+    store._reader._candidates._windows = 2.0
     draw(monkeypatch, -1)
     assert ids(store.get_due_jobs(at(10))) == ["c", "d"], "the second window"
     store.get_next_run_time()

@@ -1,13 +1,13 @@
-"""Where due jobs come from."""
+"""The first documents in order of their run times."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from pymongo import ASCENDING
 from pymongo.errors import PyMongoError
 
 from .connection import Connection
-from .documents import END_OF_TIME, FIELDS, MIN_TIME, Document, HasTime, Seen, counts, key
+from .documents import END_OF_TIME, MIN_TIME, Document, HasTime, counts, key
 from .pace import affordable
 from .paced import is_slow, limited, noted
 from .sizes import SIZE, bytes_of, size_of
@@ -15,8 +15,6 @@ from .sizes import SIZE, bytes_of, size_of
 __all__ = [
     "IN_TIME",
     "SAMPLE",
-    "Queried",
-    "Source",
     "affordable_in_order",
     "first_of",
     "in_order",
@@ -28,39 +26,6 @@ IN_TIME = {"$gte": MIN_TIME, "$lt": END_OF_TIME}
 BY_TIME: Document = {"next_run_time": 1}
 SAMPLE = 100  # documents, whose sizes tell that of a batch
 MOST = 2**31 - 1  # what the driver and the server take for a limit
-
-
-class Source(Protocol):
-    """What a store asks; times are seconds since the epoch."""
-
-    def due(self, now: float, limit: int) -> list[Seen]:
-        """Return the first jobs that are due, in any order."""
-
-    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
-        """Return when to look again: the earliest run time of a job that `counts`."""
-
-
-class Queried:
-    """Asks the server each time, so it is right whatever other processes do."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def due(self, now: float, limit: int) -> list[Seen]:
-        """Return the first jobs that are due; O(log n + k) and one command, 3 on a slow line."""
-        due = {"next_run_time": {"$lte": now}}
-        found = affordable_in_order(self._connection, due, FIELDS, limit)
-        return [Seen.of(document) for document in found]
-
-    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
-        """Return the earliest run time; O(log n) and one command."""
-        in_time = {"next_run_time": IN_TIME}
-        for document in first_of(
-            lambda limit: in_order(self._connection, in_time, ["next_run_time"], limit), but
-        ):
-            earliest: float = document["next_run_time"]
-            return earliest
-        return None
 
 
 def in_order(

@@ -1,0 +1,52 @@
+"""Loads all records of the collection into a mirror."""
+
+import logging
+import threading
+import time
+from itertools import chain
+
+from bson import Timestamp
+from pymongo.read_concern import ReadConcern
+
+from .connection import START_SECONDS, Connection, moment
+from .documents import FIELDS
+from .mirror import Mirror
+from .paged import read_all
+from .pool import pool_of
+
+__all__ = ["load"]
+
+PROGRESS_SECONDS = 5.0
+
+
+def load(
+    connection: Connection,
+    since: Timestamp | None,
+    mirror: Mirror,
+    logger: logging.Logger,
+    stopped: threading.Event,
+) -> None:
+    """Read all n records, as the majority has them, into the mirror; O(n log n).
+
+    :param since: when the stream begins. What the majority has may be older: then the server
+        waits until the majority has all until then.
+    """
+    jobs = connection.jobs.with_options(read_concern=ReadConcern("majority"))
+    pool = pool_of(connection.client)
+    count, reported = 0, time.monotonic()
+    with connection.client.start_session(causal_consistency=True) as session:
+        if since:
+            session.advance_operation_time(since)
+        read = read_all(connection, {}, FIELDS, mirror.reset, START_SECONDS, jobs, session)
+        first = next(read, [])  # up to here an error leaves the mirror as it was
+        mirror.reset()
+        for batch in chain([first], read):
+            mirror.load(batch)
+            count += len(batch)
+            if time.monotonic() - reported > PROGRESS_SECONDS:
+                reported = time.monotonic()
+                logger.info("%d jobs are in the mirror", count)
+            if stopped.wait(pool.turn_seconds):
+                return
+        mirror.loaded(moment(session.operation_time))
+    logger.info("All %d jobs are in the mirror", count)

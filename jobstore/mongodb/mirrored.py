@@ -1,0 +1,190 @@
+"""The reader for a mirrored store: it answers from memory, and asks the server until it can."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from . import batches
+from .connection import BATCH, Connection
+from .deferred import Deferred
+from .documents import Document, HasTime, Seen, UnreadableError
+from .guarded import Write
+from .loading import load
+from .mirror import Mirror, NotLiveError
+from .quarantine import Quarantine
+from .readers import Due, Reader
+from .recovery import Recovering
+
+__all__ = ["Mirrored"]
+
+Answer = TypeVar("Answer")
+INVALID = "its _id or its next_run_time is that of no job"
+
+
+class Mirrored(Reader):
+    """Answers from a mirror while that is live; else it delegates to `queried`.
+
+    :param follows: whether a change stream keeps the mirror current; if not, nobody else writes.
+    :ivar queried: asks the server.
+    """
+
+    def __init__(
+        self, connection: Connection, deferred: Deferred, quarantine: Quarantine, follows: bool
+    ) -> None:
+        self.queried = Recovering(connection, deferred, quarantine)
+        self.follows = follows
+        self._connection = connection
+        self._deferred = deferred
+        self._quarantine = quarantine
+        self.mirror = Mirror(deferred, follows)
+        self._in_doubt = 0  # how often it was not known which documents were written
+        self._filled_after = 0  # `_unnoted`, when the mirror was filled
+        self._logger = logging.getLogger(__name__)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the mirror may be asked."""
+        return self.mirror.live
+
+    @property
+    def notes_writes(self) -> bool:
+        """Whether the mirror has to know of our writes."""
+        return self.mirror.notes_writes
+
+    # Questions
+
+    def settle(self) -> None:
+        """Let the answers that follow include the deferred writes: a live mirror does anyway."""
+        if not self.mirror.live:
+            self.queried.settle()
+
+    def due(self, now: float, limit: int) -> Due:
+        """Return the first jobs that are due; O(log n + k)."""
+        return self._ask(
+            lambda: Due(self.mirror.due(now, limit)), lambda: self.queried.due(now, limit)
+        )
+
+    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
+        """Return the earliest run time; O(1)."""
+
+        def of_mirror() -> float | None:
+            if self._deferred.waits:
+                self._deferred.soon()
+            return self.mirror.next_run_time(now, but)
+
+        return self._ask(of_mirror, lambda: self.queried.next_run_time(now, but))
+
+    def find(self, job_id: Any) -> Document | None:
+        """Return the document with that id; O(1)."""
+        return self._read(lambda: self.mirror.find(job_id), lambda: self.queried.find(job_id))
+
+    def all(self, anew: Callable[[], None]) -> Iterator[list[Document]]:
+        """Yield all n documents in batches; O(n)."""
+        return self._read(
+            lambda: batches.of(self.mirror.all(), BATCH), lambda: self.queried.all(anew)
+        )
+
+    def count(self) -> int:
+        """Count all documents; O(1)."""
+        return self._read(self.mirror.count, self.queried.count)
+
+    def _ask(self, of_mirror: Callable[[], Answer], of_server: Callable[[], Answer]) -> Answer:
+        """Ask the mirror, or the server for a cycle: no write comes between flush and answer."""
+        if self.mirror.live:
+            with suppress(NotLiveError):  # it may be lost at any moment
+                return of_mirror()
+        with self._deferred.lock:
+            self.queried.settle()
+            return of_server()
+
+    def _read(self, of_mirror: Callable[[], Answer], of_server: Callable[[], Answer]) -> Answer:
+        """Ask the mirror, or the server for others, whose answers no cycle has to wait for."""
+        if self.mirror.live:
+            with suppress(NotLiveError):
+                return of_mirror()
+        self.queried.settle()
+        return of_server()
+
+    # The store's life
+
+    def opened(self, logger: logging.Logger) -> None:
+        """Begin with an empty mirror, as a thread that hangs may still have the old one."""
+        self._logger = logger
+        self.mirror = Mirror(self._deferred, self.follows)
+        self.queried.opened(logger)
+
+    def go_live(self) -> None:
+        """Ask the mirror from now on, if it has all, and nothing is to be recovered."""
+        if not self.mirror.live and self.queried.is_over():
+            self.mirror.go_live(self._connection.time)
+
+    def fill(self) -> None:
+        """Read all records, where no stream does; from here on the mirror notes what we write.
+
+        What a cycle that found the mirror live defers while it is read is in neither, so it is
+        read again.
+        """
+        with self._deferred.lock:
+            while True:
+                self._deferred.flush()
+                unnoted, since = self._unnoted, self._connection.now()
+                load(self._connection, since, self.mirror, self._logger, threading.Event())
+                if not self._deferred.waits:
+                    break
+            self._filled_after = unnoted
+            self.go_live()
+
+    @property
+    def _unnoted(self) -> int:
+        """How often something was written, or may have been, that is not noted in the mirror."""
+        return self._quarantine.changes + self._in_doubt
+
+    def do_chores(self) -> None:
+        """Quarantine documents that can't be jobs anywhere; fill the mirror again if need be."""
+        with self._deferred.lock:
+            odd = [
+                seen for seen in self.mirror.take_odd() if not self._quarantine.is_unmarked(seen.id)
+            ]
+            if odd:
+                reason = UnreadableError(INVALID)
+                self._quarantine.put(self._quarantine.verdicts([(seen, reason) for seen in odd]))
+                self._quarantine.sweep()  # what has been changed since, too
+            if not self.follows and self._unnoted != self._filled_after:
+                self.fill()
+
+    def reset(self) -> None:
+        """Empty the mirror: nothing keeps it current."""
+        self.mirror.reset()
+
+    def closed(self) -> None:
+        """Tell that the scheduler has ended as it should."""
+        self.queried.closed()
+
+    def forked(self) -> None:
+        """In a forked process, which has no stream."""
+        self.queried.forked()
+        self.mirror.reset()
+
+    # Events
+
+    def apply(self, write: Write) -> Write | None:
+        """Take a deferred write as written."""
+        return self.mirror.foresee(write)
+
+    def acknowledged(self, ids: list[Any], found: Mapping[Any, Seen | None]) -> None:
+        """Tell the mirror which deferred writes are through."""
+        self.mirror.settled(ids, found, self._connection.time)
+
+    def wrote(self, records: Mapping[Any, Seen | None]) -> None:
+        """Tell the mirror of documents that were written outside a cycle."""
+        self.mirror.wrote(records, self._connection.time)
+
+    def cleared(self) -> None:
+        """Tell the mirror that all documents were removed."""
+        self.mirror.cleared(self._connection.time)
+
+    def in_doubt(self) -> None:
+        """Note that the mirror may lack a write; without a stream it is filled again."""
+        self._in_doubt += 1

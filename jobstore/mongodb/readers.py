@@ -1,0 +1,181 @@
+"""Where a store reads its jobs: one interface, and an implementation for each mode.
+
+`Queried` asks the server each time. `Recovering` does so carefully after an unclean end,
+`Claimed` claims due jobs for one of many schedulers, and `Mirrored` answers from memory. A store
+chooses one of them when it is made.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from . import batches
+from .connection import START_SECONDS, Connection
+from .deferred import Deferred
+from .documents import FIELDS, Document, HasTime, Seen, UnreadableError
+from .guarded import Write
+from .lease import Lease
+from .ordered import IN_TIME, affordable_in_order, first_of, in_order
+from .paged import read_all
+
+__all__ = ["Due", "Queried", "Reader", "Rejected"]
+
+Rejected = list[tuple[Seen, UnreadableError]]  # due jobs that can't run here, and why
+
+
+class Due(NamedTuple):
+    """Due jobs.
+
+    :ivar records: their documents as they were read, in any order.
+    :ivar lease: the lease under which the jobs may fire, if many schedulers share the collection.
+    """
+
+    records: list[Seen]
+    lease: Lease | None = None
+
+
+class Reader(ABC):
+    """Answers a store's questions, and hears of events that matter to a mode.
+
+    The hooks do nothing by default. Times are seconds since the epoch.
+    """
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the answers come from memory, and include the deferred writes."""
+        return False
+
+    @property
+    def notes_writes(self) -> bool:
+        """Whether `wrote` has a use for records."""
+        return False
+
+    # Questions; `settle` comes before the others
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Let the answers that follow include the deferred writes.
+
+        :raises pymongo.errors.PyMongoError: if the writes can't be flushed.
+        """
+
+    @abstractmethod
+    def due(self, now: float, limit: int) -> Due:
+        """Return the first jobs that are due."""
+
+    @abstractmethod
+    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
+        """Return when to look again: the earliest run time of a job that `counts`."""
+
+    @abstractmethod
+    def find(self, job_id: Any) -> Document | None:
+        """Return the document with that id."""
+
+    @abstractmethod
+    def all(self, anew: Callable[[], None]) -> Iterator[list[Document]]:
+        """Yield all documents in batches.
+
+        :param anew: is called when the reading begins again, after a time-out.
+        """
+
+    @abstractmethod
+    def count(self) -> int:
+        """Count all documents."""
+
+    # The store's life
+
+    def opened(self, logger: logging.Logger) -> None:  # noqa: B027
+        """Begin: the store starts, and is connected.
+
+        :raises ValueError: if the collection is used in a way that excludes this one.
+        """
+
+    def go_live(self) -> None:  # noqa: B027
+        """Answer from memory from now on, if all records are there; a cycle asks for it."""
+
+    def do_chores(self) -> None:  # noqa: B027
+        """Do work that no cycle should wait for, in a thread of the store."""
+
+    def reset(self) -> None:  # noqa: B027
+        """Forget all that is in memory."""
+
+    def give_back(self) -> None:  # noqa: B027
+        """Give back the jobs whose claim was not read."""
+
+    def closed(self) -> None:  # noqa: B027
+        """End: the scheduler does not run any more. Never raises."""
+
+    def forked(self) -> None:  # noqa: B027
+        """In a forked process: the parent goes on, and this process has none of its threads."""
+
+    # Events
+
+    def rejected(self, bad: Rejected, lease: Lease | None) -> Rejected:
+        """Hear of due jobs that can't run here; returns those that go into quarantine."""
+        return bad
+
+    def apply(self, write: Write) -> Write | None:
+        """Take a deferred write as written; None if it would lose to a change by others.
+
+        It is called under the lock `short` of the deferred writes.
+        """
+        return write
+
+    def acknowledged(self, ids: list[Any], found: Mapping[Any, Seen | None]) -> None:  # noqa: B027
+        """Hear which deferred writes are through, and which records others have changed."""
+
+    def rewritten(self, job_id: Any) -> None:  # noqa: B027
+        """Hear that a document is about to be written outside a cycle."""
+
+    def wrote(self, records: Mapping[Any, Seen | None]) -> None:  # noqa: B027
+        """Hear of documents that were written outside a cycle; None is a document removed."""
+
+    def cleared(self) -> None:  # noqa: B027
+        """Hear that all documents were removed."""
+
+    def in_doubt(self) -> None:  # noqa: B027
+        """Hear that documents may have been written, as a command failed."""
+
+
+class Queried(Reader):
+    """Asks the server each time, so it is right whatever other processes do."""
+
+    def __init__(self, connection: Connection, deferred: Deferred) -> None:
+        self._connection = connection
+        self._deferred = deferred
+
+    def settle(self) -> None:
+        """Flush the deferred writes."""
+        with self._deferred.lock:
+            self._deferred.flush()
+
+    def due(self, now: float, limit: int) -> Due:
+        """Return the first jobs that are due; O(log n + k) and one command, 3 on a slow line."""
+        due = {"next_run_time": {"$lte": now}}
+        found = affordable_in_order(self._connection, due, FIELDS, limit)
+        return Due([Seen.of(document) for document in found])
+
+    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
+        """Return the earliest run time; O(log n) and one command."""
+        in_time = {"next_run_time": IN_TIME}
+        for document in first_of(
+            lambda limit: in_order(self._connection, in_time, ["next_run_time"], limit), but
+        ):
+            earliest: float = document["next_run_time"]
+            return earliest
+        return None
+
+    def find(self, job_id: Any) -> Document | None:
+        """Return the document with that id; one command."""
+        with self._connection.limit():
+            return self._connection.jobs.find_one(batches.named(job_id), FIELDS)
+
+    def all(self, anew: Callable[[], None]) -> Iterator[list[Document]]:
+        """Yield all n documents in batches; O(n)."""
+        return read_all(self._connection, {}, FIELDS, anew, START_SECONDS)
+
+    def count(self) -> int:
+        """Count all documents; O(n) in the server, one command."""
+        with self._connection.limit(START_SECONDS):
+            return self._connection.jobs.count_documents({})
