@@ -17,6 +17,7 @@ from pymongo import MongoClient
 
 import jobstore
 from jobstore.mongodb.deferred import Deferred
+from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.mirror import Mirror
 from jobstore.testing import Server
 
@@ -163,7 +164,9 @@ def test_bytes_per_job(benchmark: Any, report: Any) -> None:
     size = 100_000
     jobs = [make_job(i, now() + timedelta(seconds=i)) for i in range(size)]
     states = [make_document(job)["job_state"] for job in jobs]
-    mirror = Mirror(Deferred(lambda *_: {}, DUE), follows=True)
+    locks = Locks()
+    deferred = Deferred(locks, lambda *_: None, DUE, lambda *_: None)
+    mirror = Mirror(locks, deferred, follows=True)
 
     def documents() -> Any:
         for number, state in enumerate(states):
@@ -195,7 +198,7 @@ def test_cost_of_watching(measure: Any, report: Any, client: Any) -> None:
         def add(store: Any = store, name: str = name) -> None:
             started = time.process_time()
             store.add_jobs(jobs)
-            watcher = store._watcher
+            watcher = store._lifecycle.watcher
             if watcher:
                 wait_for(lambda: watcher._time >= store._connection.time)
             seconds[name].append(time.process_time() - started)

@@ -122,18 +122,18 @@ def test_a_child_waits_for_no_lock_that_a_thread_of_its_parent_holds(scheduler, 
 
 
 @pytest.mark.parametrize("mode", MODES, indirect=True)
-@pytest.mark.parametrize("lock", ["lock", "short"])
-def test_a_child_waits_for_no_lock_of_the_store(scheduler, lock):
+@pytest.mark.parametrize("lock", ["io_lock", "memory_lock"])
+def test_a_child_waits_for_no_lock_of_the_store(scheduler, mode, lock):
     store = scheduler._jobstores["default"]
 
     def work():
         use(scheduler)
         scheduler.shutdown()
 
-    with held(getattr(store._deferred, lock)):
+    with held(getattr(store._locks, lock)):
         child = forked(work)
         assert ends_well(child)
-    if store._mirrored != "exclusive":  # the child has broken its promise
+    if mode != "exclusive":  # the child has broken its promise
         until(lambda: scheduler.get_job("of the child"))
 
 

@@ -20,6 +20,7 @@ from .connection import Connection
 from .deferred import Deferred
 from .documents import Counted, Document, HasTime, Seen, key
 from .lease import FREE, IS_OVER, Lease, acquired
+from .locks import Locks
 from .ordered import IN_TIME, first_of, sample
 from .paced import is_slow, large_seconds, limited, noted
 from .quarantine import Quarantine
@@ -67,9 +68,14 @@ class Claimed(Queried):
     """
 
     def __init__(
-        self, connection: Connection, deferred: Deferred, quarantine: Quarantine, seconds: float
+        self,
+        connection: Connection,
+        locks: Locks,
+        deferred: Deferred,
+        quarantine: Quarantine,
+        seconds: float,
     ) -> None:
-        super().__init__(connection, deferred)
+        super().__init__(connection, locks, deferred)
         self._quarantine = quarantine
         self._abandoned = Abandoned()
         self._seconds = seconds

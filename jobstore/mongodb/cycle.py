@@ -1,9 +1,10 @@
 """One cycle of the scheduler: the jobs handed out, and what is known of them since."""
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timezone
 
 from apscheduler.job import Job
 
@@ -13,7 +14,7 @@ from .guarded import Write
 from .lease import Lease
 from .summary import Line, Summary
 
-__all__ = ["Cycle", "DueJobs"]
+__all__ = ["Cycle", "Cycles", "DueJobs"]
 
 KEEPS_STATE = Line(
     logging.ERROR,
@@ -155,3 +156,42 @@ class Cycle:
 
     def _is_over_for(self, job_id: str) -> bool:
         return self.shut_down or job_id in self._removed
+
+
+class Cycles:
+    """The cycles under way: each thread that asks for due jobs has its own."""
+
+    def __init__(self) -> None:
+        self._by_thread: dict[int, Cycle] = {}
+
+    @property
+    def current(self) -> Cycle:
+        """The calling thread's cycle; an empty one if it has none."""
+        own = self._by_thread.get(threading.get_ident())
+        return own or Cycle(datetime.now(timezone.utc), ())
+
+    def begin(self, cycle: Cycle) -> None:
+        """Let a cycle of the calling thread take the place of its last one."""
+        self._by_thread[threading.get_ident()] = cycle
+
+    def rewrite(self, job_id: str) -> None:
+        """Note that a document is written otherwise than by what was handed out."""
+        for cycle in self._all():
+            cycle.rewrite(job_id)
+
+    def release(self) -> None:
+        """Give back what is leased and was not touched."""
+        for cycle in self._all():
+            cycle.release()
+
+    def shut_down(self) -> None:
+        """Write nothing that comes after."""
+        for cycle in self._all():
+            cycle.shut_down = True
+
+    def clear(self) -> None:
+        """Forget all cycles."""
+        self._by_thread.clear()
+
+    def _all(self) -> list[Cycle]:
+        return list(self._by_thread.values())  # other threads may begin one

@@ -14,6 +14,7 @@ from ..base import first_few
 from .conflicts import decide
 from .documents import Seen
 from .guarded import Write
+from .locks import Locks
 from .summary import Summary
 
 __all__ = ["Deferred"]
@@ -36,28 +37,32 @@ class Deferred:
     old, when the process ends, and whenever the store wants it. Those of a flush that failed may
     be written or not: they are kept apart, and are settled before what was deferred since.
 
-    :param flush: writes what is in the dict that it is given, and takes out what it has written;
-        puts into another one what documents are that others have changed. It is told whether any
-        of it was sent before.
+    :param locks: the store's.
+    :param flush: sends the writes in a dict, and takes out of it those that are through; puts the
+        records that others have changed into another dict. It is told whether any of the writes
+        was sent before.
     :param most: how many are written at a time.
-    :ivar lock: the store's lock, which is held while anything is written by the store.
-    :ivar short: the lock of what is in memory; nothing that waits is done under it.
+    :param acknowledged: called under `memory_lock` with the ids whose writes succeeded or lost a
+        conflict, and were not deferred anew; and with the records that others have changed.
     :ivar soon: lets what is full be flushed; the caller's thread does it, or one of the store's.
-    :ivar settled: is told, under `short`, the ids of what is written or lost to others' changes,
-        and not deferred anew; and what records are that others have changed.
     :ivar lines: notes of single writes, logged at the end of a cycle or of a flush.
     :ivar failing: whether the last flush failed.
     """
 
-    def __init__(self, flush: Callable[[Writes, Found, bool], None], most: int) -> None:
+    def __init__(
+        self,
+        locks: Locks,
+        flush: Callable[[Writes, Found, bool, logging.Logger], None],
+        most: int,
+        acknowledged: Callable[[list[Any], Found], None],
+    ) -> None:
+        self._locks = locks
         self._flush = flush
         self._most = most
+        self._acknowledged = acknowledged
         self.logger = logging.getLogger(__name__)
         self.lines = Summary()
-        self.lock = threading.RLock()
-        self.short = threading.RLock()
         self.in_callers_thread()
-        self.settled: Callable[[list[Any], Found], None] | None = None
         self.failing = False
         self._sending: Writes = {}
         self._waiting: Writes = {}
@@ -86,27 +91,13 @@ class Deferred:
 
     def status(self) -> tuple[int, float | None]:
         """Tell how many writes wait, and for how many seconds the oldest of them has."""
-        with self.short:
+        with self._locks.memory_lock:
             count = len(self._sending.keys() | self._waiting.keys())
             since = self._sending_since if self._sending else self._since
             return count, time.monotonic() - since if count else None
 
-    def new_locks(self) -> None:
-        """Replace the locks; a `with` statement that is under way releases the old ones."""
-        self.lock = threading.RLock()
-        self.short = threading.RLock()
-
-    def hand_over_locks(self) -> None:
-        """Let another thread do all that the calling one may, which waits for it meanwhile.
-
-        A signal's handler runs in the middle of what its thread does, locks held.
-        """
-        if any(lock._is_owned() for lock in (self.lock, self.short)):  # type: ignore[attr-defined]
-            self.new_locks()
-
     def forked(self) -> None:
         """In a forked process: what was deferred is its parent's to write, by its threads."""
-        self.new_locks()  # another thread may have held the old ones
         self._timer = None
         self.in_callers_thread()
         self.forget()
@@ -120,11 +111,11 @@ class Deferred:
     def add(self, write: Write | None, foresee: Callable[[Write], Write | None]) -> None:
         """Defer a write, if there is one; an earlier one of the same document is merged into it.
 
-        :param foresee: is told it first, under `short`; returns what is to be written, if anything.
+        :param foresee: called first, under `memory_lock`; returns the write to defer, if any.
         """
         if write and self._bytes + _size(write) > FLUSH_BYTES:
             self.soon()
-        with self.short:
+        with self._locks.memory_lock:
             write = write and foresee(write)
             if write is None:
                 return
@@ -149,7 +140,7 @@ class Deferred:
 
         What is deferred meanwhile is for the next time: else it might never end.
         """
-        with self.lock:
+        with self._locks.io_lock:
             if self._timer:
                 self._timer.cancel()
                 self._timer = None
@@ -161,7 +152,7 @@ class Deferred:
                     left -= len(self._sending)
                 ids, found = list(self._sending), Found()
                 try:
-                    self._flush(self._sending, found, sent_before)
+                    self._flush(self._sending, found, sent_before, self.logger)
                 except BaseException:
                     self.failing = True
                     raise
@@ -183,9 +174,18 @@ class Deferred:
                 error,
             )
 
+    def flush_at_exit(self) -> None:
+        """Write all, as the process ends, unless a thread hangs in a write."""
+        io_lock = self._locks.io_lock
+        if io_lock.acquire(timeout=FLUSH_SECONDS):
+            try:
+                self.flush_if_possible()
+            finally:
+                io_lock.release()
+
     def _take(self) -> None:
         """Begin with the first of what waits; no more at a time than may be sent at a time."""
-        with self.short:
+        with self._locks.memory_lock:
             size = 0
             self._sending_since = self._since
             for job_id in list(islice(self._waiting, self._most)):
@@ -201,7 +201,7 @@ class Deferred:
 
     def _note(self, ids: list[Any], found: Found) -> None:
         """Let others' changes win over what was deferred since, too; and tell what is through."""
-        with self.short:
+        with self._locks.memory_lock:
             for job_id in found.keys() & self._waiting.keys():
                 left = decide(self._waiting[job_id], found[job_id], self.lines)
                 self._pop(job_id)
@@ -209,10 +209,9 @@ class Deferred:
                     found[job_id] = left.after
                     self._waiting[job_id] = left
                     self._bytes += _size(left)
-            if self.settled:
-                ours = (self._sending, self._waiting)
-                through = [each for each in ids if not any(each in some for some in ours)]
-                self.settled(through, found)
+            ours = (self._sending, self._waiting)
+            through = [each for each in ids if not any(each in some for some in ours)]
+            self._acknowledged(through, found)
         self.lines.log(self.logger)
 
     def _flush_unless_failing(self) -> None:
@@ -220,7 +219,7 @@ class Deferred:
             self.flush_if_possible()
 
     def _flush_late(self) -> None:
-        with self.lock:
+        with self._locks.io_lock:
             self.soon()
 
 
@@ -230,8 +229,4 @@ _all: "weakref.WeakSet[Deferred]" = weakref.WeakSet()
 @atexit.register
 def _flush_all() -> None:
     for deferred in list(_all):
-        if deferred.lock.acquire(timeout=FLUSH_SECONDS):  # a thread may hang in a write
-            try:
-                deferred.flush_if_possible()
-            finally:
-                deferred.lock.release()
+        deferred.flush_at_exit()

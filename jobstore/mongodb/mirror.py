@@ -22,6 +22,7 @@ from .conflicts import decide
 from .deferred import Deferred
 from .documents import Document, HasTime, Seen, UnreadableError, counts, key, to_datetime
 from .guarded import Write
+from .locks import Locks
 
 __all__ = ["Mirror", "NotLiveError"]
 
@@ -49,13 +50,15 @@ class Mirror:
     It is not *live*, and is not to be asked, before it was loaded and has caught up, and after
     its stream was lost.
 
-    :param deferred: whose writes it foresees; its lock `short` is the mirror's as well.
+    :param locks: the store's.
+    :param deferred: whose writes it foresees.
     :param follows: whether there is a stream; if not, nobody else writes.
     :ivar live: whether it may be asked now; if it is so no more, it says NotLiveError.
     :ivar odd: documents that can't be jobs anywhere, to be quarantined: they would never be due.
     """
 
-    def __init__(self, deferred: Deferred, follows: bool) -> None:
+    def __init__(self, locks: Locks, deferred: Deferred, follows: bool) -> None:
+        self._locks = locks
         self._deferred = deferred
         self._follows = follows
         self.odd: list[Seen] = []
@@ -63,7 +66,7 @@ class Mirror:
 
     def reset(self) -> None:
         """Forget all; it is to be loaded."""
-        with self._deferred.short:
+        with self._locks.memory_lock:
             self._index: Any = JobIndex()  # of `Seen`s, which are jobs enough for it
             self._marks: dict[str, Any] = {}  # of documents in quarantine
             self._ahead: dict[str, Ahead] = {}
@@ -92,7 +95,7 @@ class Mirror:
 
     def loaded(self, time: int) -> None:
         """Note that all records were read, and when."""
-        with self._deferred.short:
+        with self._locks.memory_lock:
             self._loaded_at = time
 
     def caught_up(self, time: int) -> bool:
@@ -103,7 +106,7 @@ class Mirror:
 
     def go_live(self, time: int) -> bool:
         """Go live, if all is here that happened until then; nothing may be deferred."""
-        with self._deferred.short:
+        with self._locks.memory_lock:
             self.live |= self.caught_up(time) and not self._deferred.waits
             return self.live
 
@@ -112,7 +115,7 @@ class Mirror:
     def apply(self, event: Mapping[str, Any]) -> Found:
         """Take a change; returns the record, if it now is in the index as the stream told it."""
         job_id = event["documentKey"]["_id"]
-        with self._deferred.short:
+        with self._locks.memory_lock:
             ahead = self._ahead.get(job_id) if type(job_id) is str else None
             told = self._changed(job_id, ahead.told if ahead else self._get(job_id), event)
             if ahead is None:
@@ -124,7 +127,7 @@ class Mirror:
     def passed(self, time: int) -> list[Seen]:
         """Note how far the stream is; returns the records that are as it told only from now on."""
         corrected = []
-        with self._deferred.short:
+        with self._locks.memory_lock:
             self._time = max(time, self._time)
             while self._settled and self._settled[0][0] <= self._time:
                 for job_id in self._settled.popleft()[1]:
@@ -180,7 +183,7 @@ class Mirror:
         :param found: what records are that others have changed meanwhile. It is not left to the
             stream to tell: a job that is due all the time would be ahead of it all the time.
         """
-        with self._deferred.short:
+        with self._locks.memory_lock:
             ahead = [job_id for job_id in ids if job_id in self._ahead]
             for job_id in ahead:
                 self._ahead[job_id].until = time
@@ -194,18 +197,18 @@ class Mirror:
 
     def take_odd(self) -> list[Seen]:
         """Return the documents that can't be jobs anywhere, and were not yet returned."""
-        with self._deferred.short:
+        with self._locks.memory_lock:
             odd, self.odd = self.odd, []
             return odd
 
     def cleared(self, time: int) -> None:
         """Take that all was removed by a command of that time."""
-        with self._deferred.short:
+        with self._locks.memory_lock:
             self.wrote({seen.id: None for seen in self._index}, time)
 
     def wrote(self, records: Mapping[Any, Found], time: int) -> None:
         """Take what was written by a command of that time; None is a document removed."""
-        with self._deferred.short:
+        with self._locks.memory_lock:
             if self.notes_writes and not (self._follows and self._time >= time):
                 for job_id, seen in records.items():
                     self._write(job_id, seen, time)
@@ -225,14 +228,14 @@ class Mirror:
 
         :raises NotLiveError: as all that is asked here, if it is not live (any more).
         """
-        with self._deferred.short:
+        with self._locks.memory_lock:
             self._must_be_live()
             due: list[Seen] = self._index.due(to_datetime(now), limit)
             return due
 
     def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
         """Return the earliest run time of a job that `counts`."""
-        with self._deferred.short:
+        with self._locks.memory_lock:
             self._must_be_live()
             for seen in self._index.due(LAST, len(but) + 1):
                 if counts(seen.id, seen.run_time, but):
@@ -242,21 +245,21 @@ class Mirror:
 
     def find(self, job_id: str) -> Document | None:
         """Return a record as a document; O(1)."""
-        with self._deferred.short:
+        with self._locks.memory_lock:
             self._must_be_live()
             seen = self._get(job_id)
             return _document(seen, self._marks) if seen else None
 
     def all(self) -> list[Document]:
         """Return all records as documents; O(n)."""
-        with self._deferred.short:
+        with self._locks.memory_lock:
             self._must_be_live()
             records, marks = list(self._index), self._marks.copy()
         return [_document(seen, marks) for seen in records]
 
     def count(self) -> int:
         """Count the records; O(1)."""
-        with self._deferred.short:
+        with self._locks.memory_lock:
             self._must_be_live()
             return len(self._index)
 

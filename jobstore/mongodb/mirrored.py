@@ -12,6 +12,7 @@ from .deferred import Deferred
 from .documents import Document, HasTime, Seen, UnreadableError
 from .guarded import Write
 from .loading import load
+from .locks import Locks
 from .mirror import Mirror, NotLiveError
 from .quarantine import Quarantine
 from .readers import Due, Reader
@@ -31,14 +32,20 @@ class Mirrored(Reader):
     """
 
     def __init__(
-        self, connection: Connection, deferred: Deferred, quarantine: Quarantine, follows: bool
+        self,
+        connection: Connection,
+        locks: Locks,
+        deferred: Deferred,
+        quarantine: Quarantine,
+        follows: bool,
     ) -> None:
-        self.queried = Recovering(connection, deferred, quarantine)
+        self.queried = Recovering(connection, locks, deferred, quarantine)
+        self._locks = locks
         self.follows = follows
         self._connection = connection
         self._deferred = deferred
         self._quarantine = quarantine
-        self.mirror = Mirror(deferred, follows)
+        self.mirror = Mirror(locks, deferred, follows)
         self._in_doubt = 0  # how often it was not known which documents were written
         self._filled_after = 0  # `_unnoted`, when the mirror was filled
         self._logger = logging.getLogger(__name__)
@@ -95,7 +102,7 @@ class Mirrored(Reader):
         if self.mirror.live:
             with suppress(NotLiveError):  # it may be lost at any moment
                 return of_mirror()
-        with self._deferred.lock:
+        with self._locks.io_lock:
             self.queried.settle()
             return of_server()
 
@@ -112,7 +119,7 @@ class Mirrored(Reader):
     def opened(self, logger: logging.Logger) -> None:
         """Begin with an empty mirror, as a thread that hangs may still have the old one."""
         self._logger = logger
-        self.mirror = Mirror(self._deferred, self.follows)
+        self.mirror = Mirror(self._locks, self._deferred, self.follows)
         self.queried.opened(logger)
 
     def go_live(self) -> None:
@@ -126,7 +133,7 @@ class Mirrored(Reader):
         What a cycle that found the mirror live defers while it is read is in neither, so it is
         read again.
         """
-        with self._deferred.lock:
+        with self._locks.io_lock:
             while True:
                 self._deferred.flush()
                 unnoted, since = self._unnoted, self._connection.now()
@@ -143,7 +150,7 @@ class Mirrored(Reader):
 
     def do_chores(self) -> None:
         """Quarantine documents that can't be jobs anywhere; fill the mirror again if need be."""
-        with self._deferred.lock:
+        with self._locks.io_lock:
             odd = [
                 seen for seen in self.mirror.take_odd() if not self._quarantine.is_unmarked(seen.id)
             ]

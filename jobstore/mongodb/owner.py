@@ -1,9 +1,9 @@
-"""The store that a thread works for. It is held weakly: when it is dropped, its threads end."""
+"""What a store's threads know of it; they hold it weakly, and end when it is dropped."""
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import pymongo
 from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
@@ -11,47 +11,54 @@ from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
 from .connection import CLOSE_SECONDS, Connection
 from .indexes import Indexes
 
-__all__ = ["Owner", "start_failed", "weakly"]
+__all__ = ["Owner", "start_failed"]
 
 
 class Owned(Protocol):
-    """What a thread asks of its store."""
+    """What a thread asks of the lifecycle that it belongs to."""
 
-    _connection: Connection
-    _indexes: Indexes
+    @property
+    def connection(self) -> Connection:
+        """The store's."""
 
-    def _is_in_use(self) -> bool: ...
+    @property
+    def indexes(self) -> Indexes:
+        """The collection's."""
 
-    def _chores(self) -> None: ...
+    def is_in_use(self) -> bool:
+        """Whether threads go on."""
+
+    def do_chores(self) -> None:
+        """Do work that no cycle should wait for."""
 
 
 class Owner:
-    """A weak reference to a store, for its threads."""
+    """A weak reference to a lifecycle, for its threads: they end when the store is dropped."""
 
-    def __init__(self, store: Owned) -> None:
-        self._store = weakref.ref(store)
-        self._connection = store._connection
+    def __init__(self, lifecycle: Owned) -> None:
+        self._lifecycle = weakref.ref(lifecycle)
+        self._connection = lifecycle.connection
 
     def needs_thread(self) -> bool:
         """Whether the store exists still, and its scheduler's start has not failed."""
-        store = self._store()
-        return store is not None and store._is_in_use()
+        lifecycle = self._lifecycle()
+        return lifecycle is not None and lifecycle.is_in_use()
 
     def do_chores(self) -> None:
-        """Do what the store does beside its cycles."""
-        store = self._store()
-        if store is not None:
-            store._chores()
+        """Do work that no cycle should wait for."""
+        lifecycle = self._lifecycle()
+        if lifecycle is not None:
+            lifecycle.do_chores()
 
     def stream_is_lost(self) -> None:
         """Let the store look whether the collection was made anew, without its indexes."""
-        store = self._store()
-        if store is not None:
-            store._indexes.look_soon()
+        lifecycle = self._lifecycle()
+        if lifecycle is not None:
+            lifecycle.indexes.look_soon()
 
     def thread_ends(self) -> None:
         """Close the client of a store that was dropped without `shutdown`."""
-        if self._store() is None:
+        if self._lifecycle() is None:
             with pymongo.timeout(CLOSE_SECONDS):
                 self._connection.close()
 
@@ -76,19 +83,3 @@ def start_failed(scheduler: BaseScheduler | None, store: object) -> Iterator[boo
             scheduler._jobstores_lock.release()
     else:
         yield False
-
-
-def weakly(method: Callable[..., None]) -> Callable[..., None]:
-    """Make a function of a method that doesn't keep its object alive.
-
-    :raises ReferenceError: when that is called after the object is gone.
-    """
-    reference = weakref.WeakMethod(method)
-
-    def call(*args: Any) -> None:
-        bound = reference()
-        if bound is None:
-            raise ReferenceError("the store was dropped")
-        bound(*args)
-
-    return call

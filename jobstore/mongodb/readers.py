@@ -16,6 +16,7 @@ from .deferred import Deferred
 from .documents import FIELDS, Document, HasTime, Seen, UnreadableError
 from .guarded import Write
 from .lease import Lease
+from .locks import Locks
 from .ordered import IN_TIME, affordable_in_order, first_of, in_order
 from .paged import read_all
 
@@ -118,7 +119,7 @@ class Reader(ABC):
     def apply(self, write: Write) -> Write | None:
         """Take a deferred write as written; None if it would lose to a change by others.
 
-        It is called under the lock `short` of the deferred writes.
+        It is called under the memory lock.
         """
         return write
 
@@ -141,13 +142,14 @@ class Reader(ABC):
 class Queried(Reader):
     """Asks the server each time, so it is right whatever other processes do."""
 
-    def __init__(self, connection: Connection, deferred: Deferred) -> None:
+    def __init__(self, connection: Connection, locks: Locks, deferred: Deferred) -> None:
         self._connection = connection
+        self._locks = locks
         self._deferred = deferred
 
     def settle(self) -> None:
         """Flush the deferred writes."""
-        with self._deferred.lock:
+        with self._locks.io_lock:
             self._deferred.flush()
 
     def due(self, now: float, limit: int) -> Due:

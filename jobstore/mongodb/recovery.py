@@ -17,6 +17,7 @@ from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts, count
 from .connection import Connection
 from .deferred import Deferred
 from .documents import Counted, Document
+from .locks import Locks
 from .ordered import affordable_in_order
 from .presence import Presence, process
 from .quarantine import Quarantine
@@ -32,8 +33,10 @@ class Recovering(Queried):
     counts, is not asked before.
     """
 
-    def __init__(self, connection: Connection, deferred: Deferred, quarantine: Quarantine) -> None:
-        super().__init__(connection, deferred)
+    def __init__(
+        self, connection: Connection, locks: Locks, deferred: Deferred, quarantine: Quarantine
+    ) -> None:
+        super().__init__(connection, locks, deferred)
         self._quarantine = quarantine
         self._presence = Presence(connection)
         self._is_under_way = False

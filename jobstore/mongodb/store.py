@@ -1,40 +1,42 @@
 """The MongoDB store: a scheduler's cycle is two reads and one write, or with a mirror none."""
 
 import pickle
-import threading
 import warnings
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from apscheduler.job import Job
+from apscheduler.schedulers.base import BaseScheduler
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
+from ..base import BaseJobStore
 from ..caller import is_cycle
-from .alarm import Alarm
 from .arguments import check
 from .cached import Asked
-from .claimed import Claimed
 from .connection import Connection
 from .cycle import Cycle
-from .deferred import Deferred
-from .documents import END_OF_TIME, Document, Seen, UnreadableError, plain, timestamp, to_datetime
+from .documents import (
+    END_OF_TIME,
+    Document,
+    plain,
+    timestamp,
+    to_datetime,
+)
 from .executors import check_executors
-from .flush import flush
-from .guarded import Write
-from .indexes import Indexes
-from .mirrored import Mirrored
-from .owner import weakly
-from .quarantine import Quarantine
-from .readers import Due, Reader
-from .recovery import Recovering
-from .retry import Retry
-from .running import Running, stores
+from .lifecycle import Lifecycle
+from .parts import assembled
+from .quarantine import QuarantinedJob
+from .readers import Due, Rejected
+from .status import Status
+from .write_through import WriteThrough
 
 __all__ = ["MongoDBJobStore"]
 
 
-class MongoDBJobStore(Running):
+class MongoDBJobStore(BaseJobStore):
     """Keeps jobs in a MongoDB collection, in the documents of APScheduler's own store.
 
     Takes the place of `apscheduler.jobstores.mongodb.MongoDBJobStore`; plugin alias
@@ -86,21 +88,13 @@ class MongoDBJobStore(Running):
         check(database, collection, batch_size, unreadable, mirror, watch, shared, lease)
         self.pickle_protocol = pickle_protocol
         self._batch_size = batch_size
-        self._watched = watch
         self._connection = Connection(database, collection, client, connect_args)
-        self._quarantine = Quarantine(self._connection, unreadable == "remove")
-        self._retry = Retry(self._connection, self._quarantine)
-        self._indexes = Indexes(self._connection)
-        self._deferred = Deferred(weakly(self._write), batch_size)
-        self._deferred.settled = weakly(self._note_settled)
-        parts = self._connection, self._deferred, self._quarantine
-        self._mirrored = Mirrored(*parts, follows=mirror is True) if mirror else None
-        self._reader: Reader = self._mirrored or (
-            Claimed(*parts, lease) if shared else Recovering(*parts)
-        )
-        self._alarm = Alarm()
-        self._cycles: dict[int, Cycle] = {}  # by thread
-        stores.add(self)
+        parts = assembled(self, self._connection, batch_size, unreadable, mirror, shared, lease)
+        self._write_through = WriteThrough(parts, batch_size)
+        self._lifecycle = Lifecycle(parts, watch)
+        self._locks, self._host, self._cycles = parts.locks, parts.host, parts.cycles
+        self._quarantine, self._reader = parts.quarantine, parts.reader
+        self._deferred, self._alarm = parts.deferred, parts.alarm
 
     @property
     def client(self) -> MongoClient[Document]:
@@ -122,6 +116,36 @@ class MongoDBJobStore(Running):
         )
         return self.client
 
+    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+        """Create the indexes that are missing, try what is in quarantine again, fill the mirror.
+
+        O(n) with a mirror. Of the threads that it starts, `shutdown` ends all; so they end when
+        the scheduler's start fails, or the store is dropped.
+
+        :raises pymongo.errors.PyMongoError: if the server can't be reached within 30 s.
+        :raises ValueError: if the server lacks updates with a pipeline, or is older than MongoDB
+            4.4, or has no change streams to keep a mirror current by; if schedulers share the
+            collection, or did, and this one was not told to.
+        """
+        super().start(scheduler, alias)
+        self._lifecycle.start()
+
+    def shutdown(self) -> None:
+        """Write what is deferred, and close the client, if it is the store's own; never raises.
+
+        Waits at most 5 s for the last writes, also in a signal's handler, whatever that has
+        interrupted. Jobs of the cycle that are not yet through stay due. `start` may follow.
+        """
+        self._lifecycle.stop()
+
+    def status(self) -> Status:
+        """Tell whether the server is there, what waits to be written, and how old the mirror is.
+
+        >>> store.status().pending
+        0
+        """
+        return self._lifecycle.status()
+
     # One cycle, in the order of its calls
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
@@ -136,73 +160,61 @@ class MongoDBJobStore(Running):
         """
         moment = timestamp(now)
         assert moment is not None
-        self._start_again_if_running()
+        self._lifecycle.start_again_if_running()
         check_executors(self._scheduler)
         with self._turn():
             if self._connection.closed:  # the scheduler's thread may come once more
                 return []
-            own = self._cycle
-            outer = own if own.in_loop else None
-            if not outer:
-                if self._waits_for(own, moment) is not None:
-                    self._cycles[threading.get_ident()] = cycle = Cycle(now, ())
-                    cycle.asked = own.asked
-                    return cycle.jobs
-                own.asked = None
-                self._alarm.cycle_begins()
-            try:
-                due = self._due(moment, nested=outer is not None)
-            except Exception:
-                if not outer:
-                    self._alarm.cycle_ends(timestamp(self._next_try()))
-                raise
-            good, bad = [], []
-            for seen in due.records:
-                try:
-                    good.append((self._runnable(seen), seen))
-                except UnreadableError as reason:
-                    bad.append((seen, reason))
-            if bad and (bad := self._reader.rejected(bad, due.lease)):
-                self._set_aside(bad)
-            good.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
-            cycle = Cycle(now, good[: self._batch_size], due.lease)
-            if outer:
-                outer.nest(cycle)
+            last = self._cycles.current
+            if last.in_loop:  # a synchronous job of that cycle asks
+                cycle = self._handed_out(now, self._due(moment, last))
+                last.nest(cycle)
+                return cycle.jobs
+            if self._waits_for(last, moment) is not None:
+                cycle = Cycle(now, ())
+                cycle.asked = last.asked
             else:
-                self._cycles[threading.get_ident()] = cycle
+                last.asked = None
+                self._alarm.cycle_begins()
+                try:
+                    cycle = self._handed_out(now, self._due(moment, last))
+                except Exception:
+                    self._alarm.cycle_ends(timestamp(self._next_try()))
+                    raise
+            self._cycles.begin(cycle)
             return cycle.jobs
 
-    def _waits_for(self, cycle: Cycle, now: float) -> float | None:
+    def _waits_for(self, last: Cycle, now: float) -> float | None:
         """When the next job is due, where that is known without a command, and is not yet."""
-        asked, watcher = cycle.asked, self._watcher
-        if not (asked and watcher and watcher.tells_all) or self._deferred.waits:
+        asked = last.asked
+        if asked is None or not self._lifecycle.is_told_all or self._deferred.waits:
             return None
-        if asked.holds(self._connection):
-            awaited = self._alarm.awaited
-            if awaited is not None and awaited > now:
-                return awaited
-        return None
+        awaited = self._alarm.awaited if asked.holds(self._connection) else None
+        return awaited if awaited is not None and awaited > now else None
 
-    @property
-    def _cycle(self) -> Cycle:
-        """The calling thread's own; an empty one if it has none."""
-        return self._cycles.get(threading.get_ident()) or Cycle(datetime.now(timezone.utc), ())
-
-    def _due(self, now: float, nested: bool) -> Due:
+    def _due(self, now: float, last: Cycle) -> Due:
+        """Read the first due jobs, when all is written that the last cycle deferred."""
         self._reader.settle()
-        if not nested:
-            self._between_cycles()
-            if not self._has_thread:
-                self._retry.step(self._runnable)
-                self._indexes.look()
+        if not last.in_loop:
+            self._between_cycles(last)
+            self._lifecycle.do_chores_without_thread()
         return self._reader.due(now, self._batch_size + self._quarantine.unmarked)
 
-    def _between_cycles(self) -> None:
+    def _between_cycles(self, last: Cycle) -> None:
         """Give back what the last cycle leased and did not fire; use a mirror that is ready."""
-        self._cycle.release()
+        last.release()
         self._reader.go_live()
 
-    def _set_aside(self, bad: list[tuple[Seen, UnreadableError]]) -> None:
+    def _handed_out(self, now: datetime, due: Due) -> Cycle:
+        """Make the jobs that can run here, in order; the others are set aside."""
+        good, bad = self._host.restored(due.records)
+        if bad and (bad := self._reader.rejected(bad, due.lease)):
+            self._set_aside(bad)
+        good.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
+        return Cycle(now, good[: self._batch_size], due.lease)
+
+    def _set_aside(self, bad: Rejected) -> None:
+        """Put jobs into quarantine; where no cycle waits for the server, by deferred writes."""
         verdicts = self._quarantine.verdicts(bad)
         if self._reader.is_live:
             for write in verdicts:
@@ -218,12 +230,12 @@ class MongoDBJobStore(Running):
         :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
         """
         with self._turn():
-            cycle = self._cycle
+            cycle = self._cycles.current
             if cycle.is_of(job):
                 write = cycle.advance(job, self.pickle_protocol, self._deferred.lines)
                 self._deferred.add(write, self._reader.apply)
                 return
-        self._replace_job(job)
+        self._write_through.update_job(job)
 
     def remove_job(self, job_id: str) -> None:
         """Remove a job; deferred in a cycle for a job handed out, else 1 command.
@@ -232,11 +244,11 @@ class MongoDBJobStore(Running):
         """
         job_id = plain(job_id)
         with self._turn():
-            cycle = self._cycle
+            cycle = self._cycles.current
             if cycle.takes_removal(job_id, by_scheduler=is_cycle()):
                 self._deferred.add(cycle.remove(job_id), self._reader.apply)
                 return
-        self._delete_job(job_id)
+        self._write_through.remove_job(job_id)
 
     def get_next_run_time(self) -> datetime | None:
         """Write what the cycle deferred, and return the earliest run time; 1 to 3 commands.
@@ -248,7 +260,7 @@ class MongoDBJobStore(Running):
         """
         answer: datetime | None = self._next_try()
         with self._turn():
-            cycle = self._cycle
+            cycle = self._cycles.current
             try:
                 if self._connection.closed:
                     return None
@@ -274,22 +286,126 @@ class MongoDBJobStore(Running):
         """When the next job is due; what was deferred is written first, or is about to be."""
         self._reader.settle()
         if not cycle.in_loop:
-            self._between_cycles()
+            self._between_cycles(cycle)
         asked = Asked.now(self._connection)
         earliest = self._reader.next_run_time(cycle.now, self._quarantine.passed_over)
         if not cycle.in_loop and not cycle.is_over:
             cycle.asked = asked
         return earliest
 
-    def _write(self, writes: dict[Any, Write], found: dict[Any, Seen | None], again: bool) -> None:
-        flush(self._connection, self._quarantine, writes, found, again, self._logger)
-
-    def _note_settled(self, ids: list[Any], found: dict[Any, Seen | None]) -> None:
-        self._reader.acknowledged(ids, found)
+    def _turn(self) -> AbstractContextManager[object]:
+        """Return the lock for a call of a cycle; none where the answers come from memory."""
+        return nullcontext() if self._reader.is_live else self._locks.io_lock
 
     def _next_try(self) -> datetime:
         seconds = getattr(self._scheduler, "jobstore_retry_interval", 10)
         return datetime.now(timezone.utc) + timedelta(seconds=seconds)
+
+    # Calls outside a cycle
+
+    def lookup_job(self, job_id: str) -> Job | None:
+        """Return the job of that id; None if there is none, or it can't be restored; 1 command.
+
+        :raises JobLookupError: where a scheduler is to change the job, and it can't be restored
+            here; the error says why.
+        """
+        return self._write_through.lookup_job(plain(job_id))
+
+    def add_job(self, job: Job) -> None:
+        """Add a job; 1 command, 2 if its id is taken.
+
+        :raises ConflictingIdError: if a job of that id is stored; if in quarantine, it says why.
+        :raises TransientJobError: if the job's function can't be imported by name.
+        :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
+        """
+        self._write_through.add_job(job)
+
+    def get_all_jobs(self) -> list[Job]:
+        """Return all jobs that can be restored, in order, paused ones last; O(n log n).
+
+        Cycles go on meanwhile; so a job that runs now is as it was before, or as it is after. No
+        cycle begins while `scheduler.get_jobs` calls this: APScheduler holds its lock.
+        """
+        return self._write_through.get_all_jobs()
+
+    def remove_all_jobs(self) -> None:
+        """Remove all jobs, those in quarantine as well; O(n)."""
+        self._write_through.remove_all_jobs()
+
+    def __len__(self) -> int:
+        """Count the jobs, those in quarantine as well; O(n) in the server, 1 command."""
+        return len(self._write_through)
+
+    def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
+        """Add k jobs; 1 command for each `batch_size` of them.
+
+        Of a list all jobs are pickled first, so a bad one changes nothing. An iterator is read
+        in batches, in bounded memory: if a job is bad, the batches before it are stored. A
+        database error leaves stored what was.
+
+        >>> store.add_jobs([first, second])
+
+        :param jobs: the jobs, each with its `next_run_time` set.
+        :param replace_existing: replace a job that has the same id.
+        :raises ConflictingIdsError: naming the ids refused, after all others were added, and of
+            those in quarantine why they are there.
+        :raises TransientJobsError: naming all jobs of a list whose functions can't be imported by
+            name; a single one is a TransientJobError.
+        """
+        self._write_through.add_jobs(jobs, replace_existing)
+
+    def update_jobs(self, jobs: Iterable[Job]) -> None:
+        """Replace k stored jobs; 2 commands for each `batch_size` of them.
+
+        Bad jobs are dealt with as by `add_jobs`.
+
+        >>> store.update_jobs([first, second])
+
+        :param jobs: the newer versions of stored jobs.
+        :raises JobsLookupError: naming the ids not found, after all others were updated.
+        """
+        self._write_through.update_jobs(jobs)
+
+    def remove_jobs(self, job_ids: Iterable[str]) -> None:
+        """Remove k jobs; 2 commands for each `batch_size` of them.
+
+        >>> store.remove_jobs(["first", "second"])
+
+        :param job_ids: ids of jobs.
+        :raises JobsLookupError: naming the ids not found, after all others were removed.
+        """
+        self._write_through.remove_jobs(job_ids)
+
+    def quarantined(self) -> list[QuarantinedJob]:
+        """List what is kept and not run, as it can't be run by the process that it was due in.
+
+        >>> store.quarantined()
+        []
+        """
+        return self._quarantine.listed()
+
+    def restore_quarantined(self, job_ids: Iterable[str] | None = None) -> list[str]:
+        """Try jobs in quarantine again, and return the ids of those that are back.
+
+        `start` does so too. Every ten minutes a thread of the store tries one job of each reason,
+        and if that is back, the others of its reason. A cycle does that where there is no thread.
+
+        >>> store.restore_quarantined()
+        []
+
+        :param job_ids: which ones; all if None, but for those that ended their processes.
+        """
+        return self._write_through.restore_quarantined(job_ids)
+
+    def end_sharing(self) -> None:
+        """Let schedulers run the jobs again that are not told to share them; O(n).
+
+        Only when all that share them have stopped, for good: else jobs run twice. Works on a
+        store that isn't started.
+
+        >>> store.end_sharing()
+        """
+        self._write_through.end_sharing()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} (client={self._connection.describe()})>"

@@ -55,7 +55,7 @@ def open_store(server, database):
         scheduler.add_jobstore(store, "default")
         scheduler.start(paused=True)
         opened.append((scheduler, client))
-        until(lambda: store._watcher.tells_all)
+        until(lambda: store._lifecycle.watcher.tells_all)
         return store
 
     yield open_store
@@ -236,7 +236,7 @@ def test_while_the_stream_is_lost_the_server_is_asked(database, stock, server, o
         settle(store, 5)
         way.fail("aggregate", "close", 10**9)
         way.fail("getMore", "close", 10**9)
-        until(lambda: not store._watcher.tells_all)
+        until(lambda: not store._lifecycle.watcher.tells_all)
         stock.add_job(job("a", 1))
         assert cycle(store, 5)[0] == ["a"]
         stock.remove_job("a")
@@ -254,10 +254,10 @@ def test_what_others_changed_while_there_was_no_stream_is_known_with_the_next(
         settle(store, 5)
         way.fail("aggregate", "close", 10**9)
         way.fail("getMore", "close", 10**9)
-        until(lambda: not store._watcher.tells_all)
+        until(lambda: not store._lifecycle.watcher.tells_all)
         stock.add_job(job("a", 1))
         way.release()
-        until(lambda: store._watcher.tells_all)
+        until(lambda: store._lifecycle.watcher.tells_all)
         assert [each.id for each in store.get_due_jobs(at(5))] == ["a"]
 
 
@@ -334,7 +334,7 @@ def test_beside_a_busy_store_jobs_of_other_processes_fire_and_an_idle_store_send
         busy.add_job(regular("often", 0.02))
         scheduler.wakeup()
         runs = scheduler.executor.times
-        until(lambda: idle._watcher.tells_all)
+        until(lambda: idle._lifecycle.watcher.tells_all)
         until(lambda: is_silent(commands, runs))
         subprocess.run(
             command("add_jobs", server.uri, database.name),

@@ -25,9 +25,9 @@ def test_the_watchers_of_all_stores_end_together(server, database, mirror):
     for name, store in zip("abc", [stores[0], between, stores[1]], strict=True):
         scheduler.add_jobstore(store, name)
     scheduler.start()
-    between.second = stores[1]._watcher
+    between.second = stores[1]._lifecycle.watcher
     scheduler.shutdown()
-    assert stores[1]._watcher is None
+    assert stores[1]._lifecycle.watcher is None
 
 
 def test_a_mirror_whose_watcher_ends_early_is_not_asked(server, database, stock):
@@ -57,6 +57,6 @@ def test_a_store_that_is_taken_from_a_running_scheduler_ends_alone(server, datab
         scheduler.add_jobstore(store, store.collection.name)
     scheduler.start()
     scheduler.remove_jobstore("other")
-    assert stores[1]._watcher is None
-    until(lambda: stores[0]._watcher.tells_all)
+    assert stores[1]._lifecycle.watcher is None
+    until(lambda: stores[0]._lifecycle.watcher.tells_all)
     scheduler.shutdown()

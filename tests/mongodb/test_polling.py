@@ -86,7 +86,7 @@ def test_a_slow_answer_makes_no_poll_later(standalone, database, mode):
     store._reader.next_run_time = lambda *args: (time.sleep(0.1), ask(*args))[1]
     scheduler = run(store)
     until(lambda: store.status().lag is not None)
-    waits = store._watcher._stopped = Waits(store._watcher._stopped)
+    waits = store._lifecycle.watcher._stopped = Waits(store._lifecycle.watcher._stopped)
     until(lambda: len(waits.seconds) >= 3)
     scheduler.shutdown()
     assert max(waits.seconds) <= 0.25 - 0.1

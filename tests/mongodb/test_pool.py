@@ -119,7 +119,7 @@ def test_to_wait_for_a_connection_in_vain_is_no_outage(client, database, mode, m
     store = MongoDBJobStore(database.name, client=busy, **MODES[mode])
     scheduler = run(store)
     until(lambda: store.status().connected)
-    watcher, failed = store._watcher, []
+    watcher, failed = store._lifecycle.watcher, []
     fail = watcher._failed
     watcher._failed = lambda error: (failed.append(error), fail(error))
     database["others"].insert_many([{} for _ in range(3)])

@@ -91,9 +91,9 @@ def test_no_lock_is_held_while_the_server_is_asked(server, database, store, read
 
     def is_free():
         with contextlib.ExitStack() as stack:
-            taken = store._lock.acquire(blocking=False)
+            taken = store._locks.io_lock.acquire(blocking=False)
             if taken:
-                stack.callback(store._lock.release)
+                stack.callback(store._locks.io_lock.release)
             return taken
 
     class Asked(Commands):

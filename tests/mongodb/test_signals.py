@@ -31,7 +31,7 @@ def scheduler(server, database, mode):
     until(lambda: not own_threads())
 
 
-@pytest.mark.parametrize("lock", ["lock", "short"])
+@pytest.mark.parametrize("lock", ["io_lock", "memory_lock"])
 def test_a_shutdown_writes_what_waits_where_it_interrupts_who_holds_a_lock(
     scheduler, lock, session_client, database
 ):
@@ -41,7 +41,7 @@ def test_a_shutdown_writes_what_waits_where_it_interrupts_who_holds_a_lock(
 
     def then(each):
         if each.id == "b":
-            with getattr(store._deferred, lock):
+            with getattr(store._locks, lock):
                 store.shutdown()
 
     scheduler.executor.then = then
@@ -55,7 +55,7 @@ def test_a_shutdown_writes_what_waits_where_it_interrupts_who_holds_a_lock(
 def test_a_shutdown_that_interrupts_the_driver_ends_and_says_what_is_not_written(
     scheduler, monkeypatch, caplog, session_client, database
 ):
-    monkeypatch.setattr("jobstore.mongodb.running.CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr("jobstore.mongodb.lifecycle.CLOSE_SECONDS", 0.5)
     store = scheduler._jobstores["default"]
     stored = session_client[database.name]["jobs"]
     store.add_job(job("a"))

@@ -299,7 +299,7 @@ def test_an_outage_ends_no_watcher(database, mode, monkeypatch):
 def test_what_can_not_be_closed_as_the_server_is_gone_holds_nobody_up(database, monkeypatch):
     """A stream, when the server goes between opening it and what comes next; and the client."""
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.2)
-    monkeypatch.setattr("jobstore.mongodb.running.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("jobstore.mongodb.lifecycle.CLOSE_SECONDS", 0.2)
     with mongod() as server:
         store = MongoDBJobStore(database.name, host=server.uri, serverSelectionTimeoutMS=60_000)
         ask = store._reader.next_run_time
@@ -311,8 +311,8 @@ def test_what_can_not_be_closed_as_the_server_is_gone_holds_nobody_up(database, 
 
         store._reader.next_run_time = gone
         scheduler = run(store)
-        until(lambda: store._watcher.connected)
-        until(lambda: not store._watcher.connected)
+        until(lambda: store._lifecycle.watcher.connected)
+        until(lambda: not store._lifecycle.watcher.connected)
         in_thread(scheduler.shutdown)
         assert not watchers()
 

@@ -109,7 +109,7 @@ def test_a_cycle_that_is_over_remembers_nothing(store):
     by_hand(store)._process_jobs()
     store.add_jobs([job(f"{number}") for number in range(100)])
     store.remove_all_jobs()
-    assert not store._cycle._rewritten
+    assert not store._cycles.current._rewritten
 
 
 def test_after_the_cycle_nothing_is_deferred(store):

@@ -5,6 +5,7 @@ import pickle
 from jobstore.mongodb.deferred import Deferred
 from jobstore.mongodb.documents import Seen
 from jobstore.mongodb.guarded import Write
+from jobstore.mongodb.locks import Locks
 
 
 def write(name):
@@ -12,13 +13,13 @@ def write(name):
 
 
 def test_a_flush_ends_though_more_is_deferred_all_the_time():
-    def flush(writes, found, sent_before):
+    def flush(writes, found, sent_before, logger):
         writes.clear()
         deferred.add(write(f"{len(written)}"), lambda each: each)
         written.append(1)
 
     written = []
-    deferred = Deferred(flush, 10)
+    deferred = Deferred(Locks(), flush, 10, lambda ids, found: None)
     deferred.in_other_thread(lambda: None)
     for number in range(25):
         deferred.add(write(f"first {number}"), lambda each: each)
@@ -28,12 +29,12 @@ def test_a_flush_ends_though_more_is_deferred_all_the_time():
 
 
 def test_a_flush_that_is_under_way_is_no_failure():
-    def flush(writes, found, sent_before):
+    def flush(writes, found, sent_before, logger):
         failing.append(deferred.failing)
         writes.clear()
 
     failing = []
-    deferred = Deferred(flush, 10)
+    deferred = Deferred(Locks(), flush, 10, lambda ids, found: None)
     deferred.add(write("a"), lambda each: each)
     deferred.flush()
     assert failing == [False]
@@ -43,15 +44,14 @@ def test_what_others_changed_wins_over_what_was_deferred_meanwhile():
     """Removed: no more is written. Changed: our newest time is put into their newest state."""
     theirs = pickle.dumps({"next_run_time": None, "new": True})
 
-    def flush(writes, found, sent_before):
+    def flush(writes, found, sent_before, logger):
         for name, write in list(writes.items()):
             deferred.add(write._replace(seen=write.after, run_time=3.0), lambda each: each)
             found[name] = None if name == "removed" else Seen(name, 2.0, theirs)
         writes.clear()
 
     told = []
-    deferred = Deferred(flush, 10)
-    deferred.settled = lambda ids, found: told.append((ids, found))
+    deferred = Deferred(Locks(), flush, 10, lambda ids, found: told.append((ids, found)))
     deferred.add(write("removed"), lambda each: each)
     deferred.add(write("changed"), lambda each: each)
     deferred.flush()
@@ -67,11 +67,11 @@ def test_how_long_the_oldest_waits_is_counted_from_when_it_was_deferred(monkeypa
     clock = [100.0]
     monkeypatch.setattr("jobstore.mongodb.deferred.time.monotonic", lambda: clock[0])
 
-    def flush(writes, found, sent_before):
+    def flush(writes, found, sent_before, logger):
         writes.clear()
         deferred.add(write("late"), lambda each: each)
 
-    deferred = Deferred(flush, 10)
+    deferred = Deferred(Locks(), flush, 10, lambda ids, found: None)
     deferred.in_other_thread(lambda: None)
     deferred.add(write("early"), lambda each: each)
     clock[0] = 160.0

@@ -87,7 +87,7 @@ class Cycles:
 @pytest.fixture
 def cycles(server, database, monkeypatch):
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 1.0)
-    monkeypatch.setattr("jobstore.mongodb.through.START_SECONDS", 1.0)
+    monkeypatch.setattr("jobstore.mongodb.readers.START_SECONDS", 1.0)
     monkeypatch.setattr(connection, "START_SECONDS", 1.0)
     cycles = Cycles(server, database)
     yield cycles
@@ -179,7 +179,7 @@ def test_a_failure_in_the_middle_of_a_batch_is_not_tried_again_in_the_cycle(
         store.add_jobs([job(f"{i:02}", i) for i in range(30)])
         flushes = []
 
-        def flush(writes, found, sent_before):
+        def flush(writes, found, sent_before, logger):
             flushes.append(len(writes))
             raise PyMongoError("away")
 

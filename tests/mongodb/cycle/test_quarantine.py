@@ -143,7 +143,7 @@ def test_the_cycle_puts_back_every_ten_minutes(store, lost, module, monkeypatch)
     module(True)
     lost._process_jobs()
     assert not is_back(store)
-    due_at = store._retry._next_at
+    due_at = store._lifecycle._retry._next_at
     monkeypatch.setattr(jobstore.mongodb.retry.time, "monotonic", lambda: due_at)
     lost._process_jobs()
     assert lost.executor.submitted[-1] == ("lost", [at(7)])

@@ -172,7 +172,7 @@ def test_no_start_and_no_retry_puts_a_convicted_job_back(restart, monkeypatch):
     convicted(restart)
     store = restart()._lookup_jobstore("default")
     monkeypatch.setattr("jobstore.mongodb.retry.STEP_SECONDS", 0)
-    store._retry._next_at = 0
+    store._lifecycle._retry._next_at = 0
     for _ in range(3):
         assert store.get_due_jobs(at(10)) == []
     assert store.restore_quarantined() == []
@@ -206,7 +206,7 @@ def test_a_job_whose_state_ends_the_process_is_convicted(restart, database, monk
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("jobstore.mongodb.store.MongoDBJobStore._runnable", end)
+        patched.setattr("jobstore.mongodb.host.Host.restore_runnable", end)
         for _ in range(2):
             with pytest.raises(Killed):
                 restart()._process_jobs()

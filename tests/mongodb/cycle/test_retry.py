@@ -87,7 +87,7 @@ def tried():
 
 def wait_for_round(store):
     """Let the next look of the store's thread begin a round."""
-    store._retry._next_at = 0.0
+    store._lifecycle._retry._next_at = 0.0
 
 
 # Which jobs are tried
@@ -264,7 +264,7 @@ def test_a_state_that_exits_stops_no_thread(server, database, stock, options):
     with running(server, database, options) as (store, scheduler):
         store.collection.insert_many(many(1, args=(Raises(SystemExit()),)))
         wait_for_round(store)
-        until(lambda: store._retry._round is not None)
+        until(lambda: store._lifecycle._retry._round is not None)
         stock.add_job(job("later", 1))
         until(lambda: "later" in scheduler.executor.times)
         assert left(store) == 1

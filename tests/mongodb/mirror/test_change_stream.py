@@ -8,7 +8,8 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import running, watch
+from jobstore.mongodb import mirrored as mirrored_module
+from jobstore.mongodb import watch
 from jobstore.mongodb.watch import time_of
 from jobstore.testing import mongod
 from support.jobs import YEARS, at, job, names, run_times
@@ -33,11 +34,11 @@ def test_a_stream_that_is_lost_just_when_a_run_is_noted_loses_no_note(store):
     by_hand(store)
     store.add_jobs([job("a")])
     agree(store)
-    short = store._deferred.short
+    short = store._locks.memory_lock
 
     class LostMeanwhile:
         def __enter__(self):
-            store._deferred.short = short
+            store._locks.memory_lock = short
             store._reader.mirror.reset()
             short.acquire()
 
@@ -47,7 +48,7 @@ def test_a_stream_that_is_lost_just_when_a_run_is_noted_loses_no_note(store):
     loop = iter(store.get_due_jobs(at(10)))
     due = next(loop)
     due._modify(next_run_time=at(50))
-    store._deferred.short = LostMeanwhile()
+    store._locks.memory_lock = LostMeanwhile()
     store.update_job(due)
     store._deferred.flush()
     assert run_times(store) == {"a": at(50).timestamp()}
@@ -92,8 +93,8 @@ def test_a_drop_that_nothing_follows_is_told_once(store, database, monkeypatch):
     store.add_job(job("a", 5))
     agree(store)
     failed, asked = [], []
-    fail, now = store._watcher._failed, store._connection.now
-    store._watcher._failed = lambda error: (failed.append(error), fail(error))
+    fail, now = store._lifecycle.watcher._failed, store._connection.now
+    store._lifecycle.watcher._failed = lambda error: (failed.append(error), fail(error))
     store._connection.now = lambda *args: (asked.append(1), now(*args))[1]
     database["jobs"].drop()
     until(lambda: len(asked) > 5)
@@ -205,7 +206,7 @@ def exclusive(standalone, database):
 def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(exclusive, monkeypatch):
     """Of a mirror that nothing else corrects."""
     store, being_read, deferred = exclusive, threading.Event(), threading.Event()
-    loaded, advance = store._reader.mirror.loaded, type(store._cycle).advance
+    loaded, advance = store._reader.mirror.loaded, type(store._cycles.current).advance
 
     def read(time):
         being_read.set()
@@ -219,7 +220,7 @@ def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(excl
         return advance(*args)
 
     monkeypatch.setattr(store._reader.mirror, "loaded", read)
-    monkeypatch.setattr(type(store._cycle), "advance", advance_late)
+    monkeypatch.setattr(type(store._cycles.current), "advance", advance_late)
     for due in store.get_due_jobs(at(10)):
         due._modify(next_run_time=at(50))
         store.update_job(due)
@@ -232,7 +233,7 @@ def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(excl
 def test_a_mirror_that_can_not_be_read_again_is_tried_again(exclusive, monkeypatch):
     store, load, failures = (
         exclusive,
-        running.load,
+        mirrored_module.load,
         [PyMongoError("planned"), PyMongoError("again")],
     )
 
@@ -241,7 +242,7 @@ def test_a_mirror_that_can_not_be_read_again_is_tried_again(exclusive, monkeypat
             raise failures.pop()
         return load(*args)
 
-    monkeypatch.setattr(running, "load", fail)
+    monkeypatch.setattr(mirrored_module, "load", fail)
     store.restore_quarantined()
     until(lambda: not failures and mirrored(store) == documents(store))
     assert [each.id for each in store.get_due_jobs(at(10))] == ["a", "bad"]

@@ -41,13 +41,13 @@ def point(session_client):
 
 def count_answers(store):
     """Count, in a list, what the change stream has answered."""
-    answers, take = [], store._watcher._next
+    answers, take = [], store._lifecycle.watcher._next
 
     def counted(stream):
         take(stream)
         answers.append(1)
 
-    store._watcher._next = counted
+    store._lifecycle.watcher._next = counted
     return answers
 
 
@@ -142,12 +142,12 @@ def test_a_server_that_answers_with_errors_is_an_outage(start, point, server, co
     commands = ["aggregate", "getMore", "find", "update", "insert", "ping"]
     point("failCommand", failCommands=commands, appName="refused", errorCode=code)
     until(lambda: not store.status().connected)
-    answered = store._watcher._answered_at
+    answered = store._lifecycle.watcher._answered_at
     assert store._reader.is_live
     scheduler._process_jobs()
     assert len(scheduler.executor.submitted) == 2
     point.off()
-    until(lambda: store.status().connected and store._watcher._answered_at > answered)
+    until(lambda: store.status().connected and store._lifecycle.watcher._answered_at > answered)
     restarted(store)
     agree(store)
     assert set(run_times(store).values()) == {at(YEARS).timestamp(), at(1 + YEARS).timestamp()}
@@ -161,7 +161,7 @@ def test_a_stream_whose_cursor_is_killed_is_resumed_and_the_mirror_stays(
     point("failCommand", failCommands=["getMore"], appName="killed", errorCode=code)
     until(lambda: not store.status().connected)
     point.off()
-    assert store._watcher._token
+    assert store._lifecycle.watcher._token
     stock.add_job(job("a"))
     agree(store)  # no cycle has made it live again
 
@@ -231,7 +231,7 @@ def test_a_change_of_more_than_16_mb_costs_a_new_start(start, stock):
 def test_what_an_error_of_the_stream_means_for_the_mirror(start, monkeypatch, code, live, resumes):
     monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.0)
     _, store = start()
-    watcher, rung = store._watcher, []
+    watcher, rung = store._lifecycle.watcher, []
     watcher.stop()
     store._alarm.ring = lambda: rung.append(1)
     assert watcher._token
@@ -249,9 +249,9 @@ def test_a_stream_that_is_refused_while_the_jobs_are_not_is_no_outage(start, poi
     point("failCommand", failCommands=["aggregate", "getMore"], appName="refused", errorCode=13)
     until(lambda: not store._reader.is_live)
     assert store.lookup_job("a")
-    rung, failed, fail = [], [], store._watcher._failed
+    rung, failed, fail = [], [], store._lifecycle.watcher._failed
     store._alarm.ring = lambda: rung.append(1)
-    store._watcher._failed = lambda error: (failed.append(1), fail(error))
+    store._lifecycle.watcher._failed = lambda error: (failed.append(1), fail(error))
     until(lambda: len(failed) > 2)
     assert not rung, "nobody is woken again and again"
     point.off()
@@ -283,7 +283,7 @@ class Scripted:
 )
 def test_how_far_the_stream_has_come(start, answers, times):
     _, store = start()
-    watcher, seen = store._watcher, []
+    watcher, seen = store._lifecycle.watcher, []
     watcher.stop()
     watcher._named = 0
     watcher._mirror = SimpleNamespace(
@@ -302,7 +302,7 @@ def test_a_document_that_becomes_no_job_keeps_nothing_else_back(start, session_c
     store.add_jobs([job(name) for name in "abc"])
     agree(store)
     jobs = session_client[database.name]["jobs"]
-    with store._lock:
+    with store._locks.io_lock:
         in_thread(scheduler._process_jobs)
         jobs.update_one({"_id": "a"}, {"$set": {"next_run_time": "soon"}})
     until(lambda: not store._deferred.waits)
@@ -315,7 +315,7 @@ def test_a_document_that_becomes_no_job_keeps_nothing_else_back(start, session_c
 
 def test_a_document_that_is_no_job_and_is_changed_meanwhile_is_quarantined(start, database):
     _, store = start()
-    with store._lock:  # before the store's thread comes to it
+    with store._locks.io_lock:  # before the store's thread comes to it
         database["jobs"].insert_one({"_id": "a", "next_run_time": "soon", "job_state": b"x"})
         database["jobs"].update_one({"_id": "a"}, {"$set": {"job_state": b"y"}})
         until(lambda: mirrored(store).get("a", {}).get("job_state") == b"y")
@@ -335,7 +335,7 @@ def test_a_stream_that_breaks_at_once_is_opened_again(server, database, point, m
     )
     scheduler = run(store)
     until(lambda: len(opened) > 3)
-    assert store._watcher._every is None
+    assert store._lifecycle.watcher._every is None
     point.off()
     until(lambda: store.status().connected and store.status().lag is not None)
     scheduler.shutdown()
@@ -349,7 +349,7 @@ def test_an_exclusive_mirror_lasts_through_an_outage(database):
         server.kill()
         with pytest.raises(PyMongoError):
             store.add_job(job("c"))
-        until(lambda: store._deferred.failing or not store._flusher._wanted.is_set())
+        until(lambda: store._deferred.failing or not store._lifecycle.flusher._wanted.is_set())
         scheduler._process_jobs()
         assert len(scheduler.executor.submitted) == 2
         server.start()

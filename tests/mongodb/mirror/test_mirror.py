@@ -12,7 +12,7 @@ from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import connection, watch
+from jobstore.mongodb import connection, loading
 from support.commands import Commands
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import by_hand
@@ -55,7 +55,7 @@ def test_an_idle_cycle_sends_no_command_and_a_busy_one_a_single_one(store, comma
     store.add_jobs([job(f"{number:04}", number % 7) for number in range(1000)])
     agree(store)
     commands.names.clear()
-    with store._deferred.lock:  # the flusher's second may be over in mid-cycle
+    with store._locks.io_lock:  # the flusher's second may be over in mid-cycle
         wait = in_thread(scheduler._process_jobs)
     until(lambda: is_quiet(store))
     assert commands.names == [("update", "jobstore-flusher")]
@@ -75,7 +75,7 @@ def test_batches_are_bounded_and_come_without_waiting_for_the_server(server, dat
     store = MongoDBJobStore(database.name, host=server.uri, mirror=True, batch_size=10)
     scheduler = by_hand(store)
     store.add_jobs([job(f"{number:02}") for number in range(35)])
-    with store._deferred.lock:  # nobody can write meanwhile
+    with store._locks.io_lock:  # nobody can write meanwhile
         done = []
         for _ in range(4):
             in_thread(scheduler._process_jobs)
@@ -99,7 +99,7 @@ def test_jobs_that_end_are_gone_at_once_in_memory_and_then_in_the_collection(sto
 def test_a_run_that_is_still_to_be_written_is_not_handed_out_again(store):
     scheduler = by_hand(store)
     store.add_job(job("a"))
-    with store._deferred.lock:
+    with store._locks.io_lock:
         for _ in range(5):
             in_thread(scheduler._process_jobs)
     assert len(scheduler.executor.submitted) == 1
@@ -153,7 +153,7 @@ def test_errors_are_those_of_the_collection_and_change_nothing(store, stock):
 def test_a_change_from_outside_goes_after_what_is_pending_for_the_job(store):
     scheduler = by_hand(store)
     store.add_job(job("a"))
-    with store._deferred.lock:
+    with store._locks.io_lock:
         in_thread(scheduler._process_jobs)
         assert store.status().pending == 1
         store.update_job(job("a", 77))
@@ -189,7 +189,7 @@ def test_changes_by_a_stock_store_are_followed(store, stock):
 def test_a_change_made_before_our_flush_wins_and_the_mirror_follows(store, stock, change, left):
     scheduler = by_hand(store)
     store.add_job(job("a"))
-    with store._deferred.lock:
+    with store._locks.io_lock:
         in_thread(scheduler._process_jobs)
         change(stock)
     agree(store)
@@ -243,7 +243,7 @@ def test_documents_that_are_no_jobs_anywhere_are_quarantined(store, database):
 
 def test_what_was_there_is_read_at_start_with_a_line_of_progress(store, caplog, monkeypatch):
     monkeypatch.setattr(connection, "BATCH", 10)
-    monkeypatch.setattr(watch, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(loading, "PROGRESS_SECONDS", 0.0)
     caplog.set_level(logging.INFO)
     store.add_jobs([job(f"{number}", number) for number in range(25)])
     store.start(None, "default")
@@ -262,7 +262,7 @@ def test_a_write_that_the_majority_has_only_later_is_not_missed(
     """It is older than the stream, and newer than what the majority has when all is read."""
     point = session_client.admin.command
     running = [{"$currentOp": {}}, {"$match": {"command.find": "jobs"}}]
-    start, written = store._start_threads, threading.Event()
+    start, written = store._lifecycle._start_threads, threading.Event()
 
     def start_late():
         point("configureFailPoint", "disableSnapshotting", mode="alwaysOn")
@@ -272,7 +272,7 @@ def test_a_write_that_the_majority_has_only_later_is_not_missed(
         written.set()
         start()
 
-    monkeypatch.setattr(store, "_start_threads", start_late)
+    monkeypatch.setattr(store._lifecycle, "_start_threads", start_late)
     starting = threading.Thread(target=store.start, args=(None, "default"))
     starting.start()
     try:
@@ -290,7 +290,7 @@ def test_status_tells_what_waits_and_for_how_long(store):
     scheduler = by_hand(store)
     until(lambda: store.status().lag is not None)
     store.add_jobs([job("a"), job("b")])
-    with store._deferred.lock:
+    with store._locks.io_lock:
         in_thread(scheduler._process_jobs)
         status = store.status()
         assert status.pending == 2
@@ -313,7 +313,7 @@ def test_shutdown_ends_the_threads_and_writes_what_waits(store, session_client, 
 
 
 def test_shutdown_says_what_it_could_not_write(server, database, caplog, monkeypatch):
-    monkeypatch.setattr("jobstore.mongodb.running.CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr("jobstore.mongodb.lifecycle.CLOSE_SECONDS", 0.5)
     monkeypatch.setattr("jobstore.mongodb.connection.COMMAND_SECONDS", 0.5)
     with Proxy(server.nodes[0].port) as proxy:
         store = MongoDBJobStore(database.name, host=proxy.uri, mirror=True)

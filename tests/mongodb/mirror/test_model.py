@@ -9,6 +9,7 @@ from jobstore.mongodb.conflicts import decide
 from jobstore.mongodb.deferred import Deferred
 from jobstore.mongodb.documents import Seen
 from jobstore.mongodb.guarded import Write
+from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.mirror import Mirror
 from jobstore.mongodb.summary import Summary
 from support.jobs import at
@@ -58,9 +59,9 @@ class Followed(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.server = Server()
-        self.deferred = Deferred(self.send, 1000)
-        self.mirror = Mirror(self.deferred, follows=True)
-        self.deferred.settled = lambda *those: self.mirror.settled(*those, self.known)
+        self.locks = Locks()
+        self.deferred = Deferred(self.locks, self.send, 1000, self.acknowledged)
+        self.mirror = Mirror(self.locks, self.deferred, follows=True)
         self.known = 0  # the latest operation time that our client has been told
         self.ours = {}  # id -> our latest write, if others have written none since
         self.states = 0
@@ -119,7 +120,10 @@ class Followed(RuleBasedStateMachine):
             self.deferred._timer.cancel()
         assert self.mirror._get(job_id) == write.after
 
-    def send(self, writes, found, sent_before):
+    def acknowledged(self, ids, found):
+        self.mirror.settled(ids, found, self.known)
+
+    def send(self, writes, found, sent_before, logger):
         """What `flush` does, with a plan of failures, of others' writes, and of the stream."""
         for job_id, write in list(writes.items()):
             step = self.plan.pop() if self.plan else None
@@ -201,7 +205,9 @@ TestFollowed.settings = settings(max_examples=300, stateful_step_count=40)
 
 @pytest.fixture
 def mirror():
-    mirror = Mirror(Deferred(lambda *_: None, 1000), follows=True)
+    locks = Locks()
+    deferred = Deferred(locks, lambda *_: None, 1000, lambda *_: None)
+    mirror = Mirror(locks, deferred, follows=True)
     mirror.load([])
     return mirror
 

@@ -49,11 +49,11 @@ def test_a_thread_that_hangs_changes_nothing_after_a_new_start(start):
     scheduler, store = start()
     store.add_job(job("a", 5))
     agree(store)
-    old = store._watcher
+    old = store._lifecycle.watcher
     store.shutdown()
     store.start(scheduler, "default")
     agree(store)
-    old._reader.mirror.apply({"operationType": "delete", "documentKey": {"_id": "a"}})
+    old._mirror.apply({"operationType": "delete", "documentKey": {"_id": "a"}})
     old._failed(ValueError("late"))
     assert store._reader.is_live
     assert names(store) == ["a"]
@@ -129,7 +129,7 @@ def test_what_a_state_does_ends_no_thread(start, monkeypatch):
             exits.set()
             raise SystemExit
 
-    monkeypatch.setattr(store._retry, "step", exit_once)
+    monkeypatch.setattr(store._lifecycle._retry, "step", exit_once)
     assert exits.wait(30)
     store.add_job(job("a"))
     scheduler._process_jobs()

@@ -6,7 +6,7 @@ import pytest
 from bson import encode
 from bson.raw_bson import RawBSONDocument
 
-from jobstore.mongodb import candidates, claimed
+from jobstore.mongodb import candidates, claimed, updates
 from jobstore.mongodb.lease import acquired
 from support.jobs import at, job
 from support.shared_stores import ids, leased, run
@@ -201,10 +201,10 @@ def test_a_lost_claim_is_tried_again(make, monkeypatch):
     draw(monkeypatch, -1)
     first, second = make(batch_size=2), make()
     first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
-    change_twice = claimed.change_twice
+    change_twice = updates.change_twice
 
     def after_another(connection, query, fields):
-        monkeypatch.setattr(claimed, "change_twice", change_twice)
+        monkeypatch.setattr(updates, "change_twice", change_twice)
         assert ids(second_batch(second)) == ["a", "b"]
         return change_twice(connection, query, fields)
 
@@ -212,7 +212,7 @@ def test_a_lost_claim_is_tried_again(make, monkeypatch):
         store._batch_size = 2
         return store.get_due_jobs(at(10))
 
-    monkeypatch.setattr(claimed, "change_twice", after_another)
+    monkeypatch.setattr(updates, "change_twice", after_another)
     first.commands.names.clear()
     assert ids(first.get_due_jobs(at(10))) == ["c", "d"]
     assert first.commands.names == ["find", "update", "find", "update", "find"]
@@ -222,7 +222,7 @@ def test_what_is_lost_all_the_time_is_left_for_a_while(make, monkeypatch):
     store = make()
     store.add_job(job("a"))
     draw(monkeypatch, 0)
-    monkeypatch.setattr(claimed, "change_twice", lambda *_: 0)
+    monkeypatch.setattr(updates, "change_twice", lambda *_: 0)
     store.commands.names.clear()
     assert store.get_due_jobs(at(10)) == []
     assert store.commands.names == ["find"] * (candidates.LOOKS + 1)

@@ -1,0 +1,78 @@
+"""The store as its parts know it: the scheduler that it serves, and its own settings."""
+
+import logging
+import weakref
+from collections.abc import Iterable
+from typing import Protocol
+
+from apscheduler.job import Job
+from apscheduler.schedulers.base import BaseScheduler
+
+from .documents import Seen, UnreadableError, restore_runnable
+
+__all__ = ["Host", "Store"]
+
+
+class Store(Protocol):
+    """What a store says of itself; the first three come from APScheduler's base class."""
+
+    _scheduler: BaseScheduler | None
+    _alias: str | None
+    _logger: logging.Logger
+    pickle_protocol: int
+
+
+class Host:
+    """A weak reference to a store: its parts must not keep a dropped store alive."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = weakref.ref(store)
+
+    @property
+    def store(self) -> Store | None:
+        """The store; None if it was dropped."""
+        return self._store()
+
+    @property
+    def scheduler(self) -> BaseScheduler | None:
+        """The scheduler that has started the store, if any."""
+        store = self._store()
+        return store._scheduler if store else None
+
+    @property
+    def alias(self) -> str | None:
+        """The store's name in that scheduler."""
+        store = self._store()
+        return store._alias if store else None
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The logger that APScheduler gives the store."""
+        store = self._store()
+        return store._logger if store else logging.getLogger(__name__)
+
+    @property
+    def pickle_protocol(self) -> int:
+        """The protocol for the jobs' states."""
+        store = self._store()
+        assert store is not None
+        return store.pickle_protocol
+
+    def restore_runnable(self, seen: Seen) -> Job:
+        """Make the job of a record, to run in this scheduler.
+
+        :raises UnreadableError: if it can't be made, or its executor isn't here.
+        """
+        return restore_runnable(seen, self.scheduler, self.alias)
+
+    def restored(
+        self, records: Iterable[Seen]
+    ) -> tuple[list[tuple[Job, Seen]], list[tuple[Seen, UnreadableError]]]:
+        """Make the jobs that can run here; returns them, and the records of the others."""
+        good, bad = [], []
+        for seen in records:
+            try:
+                good.append((self.restore_runnable(seen), seen))
+            except UnreadableError as reason:
+                bad.append((seen, reason))
+        return good, bad

@@ -1,0 +1,63 @@
+"""The parts that a store is made of, and how they know each other."""
+
+import weakref
+from functools import partial
+from typing import Any, NamedTuple
+
+from .alarm import Alarm
+from .claimed import Claimed
+from .connection import Connection
+from .cycle import Cycles
+from .deferred import Deferred
+from .documents import Seen
+from .flush import flush
+from .host import Host, Store
+from .locks import Locks
+from .mirrored import Mirrored
+from .quarantine import Quarantine
+from .readers import Reader
+from .recovery import Recovering
+
+__all__ = ["Parts", "assembled"]
+
+
+class Parts(NamedTuple):
+    """What the store's cycle, its other calls and its threads have in common."""
+
+    host: Host
+    connection: Connection
+    locks: Locks
+    quarantine: Quarantine
+    deferred: Deferred
+    reader: Reader
+    cycles: Cycles
+    alarm: Alarm
+
+
+def assembled(
+    store: Store,
+    connection: Connection,
+    batch_size: int,
+    unreadable: str,
+    mirror: bool | str,
+    shared: bool,
+    lease: float,
+) -> Parts:
+    """Make the parts of a store; the arguments are the store's own, and were checked."""
+    locks = Locks()
+    quarantine = Quarantine(connection, unreadable == "remove")
+    listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # the reader that is chosen below
+
+    def acknowledged(ids: list[Any], found: dict[Any, Seen | None]) -> None:
+        for listener in listeners:
+            listener.acknowledged(ids, found)
+
+    deferred = Deferred(locks, partial(flush, connection, quarantine), batch_size, acknowledged)
+    common = connection, locks, deferred, quarantine
+    reader: Reader
+    if mirror:
+        reader = Mirrored(*common, follows=mirror is True)
+    else:
+        reader = Claimed(*common, lease) if shared else Recovering(*common)
+    listeners.add(reader)
+    return Parts(Host(store), connection, locks, quarantine, deferred, reader, Cycles(), Alarm())
