@@ -16,9 +16,9 @@ from mongodb_variants import Counter, CycleVariant, make_document, make_job, med
 from pymongo import MongoClient
 
 import jobstore
-from jobstore.mongodb.deferred import Deferred
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.mirror import Mirror
+from jobstore.mongodb.write_behind import WriteBehind
 from jobstore.testing import Server
 
 TABLE = "MongoDB, mirrored"
@@ -165,8 +165,8 @@ def test_bytes_per_job(benchmark: Any, report: Any) -> None:
     jobs = [make_job(i, now() + timedelta(seconds=i)) for i in range(size)]
     states = [make_document(job)["job_state"] for job in jobs]
     locks = Locks()
-    deferred = Deferred(locks, lambda *_: None, DUE, lambda *_: None)
-    mirror = Mirror(locks, deferred, follows=True)
+    write_behind = WriteBehind(locks, lambda *_: None, DUE, lambda *_: None)
+    mirror = Mirror(locks, write_behind, follows=True)
 
     def documents() -> Any:
         for number, state in enumerate(states):

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import connection, deferred, paced
+from jobstore.mongodb import connection, paced, write_behind
 from jobstore.testing import mongod
 from support.commands import Commands
 from support.mirrored_stores import start  # a fixture
@@ -51,7 +51,7 @@ def unhurried(monkeypatch):
     """A slow machine sends as many commands as a quick one."""
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 300.0)
     monkeypatch.setattr(paced, "TARGET_SECONDS", 60.0)
-    monkeypatch.setattr(deferred, "FLUSH_SECONDS", 60.0)
+    monkeypatch.setattr(write_behind, "FLUSH_SECONDS", 60.0)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from .abandoned import Abandoned, abandoned_once_more, is_abandoned
 from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts
 from .candidates import Candidates, chance
 from .connection import Connection
-from .deferred import Deferred
 from .documents import Counted, Document, HasTime, Seen, key
 from .lease import FREE, IS_OVER, Lease, acquired
 from .locks import Locks
@@ -29,6 +28,7 @@ from .sizes import bytes_of
 from .skipped import LEFT_SECONDS, Skipped
 from .summary import Line, Summary
 from .updates import change_all_or_each, release
+from .write_behind import WriteBehind
 
 __all__ = ["Claimed"]
 
@@ -71,11 +71,11 @@ class Claimed(Queried):
         self,
         connection: Connection,
         locks: Locks,
-        deferred: Deferred,
+        write_behind: WriteBehind,
         quarantine: Quarantine,
         seconds: float,
     ) -> None:
-        super().__init__(connection, locks, deferred)
+        super().__init__(connection, locks, write_behind)
         self._quarantine = quarantine
         self._abandoned = Abandoned()
         self._seconds = seconds

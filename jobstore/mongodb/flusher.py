@@ -7,10 +7,10 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from ..base import first_few
-from .alarm import Alarm
-from .deferred import Deferred
 from .owner import Owner
 from .threads import daemon
+from .wakeups import Wakeups
+from .write_behind import WriteBehind
 
 __all__ = ["Flusher"]
 
@@ -47,25 +47,25 @@ class Wanted:
 class Flusher:
     """One daemon thread, from `start` to `stop`, or until its store isn't used any more.
 
-    :param deferred: what is to be flushed.
+    :param write_behind: what is to be flushed.
     :param owner: the store, whose chores are done after a flush, and every second.
-    :param alarm: is told the time then, to wake the scheduler if the clock was set.
+    :param wakeups: is told the time then, to wake the scheduler if the clock was set.
     """
 
     def __init__(
-        self, deferred: Deferred, owner: Owner, alarm: Alarm, logger: logging.Logger
+        self, write_behind: WriteBehind, owner: Owner, wakeups: Wakeups, logger: logging.Logger
     ) -> None:
         self._logger = logger
-        self._deferred = deferred
+        self._write_behind = write_behind
         self._owner = owner
-        self._alarm = alarm
+        self._wakeups = wakeups
         self._wanted = Wanted()
         self._stopped = threading.Event()
         self._thread = daemon(self._run, "jobstore-flusher")
 
     def start(self) -> None:
         """Take over what is to be flushed soon."""
-        self._deferred.in_other_thread(self._wanted.set)
+        self._write_behind.flush_in_other_thread(self._wanted.set)
         self._thread.start()
 
     def stop(self) -> None:
@@ -80,14 +80,14 @@ class Flusher:
             self._wanted.wait_and_clear(CHORES_SECONDS)
             if self._stopped.is_set() or not self._owner.needs_thread():
                 break
-            self._alarm.look(time.time())
-            failed_before = self._deferred.failing
+            self._wakeups.check_clock(time.time())
+            failed_before = self._write_behind.failing
             try:
-                self._deferred.flush()
+                self._write_behind.flush()
                 self._owner.do_chores()
             except BaseException as error:  # a state that is restored may even exit
                 level = logging.DEBUG if failed_before else logging.WARNING
-                ids = list(self._deferred.writes)
+                ids = list(self._write_behind.writes)
                 self._logger.log(
                     level,
                     "%d jobs (%s) wait to be written, after: %s",

@@ -9,7 +9,6 @@ import pymongo
 from apscheduler.schedulers.base import STATE_STOPPED
 
 from ..base import first_few
-from .alarm import can_be_woken
 from .connection import CLOSE_SECONDS
 from .flusher import Flusher
 from .indexes import Indexes
@@ -21,6 +20,7 @@ from .retry import Retry
 from .server import check_server
 from .status import Status
 from .threads import daemon
+from .wakeups import can_be_woken
 from .watch import Watcher
 
 __all__ = ["Lifecycle"]
@@ -40,7 +40,11 @@ class Lifecycle:
     def __init__(self, parts: Parts, watched: bool | float) -> None:
         self._host, self._locks, self._cycles = parts.host, parts.locks, parts.cycles
         self.connection, self._quarantine = parts.connection, parts.quarantine
-        self._deferred, self._reader, self._alarm = parts.deferred, parts.reader, parts.alarm
+        self._write_behind, self._reader, self._wakeups = (
+            parts.write_behind,
+            parts.reader,
+            parts.wakeups,
+        )
         self._watched = watched
         self._retry = Retry(parts.connection, parts.quarantine)
         self.indexes = Indexes(parts.connection)
@@ -68,12 +72,12 @@ class Lifecycle:
 
     def _begin(self) -> None:
         self._starts += 1
-        for part in (self._quarantine, self._retry, self.indexes, self._deferred):
+        for part in (self._quarantine, self._retry, self.indexes, self._write_behind):
             part.logger = self._host.logger
         with self._locks.io_lock:
             self.connection.open()
             check_server(self.connection)
-            self._deferred.flush()
+            self._write_behind.flush()
             self._reader.opened(self._host.logger)
             self.indexes.create()
             self._quarantine.sweep()
@@ -105,7 +109,7 @@ class Lifecycle:
             kind = type(scheduler).__name__
             self._host.logger.info("No wake-ups: a %s can't be woken by other threads", kind)
             woken = False
-        self._alarm.set(weakref.proxy(scheduler) if woken and scheduler else None)
+        self._wakeups.set(weakref.proxy(scheduler) if woken and scheduler else None)
         mirrored = self._reader if isinstance(self._reader, Mirrored) else None
         if mirrored and not mirrored.follows:
             mirrored.fill()
@@ -113,7 +117,7 @@ class Lifecycle:
             self.watcher = Watcher(
                 Owner(self),
                 self.connection,
-                self._alarm,
+                self._wakeups,
                 mirrored.queried if mirrored else self._reader,
                 self._quarantine.passed_over,
                 mirrored.mirror if mirrored else None,
@@ -123,7 +127,9 @@ class Lifecycle:
             )
             self.watcher.start()
         if mirrored:
-            self.flusher = Flusher(self._deferred, Owner(self), self._alarm, self._host.logger)
+            self.flusher = Flusher(
+                self._write_behind, Owner(self), self._wakeups, self._host.logger
+            )
             self.flusher.start()
             with self._locks.io_lock:
                 mirrored.go_live()
@@ -150,9 +156,9 @@ class Lifecycle:
 
     def status(self) -> Status:
         """Tell how the store and its server get on."""
-        pending, oldest = self._deferred.status()
+        pending, oldest = self._write_behind.status()
         watcher = self.watcher
-        connected = not self.connection.closed and not self._deferred.failing
+        connected = not self.connection.closed and not self._write_behind.failing
         return Status(
             connected=connected and (watcher is None or watcher.connected),
             pending=pending,
@@ -186,7 +192,7 @@ class Lifecycle:
             io_lock = self._locks.io_lock
             if io_lock.acquire(timeout=seconds):  # a thread may hang in a write
                 try:
-                    self._deferred.flush_if_possible()
+                    self._write_behind.flush_if_possible()
                     self._cycles.release()
                     self._reader.give_back()
                 finally:
@@ -196,11 +202,11 @@ class Lifecycle:
                 self.connection.close()  # tells the server, and that takes a command as well
 
     def _forget(self) -> None:
-        left = self._deferred.writes
+        left = self._write_behind.writes
         if left:
             some = first_few(sorted(map(str, left)))
             self._host.logger.error("%d jobs are not written and run again: %s", len(left), some)
-        self._deferred.forget()
+        self._write_behind.forget()
         self._cycles.shut_down()
         self._reader.reset()
         self.connection.closed = True  # also where closing the client hangs
@@ -220,7 +226,7 @@ class Lifecycle:
                 other._reader.reset()  # nothing keeps it current any more
 
     def _end_threads(self) -> None:
-        self._deferred.in_callers_thread()
+        self._write_behind.flush_in_callers_thread()
         for thread in (self.watcher, self.flusher):
             if thread:
                 thread.stop()
@@ -229,10 +235,10 @@ class Lifecycle:
     def forked(self) -> None:
         """In a forked process, which has none of the threads."""
         self._locks.renew()  # another thread may have held the old ones
-        self._deferred.forked()
+        self._write_behind.forked()
         self._cycles.clear()
         self._reader.forked()
-        self._alarm.set(None)
+        self._wakeups.set(None)
         self.watcher = self.flusher = None
 
 

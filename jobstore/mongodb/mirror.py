@@ -19,10 +19,10 @@ from typing import Any
 
 from .._index import JobIndex
 from .conflicts import decide
-from .deferred import Deferred
 from .documents import Document, HasTime, Seen, UnreadableError, counts, key, to_datetime
 from .guarded import Write
 from .locks import Locks
+from .write_behind import WriteBehind
 
 __all__ = ["Mirror", "NotLiveError"]
 
@@ -51,15 +51,15 @@ class Mirror:
     its stream was lost.
 
     :param locks: the store's.
-    :param deferred: whose writes it foresees.
+    :param write_behind: whose writes it foresees.
     :param follows: whether there is a stream; if not, nobody else writes.
     :ivar live: whether it may be asked now; if it is so no more, it says NotLiveError.
     :ivar odd: documents that can't be jobs anywhere, to be quarantined: they would never be due.
     """
 
-    def __init__(self, locks: Locks, deferred: Deferred, follows: bool) -> None:
+    def __init__(self, locks: Locks, write_behind: WriteBehind, follows: bool) -> None:
         self._locks = locks
-        self._deferred = deferred
+        self._write_behind = write_behind
         self._follows = follows
         self.odd: list[Seen] = []
         self.reset()
@@ -107,7 +107,7 @@ class Mirror:
     def go_live(self, time: int) -> bool:
         """Go live, if all is here that happened until then; nothing may be deferred."""
         with self._locks.memory_lock:
-            self.live |= self.caught_up(time) and not self._deferred.waits
+            self.live |= self.caught_up(time) and not self._write_behind.waits
             return self.live
 
     # The stream
@@ -159,7 +159,7 @@ class Mirror:
 
     # Our own writes
 
-    def foresee(self, write: Write) -> Write | None:
+    def apply_optimistically(self, write: Write) -> Write | None:
         """Take what will be written as written; None if it would lose to a change by others.
 
         The lock is held until the write is deferred, as the mirror may be reset at any time.
@@ -168,7 +168,7 @@ class Mirror:
             return write
         theirs = self._get(write.seen.id)
         if theirs is not write.seen:
-            left = decide(write, theirs, self._deferred.lines)
+            left = decide(write, theirs, self._write_behind.lines)
             if left is None:
                 return None
             write = left
@@ -177,7 +177,7 @@ class Mirror:
             self._marks[write.seen.id] = write.quarantine
         return write
 
-    def settled(self, ids: list[str], found: Mapping[Any, Found], time: int) -> None:
+    def acknowledged(self, ids: list[str], found: Mapping[Any, Found], time: int) -> None:
         """Note that the foreseen writes of some records are through, by a command of that time.
 
         :param found: what records are that others have changed meanwhile. It is not left to the

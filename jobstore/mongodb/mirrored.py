@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from . import batches
 from .connection import BATCH, Connection
-from .deferred import Deferred
 from .documents import Document, HasTime, Seen, UnreadableError
 from .guarded import Write
 from .loading import load
@@ -17,6 +16,7 @@ from .mirror import Mirror, NotLiveError
 from .quarantine import Quarantine
 from .readers import Due, Reader
 from .recovery import Recovering
+from .write_behind import WriteBehind
 
 __all__ = ["Mirrored"]
 
@@ -35,17 +35,17 @@ class Mirrored(Reader):
         self,
         connection: Connection,
         locks: Locks,
-        deferred: Deferred,
+        write_behind: WriteBehind,
         quarantine: Quarantine,
         follows: bool,
     ) -> None:
-        self.queried = Recovering(connection, locks, deferred, quarantine)
+        self.queried = Recovering(connection, locks, write_behind, quarantine)
         self._locks = locks
         self.follows = follows
         self._connection = connection
-        self._deferred = deferred
+        self._write_behind = write_behind
         self._quarantine = quarantine
-        self.mirror = Mirror(locks, deferred, follows)
+        self.mirror = Mirror(locks, write_behind, follows)
         self._in_doubt = 0  # how often it was not known which documents were written
         self._filled_after = 0  # `_unnoted`, when the mirror was filled
         self._logger = logging.getLogger(__name__)
@@ -77,8 +77,8 @@ class Mirrored(Reader):
         """Return the earliest run time; O(1)."""
 
         def of_mirror() -> float | None:
-            if self._deferred.waits:
-                self._deferred.soon()
+            if self._write_behind.waits:
+                self._write_behind.request_flush()
             return self.mirror.next_run_time(now, but)
 
         return self._ask(of_mirror, lambda: self.queried.next_run_time(now, but))
@@ -119,7 +119,7 @@ class Mirrored(Reader):
     def opened(self, logger: logging.Logger) -> None:
         """Begin with an empty mirror, as a thread that hangs may still have the old one."""
         self._logger = logger
-        self.mirror = Mirror(self._locks, self._deferred, self.follows)
+        self.mirror = Mirror(self._locks, self._write_behind, self.follows)
         self.queried.opened(logger)
 
     def go_live(self) -> None:
@@ -135,10 +135,10 @@ class Mirrored(Reader):
         """
         with self._locks.io_lock:
             while True:
-                self._deferred.flush()
+                self._write_behind.flush()
                 unnoted, since = self._unnoted, self._connection.now()
                 load(self._connection, since, self.mirror, self._logger, threading.Event())
-                if not self._deferred.waits:
+                if not self._write_behind.waits:
                     break
             self._filled_after = unnoted
             self.go_live()
@@ -176,13 +176,13 @@ class Mirrored(Reader):
 
     # Events
 
-    def apply(self, write: Write) -> Write | None:
+    def apply_optimistically(self, write: Write) -> Write | None:
         """Take a deferred write as written."""
-        return self.mirror.foresee(write)
+        return self.mirror.apply_optimistically(write)
 
     def acknowledged(self, ids: list[Any], found: Mapping[Any, Seen | None]) -> None:
         """Tell the mirror which deferred writes are through."""
-        self.mirror.settled(ids, found, self._connection.time)
+        self.mirror.acknowledged(ids, found, self._connection.time)
 
     def wrote(self, records: Mapping[Any, Seen | None]) -> None:
         """Tell the mirror of documents that were written outside a cycle."""

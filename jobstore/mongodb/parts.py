@@ -4,11 +4,9 @@ import weakref
 from functools import partial
 from typing import Any, NamedTuple
 
-from .alarm import Alarm
 from .claimed import Claimed
 from .connection import Connection
 from .cycle import Cycles
-from .deferred import Deferred
 from .documents import Seen
 from .flush import flush
 from .host import Host, Store
@@ -17,6 +15,8 @@ from .mirrored import Mirrored
 from .quarantine import Quarantine
 from .readers import Reader
 from .recovery import Recovering
+from .wakeups import Wakeups
+from .write_behind import WriteBehind
 
 __all__ = ["Parts", "assembled"]
 
@@ -28,10 +28,10 @@ class Parts(NamedTuple):
     connection: Connection
     locks: Locks
     quarantine: Quarantine
-    deferred: Deferred
+    write_behind: WriteBehind
     reader: Reader
     cycles: Cycles
-    alarm: Alarm
+    wakeups: Wakeups
 
 
 def assembled(
@@ -52,12 +52,16 @@ def assembled(
         for listener in listeners:
             listener.acknowledged(ids, found)
 
-    deferred = Deferred(locks, partial(flush, connection, quarantine), batch_size, acknowledged)
-    common = connection, locks, deferred, quarantine
+    write_behind = WriteBehind(
+        locks, partial(flush, connection, quarantine), batch_size, acknowledged
+    )
+    common = connection, locks, write_behind, quarantine
     reader: Reader
     if mirror:
         reader = Mirrored(*common, follows=mirror is True)
     else:
         reader = Claimed(*common, lease) if shared else Recovering(*common)
     listeners.add(reader)
-    return Parts(Host(store), connection, locks, quarantine, deferred, reader, Cycles(), Alarm())
+    return Parts(
+        Host(store), connection, locks, quarantine, write_behind, reader, Cycles(), Wakeups()
+    )

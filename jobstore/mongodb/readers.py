@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from . import batches
 from .connection import START_SECONDS, Connection
-from .deferred import Deferred
 from .documents import FIELDS, Document, HasTime, Seen, UnreadableError
 from .guarded import Write
 from .lease import Lease
 from .locks import Locks
 from .ordered import IN_TIME, affordable_in_order, first_of, in_order
 from .paged import read_all
+from .write_behind import WriteBehind
 
 __all__ = ["Due", "Queried", "Reader", "Rejected"]
 
@@ -116,7 +116,7 @@ class Reader(ABC):
         """Hear of due jobs that can't run here; returns those that go into quarantine."""
         return bad
 
-    def apply(self, write: Write) -> Write | None:
+    def apply_optimistically(self, write: Write) -> Write | None:
         """Take a deferred write as written; None if it would lose to a change by others.
 
         It is called under the memory lock.
@@ -142,15 +142,15 @@ class Reader(ABC):
 class Queried(Reader):
     """Asks the server each time, so it is right whatever other processes do."""
 
-    def __init__(self, connection: Connection, locks: Locks, deferred: Deferred) -> None:
+    def __init__(self, connection: Connection, locks: Locks, write_behind: WriteBehind) -> None:
         self._connection = connection
         self._locks = locks
-        self._deferred = deferred
+        self._write_behind = write_behind
 
     def settle(self) -> None:
         """Flush the deferred writes."""
         with self._locks.io_lock:
-            self._deferred.flush()
+            self._write_behind.flush()
 
     def due(self, now: float, limit: int) -> Due:
         """Return the first jobs that are due; O(log n + k) and one command, 3 on a slow line."""

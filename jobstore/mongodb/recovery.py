@@ -15,13 +15,13 @@ import logging
 from . import sharing
 from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts, count
 from .connection import Connection
-from .deferred import Deferred
 from .documents import Counted, Document
 from .locks import Locks
 from .ordered import affordable_in_order
 from .presence import Presence, process
 from .quarantine import Quarantine
 from .readers import Due, Queried
+from .write_behind import WriteBehind
 
 __all__ = ["Recovering"]
 
@@ -34,9 +34,13 @@ class Recovering(Queried):
     """
 
     def __init__(
-        self, connection: Connection, locks: Locks, deferred: Deferred, quarantine: Quarantine
+        self,
+        connection: Connection,
+        locks: Locks,
+        write_behind: WriteBehind,
+        quarantine: Quarantine,
     ) -> None:
-        super().__init__(connection, locks, deferred)
+        super().__init__(connection, locks, write_behind)
         self._quarantine = quarantine
         self._presence = Presence(connection)
         self._is_under_way = False

@@ -94,7 +94,7 @@ class MongoDBJobStore(BaseJobStore):
         self._lifecycle = Lifecycle(parts, watch)
         self._locks, self._host, self._cycles = parts.locks, parts.host, parts.cycles
         self._quarantine, self._reader = parts.quarantine, parts.reader
-        self._deferred, self._alarm = parts.deferred, parts.alarm
+        self._write_behind, self._wakeups = parts.write_behind, parts.wakeups
 
     @property
     def client(self) -> MongoClient[Document]:
@@ -175,11 +175,11 @@ class MongoDBJobStore(BaseJobStore):
                 cycle.asked = last.asked
             else:
                 last.asked = None
-                self._alarm.cycle_begins()
+                self._wakeups.cycle_begins()
                 try:
                     cycle = self._handed_out(now, self._due(moment, last))
                 except Exception:
-                    self._alarm.cycle_ends(timestamp(self._next_try()))
+                    self._wakeups.cycle_ends(timestamp(self._next_try()))
                     raise
             self._cycles.begin(cycle)
             return cycle.jobs
@@ -187,9 +187,9 @@ class MongoDBJobStore(BaseJobStore):
     def _waits_for(self, last: Cycle, now: float) -> float | None:
         """When the next job is due, where that is known without a command, and is not yet."""
         asked = last.asked
-        if asked is None or not self._lifecycle.is_told_all or self._deferred.waits:
+        if asked is None or not self._lifecycle.is_told_all or self._write_behind.waits:
             return None
-        awaited = self._alarm.awaited if asked.holds(self._connection) else None
+        awaited = self._wakeups.awaited if asked.holds(self._connection) else None
         return awaited if awaited is not None and awaited > now else None
 
     def _due(self, now: float, last: Cycle) -> Due:
@@ -218,7 +218,7 @@ class MongoDBJobStore(BaseJobStore):
         verdicts = self._quarantine.verdicts(bad)
         if self._reader.is_live:
             for write in verdicts:
-                self._deferred.add(write, self._reader.apply)
+                self._write_behind.add(write, self._reader.apply_optimistically)
         else:
             self._quarantine.put(verdicts)
 
@@ -232,8 +232,8 @@ class MongoDBJobStore(BaseJobStore):
         with self._turn():
             cycle = self._cycles.current
             if cycle.is_of(job):
-                write = cycle.advance(job, self.pickle_protocol, self._deferred.lines)
-                self._deferred.add(write, self._reader.apply)
+                write = cycle.advance(job, self.pickle_protocol, self._write_behind.lines)
+                self._write_behind.add(write, self._reader.apply_optimistically)
                 return
         self._write_through.update_job(job)
 
@@ -246,7 +246,7 @@ class MongoDBJobStore(BaseJobStore):
         with self._turn():
             cycle = self._cycles.current
             if cycle.takes_removal(job_id, by_scheduler=is_cycle()):
-                self._deferred.add(cycle.remove(job_id), self._reader.apply)
+                self._write_behind.add(cycle.remove(job_id), self._reader.apply_optimistically)
                 return
         self._write_through.remove_job(job_id)
 
@@ -267,9 +267,9 @@ class MongoDBJobStore(BaseJobStore):
                 earliest = self._waits_for(cycle, cycle.now)
                 if earliest is not None:
                     answer = to_datetime(earliest) if earliest < END_OF_TIME else None
-                elif self._reader.is_live or not self._deferred.failing:
+                elif self._reader.is_live or not self._write_behind.failing:
                     if cycle.asked and not cycle.is_over:
-                        self._alarm.cycle_begins()  # get_due_jobs has not asked
+                        self._wakeups.cycle_begins()  # get_due_jobs has not asked
                     cycle.asked = None
                     earliest = self._earliest(cycle)
                     answer = None if earliest is None else to_datetime(earliest)
@@ -278,8 +278,8 @@ class MongoDBJobStore(BaseJobStore):
             finally:
                 if not cycle.jobs.in_loop:
                     cycle.end()
-                    self._alarm.cycle_ends(timestamp(answer))
-                self._deferred.lines.log(self._logger)
+                    self._wakeups.cycle_ends(timestamp(answer))
+                self._write_behind.lines.log(self._logger)
         return answer
 
     def _earliest(self, cycle: Cycle) -> float | None:

@@ -9,7 +9,6 @@ from typing import Any
 from pymongo.change_stream import CollectionChangeStream
 from pymongo.errors import OperationFailure, PyMongoError, WaitQueueTimeoutError
 
-from .alarm import Alarm
 from .connection import START_SECONDS, TRANSIENT, Connection, moment
 from .documents import Document, HasTime
 from .loading import load
@@ -21,6 +20,7 @@ from .polling import pause
 from .pool import pool_of
 from .readers import Reader
 from .threads import daemon
+from .wakeups import Wakeups
 
 __all__ = ["Watcher", "needs_replica_set"]
 
@@ -81,7 +81,7 @@ class Watcher:
         self,
         owner: Owner,
         connection: Connection,
-        alarm: Alarm,
+        wakeups: Wakeups,
         source: Reader,
         passed_over: Mapping[Any, HasTime],
         mirror: Mirror | None,
@@ -91,7 +91,7 @@ class Watcher:
     ) -> None:
         self._owner = owner
         self._connection = connection
-        self._alarm = alarm
+        self._wakeups = wakeups
         self._source = source
         self._passed_over = passed_over
         self._mirror = mirror
@@ -207,7 +207,7 @@ class Watcher:
             self._owner.stream_is_lost()
         if lost and self._mirror is not None:
             self._mirror.reset()
-            self._alarm.ring()
+            self._wakeups.wake()
         level = logging.WARNING if self.connected else logging.DEBUG  # an outage is news once
         self._logger.log(level, "Watching the jobs again, after: %s", error)
         self._rest(PAUSE_SECONDS)
@@ -252,7 +252,7 @@ class Watcher:
             elif self._token is None:
                 load(self._connection, since, self._mirror, self._logger, self._stopped)
                 self._passed(self._mirror, moment(since))
-                self._alarm.ring()
+                self._wakeups.wake()
             self._token = stream.resume_token
             self._named = moment(since)  # 0 where it resumes: another node may be behind
             self._follows = self._mirror is None
@@ -277,7 +277,7 @@ class Watcher:
         self._stopped.wait(seconds)
 
     def _ask(self) -> None:
-        self._alarm.told(self._source.next_run_time(time.time(), self._passed_over))
+        self._wakeups.notify(self._source.next_run_time(time.time(), self._passed_over))
 
     def _next(self, stream: CollectionChangeStream[Document]) -> bool:
         """Take the next change, if there is one within a while; note how far the stream has come.
@@ -298,9 +298,9 @@ class Watcher:
             raise LostError(f"the collection's {event['operationType']}")
         elif self._mirror is None:
             changes = event.get("updateDescription", {}).get("updatedFields", {})
-            self._alarm.told((event.get("fullDocument") or changes).get("next_run_time"))
+            self._wakeups.notify((event.get("fullDocument") or changes).get("next_run_time"))
         elif seen := self._mirror.apply(event):
-            self._alarm.told(seen.run_time)
+            self._wakeups.notify(seen.run_time)
         self._token = stream.resume_token
         assert self._token is not None
         before, self._named = self._named, time_of(self._token)
@@ -312,7 +312,7 @@ class Watcher:
 
     def _passed(self, mirror: Mirror, time: int) -> None:
         for seen in mirror.passed(time):
-            self._alarm.told(seen.run_time)
+            self._wakeups.notify(seen.run_time)
         if not self._ready.is_set() and mirror.caught_up(0):
             self._ready.set()
 
@@ -334,7 +334,7 @@ class Watcher:
 
     def _look_at_clock(self) -> None:
         self._looked_at = time.time()
-        self._alarm.look(self._looked_at)
+        self._wakeups.check_clock(self._looked_at)
 
 
 def _is_passing(error: OperationFailure) -> bool:

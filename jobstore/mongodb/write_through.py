@@ -36,7 +36,7 @@ class WriteThrough:
     def __init__(self, parts: Parts, most: int) -> None:
         self._host, self._locks, self._cycles = parts.host, parts.locks, parts.cycles
         self._connection, self._quarantine = parts.connection, parts.quarantine
-        self._deferred, self._reader = parts.deferred, parts.reader
+        self._write_behind, self._reader = parts.write_behind, parts.reader
         self._most = most
 
     # One job
@@ -115,7 +115,7 @@ class WriteThrough:
     def remove_all_jobs(self) -> None:
         """Remove all documents."""
         with self._writing():
-            self._deferred.flush()
+            self._write_behind.flush()
             batches.remove_all(self._connection)
             self._quarantine.forget_all()
             self._reader.cleared()
@@ -164,13 +164,13 @@ class WriteThrough:
     def restore_quarantined(self, job_ids: Iterable[str] | None = None) -> list[str]:
         """Put jobs back whose documents load again."""
         with self._locks.io_lock:
-            self._deferred.flush()
+            self._write_behind.flush()
         return self._quarantine.put_back(self._host.restore_runnable, job_ids)
 
     def end_sharing(self) -> None:
         """Take away all claims, and the mark."""
         with self._locks.io_lock:
-            self._deferred.flush()
+            self._write_behind.flush()
             sharing.end(self._connection)
 
     # How it is done
@@ -187,7 +187,7 @@ class WriteThrough:
 
     def _about_to_write(self, *job_ids: Any) -> None:
         """Flush, and note whose documents are written otherwise than by the cycle."""
-        self._deferred.flush()
+        self._write_behind.flush()
         for job_id in job_ids:
             hash(job_id)  # an id that has none is a TypeError now, and not after the first removal
             self._cycles.rewrite(job_id)

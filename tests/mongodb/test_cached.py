@@ -75,11 +75,11 @@ def cycle(store, seconds):
 def settle(store, seconds):
     """Run cycles until one needs no command; its answers."""
 
-    def settled():
+    def acknowledged():
         *answers, commands = cycle(store, seconds)
         return None if commands else tuple(answers)
 
-    return until(settled)
+    return until(acknowledged)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -115,7 +115,7 @@ def test_what_this_store_writes_is_known_at_once(open_store, stock, mode, monkey
     stock.add_job(job("b", 2e9))
     store = open_store(**MODES[mode])
     settle(store, 5)
-    monkeypatch.setattr(store._alarm, "told", lambda run_time: None)
+    monkeypatch.setattr(store._wakeups, "notify", lambda run_time: None)
     changes = [
         (lambda: store.add_job(job("c", 1)), ["c"]),
         (lambda: store.update_job(job("a", 1)), ["a"]),
@@ -137,7 +137,7 @@ def test_a_job_that_is_back_from_quarantine_is_known_at_once(open_store, stock, 
     store.get_due_jobs(at(5))
     assert [each.id for each in store.quarantined()] == ["bad"]
     settle(store, 5)
-    monkeypatch.setattr(store._alarm, "told", lambda run_time: None)
+    monkeypatch.setattr(store._wakeups, "notify", lambda run_time: None)
     store._scheduler.add_executor("threadpool", "gone")
     assert store.restore_quarantined() == ["bad"]
     assert [each.id for each in store.get_due_jobs(at(5))] == ["bad"]
@@ -150,7 +150,7 @@ def test_a_write_between_the_two_calls_of_a_cycle_is_known(open_store, stock):
     store.get_due_jobs(at(5))
     store.add_job(job("b", 1e9))
     assert store.get_next_run_time() == at(1e9)
-    until(lambda: store._alarm.awaited == at(1e9).timestamp())
+    until(lambda: store._wakeups.awaited == at(1e9).timestamp())
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -182,7 +182,7 @@ def test_a_run_time_that_is_a_whole_number_is_heard(open_store, stock):
     settle(store, 0)
     whole = Int64(at(1e9).timestamp())
     stock.collection.update_one({"_id": "a"}, {"$set": {"next_run_time": whole}})
-    until(lambda: store._alarm.awaited == whole)
+    until(lambda: store._wakeups.awaited == whole)
 
 
 def test_what_is_no_time_of_a_job_does_no_harm(open_store, stock, caplog):
@@ -190,7 +190,7 @@ def test_what_is_no_time_of_a_job_does_no_harm(open_store, stock, caplog):
     for value in (1e300, -1e300):
         settle(store, 5)
         stock.collection.insert_one({"_id": str(value), "next_run_time": value, "job_state": b""})
-        until(lambda value=value: store._alarm.awaited in (value, -inf))  # past, it is -inf soon
+        until(lambda value=value: store._wakeups.awaited in (value, -inf))  # past, it is -inf soon
         assert cycle(store, 5)[:2] == ([], None)
     assert "Unable to reach" not in caplog.text
 
@@ -204,7 +204,7 @@ def test_a_change_while_the_server_is_asked_is_heard(open_store, stock, monkeypa
         answer = ask(*args)
         monkeypatch.setattr(store._reader, "next_run_time", ask)
         stock.add_job(job("a", 1))
-        until(lambda: at(1).timestamp() in store._alarm._meanwhile.values())
+        until(lambda: at(1).timestamp() in store._wakeups._meanwhile.values())
         return answer
 
     store.get_due_jobs(at(5))

@@ -153,7 +153,7 @@ def test_a_clock_that_is_set_forward_wakes_the_scheduler(server, database, mode)
 
 
 def awaited(scheduler):
-    return list(scheduler._jobstores["default"]._alarm._awaited.values())
+    return list(scheduler._jobstores["default"]._wakeups._awaited.values())
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -17,7 +17,7 @@ from support.commands import Commands, job_commands
 from support.jobs import at, job
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import run
-from support.waiting import in_thread as in_other_thread
+from support.waiting import in_thread as flush_in_other_thread
 from support.waiting import until
 
 MODES = [{}, {"shared": True}, {"mirror": True}]
@@ -99,7 +99,7 @@ def test_no_lock_is_held_while_the_server_is_asked(server, database, store, read
     class Asked(Commands):
         def started(self, event):
             if job_commands(event):
-                free.append(in_other_thread(is_free))
+                free.append(flush_in_other_thread(is_free))
 
     with MongoClient(server.uri, event_listeners=[Asked()]) as client:
         store = MongoDBJobStore(database.name, client=client)

@@ -71,9 +71,9 @@ def test_a_server_that_hangs_is_asked_before_a_write_that_takes_long(line):
     for due in slow.store.get_due_jobs(at(1000)):
         slow.store.remove_job(due.id)
     with pytest.raises(PyMongoError):
-        slow.store._deferred.flush()
+        slow.store._write_behind.flush()
     assert "delete" not in slow.commands.names
     assert slow.store.status().pending == 1
     slow.proxy.release()
-    slow.store._deferred.flush()
+    slow.store._write_behind.flush()
     assert len(slow.store) == 0

@@ -21,7 +21,7 @@ from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import connection, watch
-from jobstore.mongodb.alarm import Alarm, can_be_woken
+from jobstore.mongodb.wakeups import Wakeups, can_be_woken
 from jobstore.testing import mongod
 from support.jobs import YEARS, at, job
 from support.manual_scheduler import by_hand
@@ -119,8 +119,8 @@ def test_a_change_in_mid_cycle_is_not_missed(server, database, stock):
         answer = ask(*args)
         if not asked and "first" in scheduler.executor.late:
             asked.append(answer)
-            hear = store._alarm.told
-            store._alarm.told = lambda run_time: (hear(run_time), told.set())
+            hear = store._wakeups.told
+            store._wakeups.told = lambda run_time: (hear(run_time), told.set())
             stock.add_job(due_in(0, "meanwhile"))
             assert told.wait(30)
         return answer
@@ -136,7 +136,7 @@ def test_a_change_in_mid_cycle_is_not_missed(server, database, stock):
 
 def awaited(store):
     """What the scheduler waits for; nothing is in mid-cycle."""
-    return list(store._alarm._awaited.values())
+    return list(store._wakeups._awaited.values())
 
 
 class Counted(BackgroundScheduler):
@@ -329,74 +329,74 @@ class Woken:
 
 
 @pytest.fixture
-def alarm():
-    alarm = Alarm()
-    alarm.set(Woken())
-    alarm.cycle_begins()
-    return alarm
+def wakeups():
+    wakeups = Wakeups()
+    wakeups.set(Woken())
+    wakeups.cycle_begins()
+    return wakeups
 
 
-def test_in_a_cycle_nobody_is_woken_and_after_it_once(alarm):
-    alarm.told(5.0)
-    alarm.cycle_ends(7.0)
-    assert alarm._scheduler.count == 1
-    alarm.told(5.0)
-    alarm.told(6)
-    assert alarm._scheduler.count == 1
-    alarm.told(4)
-    assert alarm._scheduler.count == 2
-    alarm.cycle_begins()
-    alarm.told(9.0)
-    alarm.cycle_ends(9.0)
-    assert alarm._scheduler.count == 2
-    alarm.cycle_ends(None)  # by somebody else's question, outside a cycle
-    alarm.told(9.0)
-    assert alarm._scheduler.count == 2
+def test_in_a_cycle_nobody_is_woken_and_after_it_once(wakeups):
+    wakeups.told(5.0)
+    wakeups.cycle_ends(7.0)
+    assert wakeups._scheduler.count == 1
+    wakeups.told(5.0)
+    wakeups.told(6)
+    assert wakeups._scheduler.count == 1
+    wakeups.told(4)
+    assert wakeups._scheduler.count == 2
+    wakeups.cycle_begins()
+    wakeups.told(9.0)
+    wakeups.cycle_ends(9.0)
+    assert wakeups._scheduler.count == 2
+    wakeups.cycle_ends(None)  # by somebody else's question, outside a cycle
+    wakeups.told(9.0)
+    assert wakeups._scheduler.count == 2
 
 
-def test_whoever_asks_what_is_due_beside_the_scheduler_silences_nothing(alarm):
-    alarm.cycle_ends(7.0)
-    in_thread(alarm.cycle_begins)  # and never asks when to ask again
-    alarm.told(6.0)
-    assert alarm._scheduler.count == 1
-    alarm.cycle_begins()
-    in_thread(alarm.cycle_begins)
-    in_thread(alarm.cycle_ends, 5.0)
-    alarm.told(5.0)
-    assert alarm._scheduler.count == 1
-    alarm.cycle_ends(9.0)
-    assert alarm._scheduler.count == 2
+def test_whoever_asks_what_is_due_beside_the_scheduler_silences_nothing(wakeups):
+    wakeups.cycle_ends(7.0)
+    in_thread(wakeups.cycle_begins)  # and never asks when to ask again
+    wakeups.told(6.0)
+    assert wakeups._scheduler.count == 1
+    wakeups.cycle_begins()
+    in_thread(wakeups.cycle_begins)
+    in_thread(wakeups.cycle_ends, 5.0)
+    wakeups.told(5.0)
+    assert wakeups._scheduler.count == 1
+    wakeups.cycle_ends(9.0)
+    assert wakeups._scheduler.count == 2
 
 
-def test_a_scheduler_that_does_not_come_when_it_should_is_woken_once(alarm):
-    alarm.look(1e12)
-    assert alarm._scheduler.count == 0, "it is in a cycle"
-    alarm.cycle_ends(1000.0)
+def test_a_scheduler_that_does_not_come_when_it_should_is_woken_once(wakeups):
+    wakeups.look(1e12)
+    assert wakeups._scheduler.count == 0, "it is in a cycle"
+    wakeups.cycle_ends(1000.0)
     for now in (0.0, 999.0, 1000.0):
-        alarm.look(now)
-    assert alarm._scheduler.count == 0, "it may be about to come by itself"
-    alarm.cycle_begins()
-    alarm.cycle_ends(2000.0)
-    alarm.look(2000.0)
-    assert alarm._scheduler.count == 0, "as it did"
+        wakeups.look(now)
+    assert wakeups._scheduler.count == 0, "it may be about to come by itself"
+    wakeups.cycle_begins()
+    wakeups.cycle_ends(2000.0)
+    wakeups.look(2000.0)
+    assert wakeups._scheduler.count == 0, "as it did"
     for now in (2000.0, 2000.5):
-        alarm.look(now)
-    alarm.told(5.0)
-    assert alarm._scheduler.count == 1
-    alarm.cycle_begins()
-    alarm.cycle_ends(None)
-    alarm.look(1e12)
-    assert alarm._scheduler.count == 1
+        wakeups.look(now)
+    wakeups.told(5.0)
+    assert wakeups._scheduler.count == 1
+    wakeups.cycle_begins()
+    wakeups.cycle_ends(None)
+    wakeups.look(1e12)
+    assert wakeups._scheduler.count == 1
 
 
 @pytest.mark.parametrize("value", [None, "soon", [1.0], True, float("nan")])
-def test_what_is_no_run_time_wakes_nobody(alarm, value):
-    alarm.cycle_ends(None)
-    alarm.told(value)
-    assert alarm._scheduler.count == 0
+def test_what_is_no_run_time_wakes_nobody(wakeups, value):
+    wakeups.cycle_ends(None)
+    wakeups.told(value)
+    assert wakeups._scheduler.count == 0
 
 
-def test_a_scheduler_that_cannot_be_woken_now_does_no_harm(alarm):
-    alarm._scheduler.wakeup = lambda: 1 / 0
-    alarm.cycle_ends(None)
-    alarm.told(at(YEARS).timestamp())
+def test_a_scheduler_that_cannot_be_woken_now_does_no_harm(wakeups):
+    wakeups._scheduler.wakeup = lambda: 1 / 0
+    wakeups.cycle_ends(None)
+    wakeups.told(at(YEARS).timestamp())

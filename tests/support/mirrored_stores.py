@@ -48,7 +48,7 @@ def own_threads():
 
 def is_quiet(store):
     """Whether all is written, and the stream has told it."""
-    return not store._deferred.waits and not store._reader.mirror._ahead
+    return not store._write_behind.waits and not store._reader.mirror._ahead
 
 
 def agree(store):

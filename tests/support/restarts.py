@@ -47,7 +47,7 @@ def restart(server, database, in_another_process):
 
     def restart(then=None, **options):
         if stores:
-            stores[-1]._deferred.forget()
+            stores[-1]._write_behind.forget()
             in_another_process()
         stores.append(MongoDBJobStore(database.name, host=server.uri, watch=False, **options))
         return by_hand(stores[-1], then)

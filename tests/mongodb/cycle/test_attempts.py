@@ -87,5 +87,5 @@ def test_a_count_that_is_not_answered_is_counted_once(restart, database, server,
             assert cycle(scheduler) == [], "it is not run without a count"
         die(scheduler)
         assert counts(database) == {"culprit": 2}
-        store._deferred.forget()
+        store._write_behind.forget()
         store.shutdown()

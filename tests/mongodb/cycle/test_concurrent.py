@@ -208,7 +208,7 @@ def test_a_job_that_both_advanced_alike_is_done(store, other, caplog):
 
     def advance(each):
         if each.id == "last":
-            ours = store._deferred.writes["a"]
+            ours = store._write_behind.writes["a"]
             other._jobstores["default"].collection.update_one(
                 {"_id": "a"}, {"$set": {"next_run_time": ours.run_time, "job_state": ours.state}}
             )

@@ -81,7 +81,7 @@ class Running:
         self.scheduler.pause()
         with self.scheduler._jobstores_lock:  # until the cycle under way has ended
             pass
-        assert self.store._deferred.writes == {}
+        assert self.store._write_behind.writes == {}
         stored = run_times(self.store)
         assert stored.keys() == self.ids
         for each in self.store.get_all_jobs():

@@ -12,7 +12,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import deferred
+from jobstore.mongodb import write_behind
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import Submissions, by_hand
 from support.waiting import in_thread
@@ -150,15 +150,15 @@ def test_a_removal_is_final_within_the_cycle(store):
 
 
 def test_what_is_deferred_for_a_second_is_flushed_without_any_call(store, monkeypatch):
-    monkeypatch.setattr(deferred, "FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr(write_behind, "FLUSH_SECONDS", 0.01)
     flushed = threading.Event()
-    write = store._deferred._flush
+    write = store._write_behind._flush
 
     def told(*args):
         write(*args)
         flushed.set()
 
-    store._deferred._flush = told
+    store._write_behind._flush = told
     store.add_job(job("a"))
     for due in store.get_due_jobs(at(1)):
         due.next_run_time = at(10)

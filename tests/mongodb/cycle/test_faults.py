@@ -138,7 +138,7 @@ def test_writes_whose_answer_is_lost_are_found_done(cycles, command, how):
     cycles.fail("next", command, how, times=1)
     assert cycles.run() > 10  # there is nothing to try again
     assert cycles.documents() == EXPECTED
-    assert cycles.store._deferred.writes == {}
+    assert cycles.store._write_behind.writes == {}
 
 
 @pytest.mark.parametrize("how", ["lose", "hang"])
@@ -148,9 +148,9 @@ def test_writes_without_any_answer_are_kept_whatever_is_read(cycles, command, ho
     cycles.fail("next", command, how, times=2)
     assert 5 < cycles.run() <= 10
     assert cycles.documents().items() >= EXPECTED.items()
-    assert cycles.store._deferred.waits
+    assert cycles.store._write_behind.waits
     cycles.run()
-    assert not cycles.store._deferred.waits
+    assert not cycles.store._write_behind.waits
     assert cycles.submitted() == [*"abcxy"]
     assert cycles.documents() == EXPECTED
 
@@ -162,7 +162,7 @@ def test_while_nothing_can_be_read_back_the_writes_are_kept(cycles):
 
     cycles.arm = arm
     assert 5 < cycles.run() <= 10
-    assert set(cycles.store._deferred.writes) == {*"abcxy"}
+    assert set(cycles.store._write_behind.writes) == {*"abcxy"}
     cycles.run()
     cycles.stop_failing()
     cycles.run()
@@ -184,13 +184,13 @@ def test_a_failure_in_the_middle_of_a_batch_is_not_tried_again_in_the_cycle(
             raise PyMongoError("away")
 
         scheduler = by_hand(store)
-        write, store._deferred._flush = store._deferred._flush, flush
-        monkeypatch.setattr(store._deferred, "_most", 10)
+        write, store._write_behind._flush = store._write_behind._flush, flush
+        monkeypatch.setattr(store._write_behind, "_most", 10)
         assert 5 < scheduler._process_jobs() <= 10
         assert flushes == [10]
         scheduler._process_jobs()
         assert flushes == [10, 10], "what failed is settled before what was deferred since"
-        store._deferred._flush = write
+        store._write_behind._flush = write
         scheduler._process_jobs()
         assert len(scheduler.executor.submitted) == 30
         assert min(run_times(store).values()) == at(YEARS).timestamp()

@@ -50,7 +50,7 @@ def test_a_stream_that_is_lost_just_when_a_run_is_noted_loses_no_note(store):
     due._modify(next_run_time=at(50))
     store._locks.memory_lock = LostMeanwhile()
     store.update_job(due)
-    store._deferred.flush()
+    store._write_behind.flush()
     assert run_times(store) == {"a": at(50).timestamp()}
 
 

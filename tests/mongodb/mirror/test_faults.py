@@ -86,7 +86,7 @@ def test_what_the_majority_does_not_have_is_not_taken_for_written(
     store.add_job(job("a"))
     point("disableSnapshotting")
     scheduler._process_jobs()
-    until(lambda: store._deferred.failing)
+    until(lambda: store._write_behind.failing)
     assert run_times(store) == {"a": at(YEARS).timestamp()}
     assert store.status().pending == 1
     point.off()
@@ -233,7 +233,7 @@ def test_what_an_error_of_the_stream_means_for_the_mirror(start, monkeypatch, co
     _, store = start()
     watcher, rung = store._lifecycle.watcher, []
     watcher.stop()
-    store._alarm.ring = lambda: rung.append(1)
+    store._wakeups.wake = lambda: rung.append(1)
     assert watcher._token
     watcher._failed(OperationFailure("planned", code))
     assert store._reader.is_live is live
@@ -250,7 +250,7 @@ def test_a_stream_that_is_refused_while_the_jobs_are_not_is_no_outage(start, poi
     until(lambda: not store._reader.is_live)
     assert store.lookup_job("a")
     rung, failed, fail = [], [], store._lifecycle.watcher._failed
-    store._alarm.ring = lambda: rung.append(1)
+    store._wakeups.wake = lambda: rung.append(1)
     store._lifecycle.watcher._failed = lambda error: (failed.append(1), fail(error))
     until(lambda: len(failed) > 2)
     assert not rung, "nobody is woken again and again"
@@ -305,7 +305,7 @@ def test_a_document_that_becomes_no_job_keeps_nothing_else_back(start, session_c
     with store._locks.io_lock:
         in_thread(scheduler._process_jobs)
         jobs.update_one({"_id": "a"}, {"$set": {"next_run_time": "soon"}})
-    until(lambda: not store._deferred.waits)
+    until(lambda: not store._write_behind.waits)
     jobs.delete_one({"_id": "b"})
     jobs.update_one({"_id": "c"}, {"$set": {"next_run_time": None}})
     until(lambda: [each.id for each in store.quarantined()] == ["a"])
@@ -349,11 +349,11 @@ def test_an_exclusive_mirror_lasts_through_an_outage(database):
         server.kill()
         with pytest.raises(PyMongoError):
             store.add_job(job("c"))
-        until(lambda: store._deferred.failing or not store._lifecycle.flusher._wanted.is_set())
+        until(lambda: store._write_behind.failing or not store._lifecycle.flusher._wanted.is_set())
         scheduler._process_jobs()
         assert len(scheduler.executor.submitted) == 2
         server.start()
-        until(lambda: not store._deferred.waits and mirrored(store) == documents(store))
+        until(lambda: not store._write_behind.waits and mirrored(store) == documents(store))
         store.shutdown()
 
 

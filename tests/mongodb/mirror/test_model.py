@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from jobstore.mongodb.conflicts import decide
-from jobstore.mongodb.deferred import Deferred
 from jobstore.mongodb.documents import Seen
 from jobstore.mongodb.guarded import Write
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.mirror import Mirror
 from jobstore.mongodb.summary import Summary
+from jobstore.mongodb.write_behind import WriteBehind
 from support.jobs import at
 
 IDS = st.sampled_from("ab")
@@ -60,8 +60,8 @@ class Followed(RuleBasedStateMachine):
         super().__init__()
         self.server = Server()
         self.locks = Locks()
-        self.deferred = Deferred(self.locks, self.send, 1000, self.acknowledged)
-        self.mirror = Mirror(self.locks, self.deferred, follows=True)
+        self.write_behind = WriteBehind(self.locks, self.send, 1000, self.acknowledged)
+        self.mirror = Mirror(self.locks, self.write_behind, follows=True)
         self.known = 0  # the latest operation time that our client has been told
         self.ours = {}  # id -> our latest write, if others have written none since
         self.states = 0
@@ -115,13 +115,13 @@ class Followed(RuleBasedStateMachine):
             None if ends else new["next_run_time"],
             None if ends else new["job_state"],
         )
-        self.deferred.add(write, self.mirror.foresee)
-        if self.deferred._timer:
-            self.deferred._timer.cancel()
+        self.write_behind.add(write, self.mirror.apply_optimistically)
+        if self.write_behind._timer:
+            self.write_behind._timer.cancel()
         assert self.mirror._get(job_id) == write.after
 
     def acknowledged(self, ids, found):
-        self.mirror.settled(ids, found, self.known)
+        self.mirror.acknowledged(ids, found, self.known)
 
     def send(self, writes, found, sent_before, logger):
         """What `flush` does, with a plan of failures, of others' writes, and of the stream."""
@@ -156,14 +156,14 @@ class Followed(RuleBasedStateMachine):
     def flush(self, plan):
         self.plan = plan
         try:
-            self.deferred.flush()
+            self.write_behind.flush()
         except ConnectionError:
             return
         finally:
             self.plan = []
 
     def flush_all(self):
-        self.deferred.flush()
+        self.write_behind.flush()
 
     @rule(count=st.integers(1, 3))
     def tell(self, count):
@@ -177,7 +177,7 @@ class Followed(RuleBasedStateMachine):
     @invariant()
     def our_newest_write_is_never_hidden_by_older_ones(self):
         for job_id, seen in self.ours.items():
-            if job_id not in self.deferred.writes:
+            if job_id not in self.write_behind.writes:
                 assert self.mirror._get(job_id) == seen, (job_id, seen)
 
     @invariant()
@@ -186,7 +186,7 @@ class Followed(RuleBasedStateMachine):
         due = self.mirror.due(at(10).timestamp(), 10)
         assert [seen.run_time for seen in due] == sorted(seen.run_time for seen in due)
 
-    @precondition(lambda self: not self.deferred.waits)
+    @precondition(lambda self: not self.write_behind.waits)
     @rule()
     def when_all_is_quiet_they_are_equal(self):
         self.tell(1000)
@@ -206,8 +206,8 @@ TestFollowed.settings = settings(max_examples=300, stateful_step_count=40)
 @pytest.fixture
 def mirror():
     locks = Locks()
-    deferred = Deferred(locks, lambda *_: None, 1000, lambda *_: None)
-    mirror = Mirror(locks, deferred, follows=True)
+    write_behind = WriteBehind(locks, lambda *_: None, 1000, lambda *_: None)
+    mirror = Mirror(locks, write_behind, follows=True)
     mirror.load([])
     return mirror
 

@@ -28,7 +28,7 @@ def test_what_was_deferred_before_the_start_is_written_first(start, server, data
 
 
 def test_a_forked_process_writes_what_it_defers(start, monkeypatch):
-    monkeypatch.setattr("jobstore.mongodb.deferred.FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr("jobstore.mongodb.write_behind.FLUSH_SECONDS", 0.01)
     _, store = start()
     store.add_job(job("a"))
     agree(store)
@@ -39,7 +39,7 @@ def test_a_forked_process_writes_what_it_defers(start, monkeypatch):
             due._modify(next_run_time=at(50))
             store.update_job(due)
         with contextlib.suppress(AssertionError):
-            until(lambda: not store._deferred.waits)
+            until(lambda: not store._write_behind.waits)
         os._exit(0)
     os.waitpid(child, 0)
     assert run_times(store) == {"a": at(50).timestamp()}

@@ -15,7 +15,7 @@ from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStor
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import candidates, claimed, deferred, lease, skipped
+from jobstore.mongodb import candidates, claimed, lease, skipped, write_behind
 from support.commands import Commands
 from support.interleavings import choose, every_order, step
 from support.jobs import YEARS, at, job
@@ -74,7 +74,7 @@ class World:
             monkeypatch.setattr(module, "time", self.clock)
         monkeypatch.setattr(candidates, "chance", SimpleNamespace(randrange=choose))
         monkeypatch.setattr(claimed, "chance", SimpleNamespace(uniform=min))
-        monkeypatch.setattr(deferred, "FLUSH_SECONDS", 3600)  # a cycle may stand still
+        monkeypatch.setattr(write_behind, "FLUSH_SECONDS", 3600)  # a cycle may stand still
         self.schedulers = [self.scheduler(name, self.stepped) for _ in range(2)]
         self.last = self.scheduler(name, self.plain)
         self.ours = MongoDBJobStore(name, client=self.plain, shared=True, watch=False)
@@ -92,7 +92,7 @@ class World:
         self.jobs.delete_many({})
         self.ours.add_jobs(jobs)
         for store in self.stores:
-            store._deferred.forget()  # of one that was killed, and so on
+            store._write_behind.forget()  # of one that was killed, and so on
             store._cycles.clear()
             store._reader._unread = None
             store._reader._candidates._windows = self.windows

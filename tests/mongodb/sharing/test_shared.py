@@ -196,7 +196,7 @@ def test_the_others_claims_and_flushes_are_not_told(make, stock):
     scheduler.start(paused=True)
     until(lambda: watching.status().lag is not None)
     told = []
-    watching._alarm.told = told.append
+    watching._wakeups.told = told.append
     other.add_job(job("a"))
     other.add_job(job("ends", 1, every=None))
     assert run(other)[0] == ["a", "ends"]

@@ -10,7 +10,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 
-__all__ = ["Alarm", "can_be_woken"]
+__all__ = ["Wakeups", "can_be_woken"]
 
 
 def can_be_woken(scheduler: BaseScheduler | None) -> bool:
@@ -24,7 +24,7 @@ def can_be_woken(scheduler: BaseScheduler | None) -> bool:
     return isinstance(scheduler, kinds) and "apscheduler.schedulers.gevent" not in modules
 
 
-class Alarm:
+class Wakeups:
     """Knows what the scheduler waits for; any thread may tell it of run times.
 
     In a cycle the scheduler waits for nothing: the earliest that is told meanwhile counts when
@@ -62,9 +62,9 @@ class Alarm:
             if meanwhile is None:
                 return  # it has not asked what is due
             self._awaited[threading.get_ident()] = inf if run_time is None else run_time
-        self.told(meanwhile)
+        self.notify(meanwhile)
 
-    def told(self, run_time: Any) -> None:
+    def notify(self, run_time: Any) -> None:
         """Wake the scheduler if this run time, of a job that was changed, is earlier."""
         if not isinstance(run_time, int | float) or isinstance(run_time, bool):
             return
@@ -74,9 +74,9 @@ class Alarm:
             late = [thread for thread, awaited in self._awaited.items() if run_time < awaited]
             self._awaited |= dict.fromkeys(late, run_time)  # each is woken once
         if late:
-            self.ring()
+            self.wake()
 
-    def look(self, now: float) -> None:
+    def check_clock(self, now: float) -> None:
         """Wake the scheduler if what it waits for was past, by the wall clock, at two looks.
 
         It waits by a clock that nobody sets, and that may stand still while the machine sleeps.
@@ -90,9 +90,9 @@ class Alarm:
             self._past = past
             self._awaited |= dict.fromkeys(late, -inf)  # each is woken once
         if late:
-            self.ring()
+            self.wake()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the scheduler if it is running; asyncio's would run jobs even if it is not."""
         scheduler = self._scheduler
         if scheduler is not None:

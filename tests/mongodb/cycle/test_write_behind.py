@@ -2,10 +2,10 @@
 
 import pickle
 
-from jobstore.mongodb.deferred import Deferred
 from jobstore.mongodb.documents import Seen
 from jobstore.mongodb.guarded import Write
 from jobstore.mongodb.locks import Locks
+from jobstore.mongodb.write_behind import WriteBehind
 
 
 def write(name):
@@ -15,28 +15,28 @@ def write(name):
 def test_a_flush_ends_though_more_is_deferred_all_the_time():
     def flush(writes, found, sent_before, logger):
         writes.clear()
-        deferred.add(write(f"{len(written)}"), lambda each: each)
+        write_behind.add(write(f"{len(written)}"), lambda each: each)
         written.append(1)
 
     written = []
-    deferred = Deferred(Locks(), flush, 10, lambda ids, found: None)
-    deferred.in_other_thread(lambda: None)
+    write_behind = WriteBehind(Locks(), flush, 10, lambda ids, found: None)
+    write_behind.flush_in_other_thread(lambda: None)
     for number in range(25):
-        deferred.add(write(f"first {number}"), lambda each: each)
-    deferred.flush()
+        write_behind.add(write(f"first {number}"), lambda each: each)
+    write_behind.flush()
     assert len(written) == 3
-    assert deferred.waits
+    assert write_behind.waits
 
 
 def test_a_flush_that_is_under_way_is_no_failure():
     def flush(writes, found, sent_before, logger):
-        failing.append(deferred.failing)
+        failing.append(write_behind.failing)
         writes.clear()
 
     failing = []
-    deferred = Deferred(Locks(), flush, 10, lambda ids, found: None)
-    deferred.add(write("a"), lambda each: each)
-    deferred.flush()
+    write_behind = WriteBehind(Locks(), flush, 10, lambda ids, found: None)
+    write_behind.add(write("a"), lambda each: each)
+    write_behind.flush()
     assert failing == [False]
 
 
@@ -46,16 +46,16 @@ def test_what_others_changed_wins_over_what_was_deferred_meanwhile():
 
     def flush(writes, found, sent_before, logger):
         for name, write in list(writes.items()):
-            deferred.add(write._replace(seen=write.after, run_time=3.0), lambda each: each)
+            write_behind.add(write._replace(seen=write.after, run_time=3.0), lambda each: each)
             found[name] = None if name == "removed" else Seen(name, 2.0, theirs)
         writes.clear()
 
     told = []
-    deferred = Deferred(Locks(), flush, 10, lambda ids, found: told.append((ids, found)))
-    deferred.add(write("removed"), lambda each: each)
-    deferred.add(write("changed"), lambda each: each)
-    deferred.flush()
-    left = deferred.writes
+    write_behind = WriteBehind(Locks(), flush, 10, lambda ids, found: told.append((ids, found)))
+    write_behind.add(write("removed"), lambda each: each)
+    write_behind.add(write("changed"), lambda each: each)
+    write_behind.flush()
+    left = write_behind.writes
     assert left.keys() == {"changed"}
     assert left["changed"].seen.state == theirs
     assert left["changed"].run_time == 3.0
@@ -65,16 +65,16 @@ def test_what_others_changed_wins_over_what_was_deferred_meanwhile():
 
 def test_how_long_the_oldest_waits_is_counted_from_when_it_was_deferred(monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("jobstore.mongodb.deferred.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("jobstore.mongodb.write_behind.time.monotonic", lambda: clock[0])
 
     def flush(writes, found, sent_before, logger):
         writes.clear()
-        deferred.add(write("late"), lambda each: each)
+        write_behind.add(write("late"), lambda each: each)
 
-    deferred = Deferred(Locks(), flush, 10, lambda ids, found: None)
-    deferred.in_other_thread(lambda: None)
-    deferred.add(write("early"), lambda each: each)
+    write_behind = WriteBehind(Locks(), flush, 10, lambda ids, found: None)
+    write_behind.flush_in_other_thread(lambda: None)
+    write_behind.add(write("early"), lambda each: each)
     clock[0] = 160.0
-    deferred.flush()
+    write_behind.flush()
     clock[0] = 161.0
-    assert deferred.status() == (1, 1.0)
+    assert write_behind.status() == (1, 1.0)

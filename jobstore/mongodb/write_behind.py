@@ -17,7 +17,7 @@ from .guarded import Write
 from .locks import Locks
 from .summary import Summary
 
-__all__ = ["Deferred"]
+__all__ = ["WriteBehind"]
 
 FLUSH_SECONDS = 1.0  # the longest that a write waits
 FLUSH_BYTES = 12_000_000  # of states that wait
@@ -30,7 +30,7 @@ def _size(write: Write | None) -> int:
     return len(write.state or b"") if write else 0
 
 
-class Deferred:
+class WriteBehind:
     """Keeps one write for each id until they are flushed, and after a flush that failed.
 
     They are flushed when they are many, when they are large, when the first of them is a second
@@ -44,7 +44,8 @@ class Deferred:
     :param most: how many are written at a time.
     :param acknowledged: called under `memory_lock` with the ids whose writes succeeded or lost a
         conflict, and were not deferred anew; and with the records that others have changed.
-    :ivar soon: lets what is full be flushed; the caller's thread does it, or one of the store's.
+    :ivar request_flush: called when it is time to flush; either it flushes, or it wakes a thread
+        that does.
     :ivar lines: notes of single writes, logged at the end of a cycle or of a flush.
     :ivar failing: whether the last flush failed.
     """
@@ -62,7 +63,7 @@ class Deferred:
         self._acknowledged = acknowledged
         self.logger = logging.getLogger(__name__)
         self.lines = Summary()
-        self.in_callers_thread()
+        self.flush_in_callers_thread()
         self.failing = False
         self._sending: Writes = {}
         self._waiting: Writes = {}
@@ -71,13 +72,13 @@ class Deferred:
         self._timer: threading.Timer | None = None
         _all.add(self)
 
-    def in_callers_thread(self) -> None:
+    def flush_in_callers_thread(self) -> None:
         """Let whoever defers flush, when it is time."""
-        self.soon, self._timed = self._flush_unless_failing, True
+        self.request_flush, self._timed = self._flush_unless_failing, True
 
-    def in_other_thread(self, soon: Callable[[], None]) -> None:
+    def flush_in_other_thread(self, request_flush: Callable[[], None]) -> None:
         """Let a thread flush that looks by itself every second, and when it is told."""
-        self.soon, self._timed = soon, False
+        self.request_flush, self._timed = request_flush, False
 
     @property
     def waits(self) -> bool:
@@ -99,7 +100,7 @@ class Deferred:
     def forked(self) -> None:
         """In a forked process: what was deferred is its parent's to write, by its threads."""
         self._timer = None
-        self.in_callers_thread()
+        self.flush_in_callers_thread()
         self.forget()
 
     def forget(self) -> None:
@@ -108,15 +109,15 @@ class Deferred:
         self.failing = False
         self._bytes = 0
 
-    def add(self, write: Write | None, foresee: Callable[[Write], Write | None]) -> None:
+    def add(self, write: Write | None, apply: Callable[[Write], Write | None]) -> None:
         """Defer a write, if there is one; an earlier one of the same document is merged into it.
 
-        :param foresee: called first, under `memory_lock`; returns the write to defer, if any.
+        :param apply: called first, under `memory_lock`; returns the write to defer, if any.
         """
         if write and self._bytes + _size(write) > FLUSH_BYTES:
-            self.soon()
+            self.request_flush()
         with self._locks.memory_lock:
-            write = write and foresee(write)
+            write = write and apply(write)
             if write is None:
                 return
             earlier = self._waiting.get(write.seen.id)
@@ -127,7 +128,7 @@ class Deferred:
             self._waiting[write.seen.id] = write
             self._bytes += _size(write) - _size(earlier)
         if len(self._waiting) >= self._most:
-            self.soon()
+            self.request_flush()
         elif self._timed and self._timer is None and not self.failing:
             with contextlib.suppress(RuntimeError):  # no more threads: the cycle's end will do
                 timer = threading.Timer(FLUSH_SECONDS, self._flush_late)
@@ -220,13 +221,13 @@ class Deferred:
 
     def _flush_late(self) -> None:
         with self._locks.io_lock:
-            self.soon()
+            self.request_flush()
 
 
-_all: "weakref.WeakSet[Deferred]" = weakref.WeakSet()
+_all: "weakref.WeakSet[WriteBehind]" = weakref.WeakSet()
 
 
 @atexit.register
 def _flush_all() -> None:
-    for deferred in list(_all):
-        deferred.flush_at_exit()
+    for write_behind in list(_all):
+        write_behind.flush_at_exit()
