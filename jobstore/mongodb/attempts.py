@@ -12,7 +12,7 @@ from pymongo.errors import PyMongoError
 
 from . import batches
 from .connection import Connection
-from .documents import FIELDS, Document, Seen
+from .documents import FIELDS, Document, Record
 from .presence import process
 from .updates import change_all_or_each
 
@@ -52,13 +52,16 @@ def count(connection: Connection, due: Document, job_ids: Collection[Any]) -> No
     batches.for_ids(connection, list(job_ids), act)
 
 
-def forget_counts(connection: Connection, jobs: Collection[Seen], logger: logging.Logger) -> None:
+def forget_counts(connection: Connection, jobs: Collection[Record], logger: logging.Logger) -> None:
     """Take the counts away from jobs that were run, and that others have changed meanwhile.
 
     Not where another scheduler has claimed the job since: then the count is its own.
     """
-    claims = {seen.claim for seen in jobs}
-    query = {"_id": {"$in": [seen.id for seen in jobs]}, "acquired_by": {"$in": [None, *claims]}}
+    claims = {record.claim for record in jobs}
+    query = {
+        "_id": {"$in": [record.id for record in jobs]},
+        "acquired_by": {"$in": [None, *claims]},
+    }
     try:
         with connection.session() as session:
             none = {"$unset": {"attempts": ""}}

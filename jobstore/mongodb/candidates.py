@@ -7,7 +7,7 @@ from typing import Any
 
 from . import batches
 from .connection import Connection
-from .documents import REPLACED, Document, HasTime, Seen, counts
+from .documents import REPLACED, Document, HasTime, Record, counts
 from .lease import FREE, IS_OVER
 from .ordered import in_order, sized_in_order
 from .pace import ID_BYTES, affordable, parts
@@ -42,7 +42,7 @@ class Candidates:
     """
 
     def __init__(
-        self, connection: Connection, skipped: Skipped, leave: Callable[[Seen, object], None]
+        self, connection: Connection, skipped: Skipped, leave: Callable[[Record, object], None]
     ) -> None:
         self._connection = connection
         self._skipped = skipped
@@ -112,5 +112,5 @@ class Candidates:
         named = batches.stored(self._connection, [each["_id"] for each in doubtful])
         lost = [each for each in doubtful if each["_id"] not in named]
         for each in lost:
-            self._leave(Seen.of(each), "its id is no UTF-8, and so can't be named")
+            self._leave(Record.of(each), "its id is no UTF-8, and so can't be named")
         return [each for each in due if each not in lost]

@@ -17,7 +17,7 @@ from .abandoned import Abandoned, abandoned_once_more, is_abandoned
 from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts
 from .candidates import Candidates, chance
 from .connection import Connection
-from .documents import Counted, Document, HasTime, Seen, key
+from .documents import CountedRecord, Document, HasTime, Record, key
 from .lease import FREE, IS_OVER, Lease, acquired
 from .locks import Locks
 from .ordered import IN_TIME, first_of, sample
@@ -149,23 +149,23 @@ class Claimed(Queried):
             fields["attempts"] = abandoned_once_more()
         matched, refused = change_all_or_each(self._connection, free, claim.ids, fields)
         for refusal in refused.details["writeErrors"] if refused else ():
-            self._leave(Seen.of(found[refusal["index"]]), refusal["errmsg"])
+            self._leave(Record.of(found[refusal["index"]]), refusal["errmsg"])
         return matched
 
-    def _leave(self, seen: Seen, reason: object) -> None:
-        if self.skipped.add(seen):
-            self._lines.add(LEFT, seen.id, reason)
+    def _leave(self, record: Record, reason: object) -> None:
+        if self.skipped.add(record):
+            self._lines.add(LEFT, record.id, reason)
 
     def _won(self, claim: Claim, now: float) -> Due:
         """Read the jobs that a claim has won, with their lease."""
         won = self._innocent(self._bearing(claim))
         if not won:
             return Due([])
-        ids = [seen.id for seen in won]
+        ids = [record.id for record in won]
         lease = Lease(
             self._connection, claim.token, ids, claim.started, claim.seconds, self._logger
         )
-        return Due([seen for seen in won if not _is_later(seen.run_time, now)], lease)
+        return Due([record for record in won if not _is_later(record.run_time, now)], lease)
 
     def _bearing(self, claim: Claim) -> list[Document]:
         query = {"_id": {"$in": claim.ids}, "acquired_by": claim.token}
@@ -181,13 +181,13 @@ class Claimed(Queried):
             )
         return found
 
-    def _innocent(self, won: list[Document]) -> list[Seen]:
+    def _innocent(self, won: list[Document]) -> list[Record]:
         """Return the jobs that may run; those that ended so many processes go into quarantine."""
         culprits = [each for each in won if attempts(each) >= MOST_ATTEMPTS]
         if culprits:
-            self._quarantine.convict(list(map(Counted.of, culprits)))
+            self._quarantine.convict(list(map(CountedRecord.of, culprits)))
         return [
-            Counted.of(each) if attempts(each) else Seen.of(each)
+            CountedRecord.of(each) if attempts(each) else Record.of(each)
             for each in won
             if attempts(each) < MOST_ATTEMPTS
         ]
@@ -200,15 +200,15 @@ class Claimed(Queried):
         """
         if lease is None:
             return bad
-        waited = self._overdue([seen.id for seen, _ in bad if self.skipped.has_waited(seen)])
+        waited = self._overdue([record.id for record, _ in bad if self.skipped.has_waited(record)])
         leaving = [pair for pair in bad if key(pair[0].id) not in waited]
-        for seen, reason in leaving:
-            self._leave(seen, reason)
+        for record, reason in leaving:
+            self._leave(record, reason)
         self._lines.log(self._logger)
-        lease.release([seen.id for seen, _ in leaving])
+        lease.release([record.id for record, _ in leaving])
         taking = [pair for pair in bad if key(pair[0].id) in waited]
-        for seen, _ in taking:  # once it is back from quarantine, others have a minute again
-            self.skipped.forget(seen.id)
+        for record, _ in taking:  # once it is back from quarantine, others have a minute again
+            self.skipped.forget(record.id)
         return taking
 
     def _overdue(self, ids: list[Any]) -> set[Any]:

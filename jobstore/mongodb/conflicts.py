@@ -6,7 +6,7 @@ Guarded writes are optimistic concurrency control: each write names the document
 import logging
 from datetime import datetime
 
-from .documents import Seen, advanced, restore, timestamp
+from .documents import Record, advanced, restore, timestamp
 from .guarded import Write
 from .summary import Line, Summary
 
@@ -34,28 +34,28 @@ CHANGED = Line(
 )
 
 
-def decide(write: Write, theirs: Seen | None, lines: Summary) -> Write | None:
+def decide(write: Write, theirs: Record | None, lines: Summary) -> Write | None:
     """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins.
 
     :param lines: takes a note of each change by others.
     """
     if theirs is not None and theirs == write.after:
         return None  # ours
-    if theirs == write.seen:
+    if theirs == write.record:
         return write  # it did not get there
     if _was_taken(write, theirs):
         if not write.quarantine:
-            lines.add(RUNS_TWICE, write.seen.id)
+            lines.add(RUNS_TWICE, write.record.id)
         return None
     if theirs is None and write.removes:
         return None  # ours, or theirs
     if theirs is None:
-        lines.add(REMOVED, write.seen.id)
+        lines.add(REMOVED, write.record.id)
         return None
-    if theirs.run_time != write.seen.run_time:
-        lines.add(RESCHEDULED, write.seen.id)
+    if theirs.run_time != write.record.run_time:
+        lines.add(RESCHEDULED, write.record.id)
         return None
-    lines.add(CHANGED, write.seen.id)
+    lines.add(CHANGED, write.record.id)
     return None if write.quarantine else _merged(write, theirs)
 
 
@@ -64,26 +64,26 @@ def _is_late(write: Write) -> bool:
     return write.lease is not None and write.lease.was_over
 
 
-def _was_taken(write: Write, theirs: Seen | None) -> bool:
+def _was_taken(write: Write, theirs: Record | None) -> bool:
     """Whether another scheduler has claimed the job since; it may be, where its claim is gone.
 
     That is so where the lease was over, and the job is gone, or has another time and no claim: it
     may have been run by others before it was removed, or changed.
     """
-    claim = write.seen.claim
+    claim = write.record.claim
     if claim is None:
         return False
     if theirs is not None and theirs.claim is not None:
         return bool(theirs.claim != claim)
-    return _is_late(write) and (theirs is None or theirs.run_time != write.seen.run_time)
+    return _is_late(write) and (theirs is None or theirs.run_time != write.record.run_time)
 
 
-def _merged(write: Write, theirs: Seen) -> Write | None:
+def _merged(write: Write, theirs: Record) -> Write | None:
     """Apply our advance to their state; None: leave theirs as it is."""
-    theirs = type(write.seen)(*theirs)  # counted, if ours is
+    theirs = type(write.record)(*theirs)  # counted, if ours is
     if write.state is not None:
         state = advanced(theirs.state, write.run_time)
-        return write._replace(seen=theirs, state=state)
+        return write._replace(record=theirs, state=state)
     try:
         job = restore(theirs, None, None)
         assert job.next_run_time is not None
@@ -93,6 +93,6 @@ def _merged(write: Write, theirs: Seen) -> Write | None:
     except Exception:
         return None  # it is still due: the next cycle sees to it
     if following is None:
-        return write._replace(seen=theirs)
+        return write._replace(record=theirs)
     run_time = timestamp(following)
-    return write._replace(seen=theirs, run_time=run_time, state=advanced(theirs.state, run_time))
+    return write._replace(record=theirs, run_time=run_time, state=advanced(theirs.state, run_time))

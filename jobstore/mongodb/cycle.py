@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from apscheduler.job import Job
 
 from .cached import Asked
-from .documents import UNTOUCHABLE, Seen, advanced, dump, timestamp
+from .documents import UNTOUCHABLE, Record, advanced, dump, timestamp
 from .guarded import Write
 from .lease import Lease
 from .summary import Line, Summary
@@ -52,10 +52,10 @@ class Cycle:
     """
 
     def __init__(
-        self, now: datetime, handed: Iterable[tuple[Job, Seen]], lease: Lease | None = None
+        self, now: datetime, handed: Iterable[tuple[Job, Record]], lease: Lease | None = None
     ) -> None:
         self._now, self._began = now, time.monotonic()
-        self._handed = {job.id: (job, seen) for job, seen in handed}
+        self._handed = {job.id: (job, record) for job, record in handed}
         self._rewritten: set[str] = set()  # ids that were written otherwise since
         self._removed: set[str] = set()
         self.jobs = DueJobs(job for job, _ in self._handed.values())
@@ -105,7 +105,7 @@ class Cycle:
         if self._is_over_for(job.id):
             return None
         self._is_done(job.id)
-        _, seen = self._handed[job.id]
+        _, record = self._handed[job.id]
         try:
             run_time = timestamp(job.next_run_time)
         except OverflowError:
@@ -116,9 +116,9 @@ class Cycle:
             raise
         except BaseException as error:
             lines.add(KEEPS_STATE, job.id, error)
-            state = advanced(seen.state, run_time)
-        write = Write(seen, run_time, state, lease=self._lease)
-        self._handed[job.id] = job, write.after or seen
+            state = advanced(record.state, run_time)
+        write = Write(record, run_time, state, lease=self._lease)
+        self._handed[job.id] = job, write.after or record
         return write
 
     def remove(self, job_id: str) -> Write | None:

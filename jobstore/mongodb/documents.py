@@ -26,11 +26,11 @@ __all__ = [
     "MIN_TIME",
     "REPLACED",
     "UNTOUCHABLE",
-    "Counted",
+    "CountedRecord",
     "Document",
     "DocumentId",
     "HasTime",
-    "Seen",
+    "Record",
     "UnreadableError",
     "advanced",
     "counts",
@@ -60,7 +60,7 @@ class UnreadableError(Exception):
     """The job in a document can't be made here, and why."""
 
 
-class Seen(NamedTuple):
+class Record(NamedTuple):
     """A job's document as it was read: what a guarded write demands to find unchanged.
 
     The claim is the token of who has acquired it last, if many schedulers share the collection.
@@ -80,7 +80,7 @@ class Seen(NamedTuple):
         return to_datetime(self.run_time)
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "Seen":
+    def of(cls, document: Mapping[str, Any]) -> "Record":
         """Take what counts out of a document that was read."""
         get = document.get
         fields = document["_id"], get("next_run_time"), get("job_state"), get("acquired_by")
@@ -95,7 +95,7 @@ class HasTime(Protocol):
         """The job's run time, as its document had it."""
 
 
-class Counted(Seen):
+class CountedRecord(Record):
     """One whose document has a count of attempts, which the write that comes of it takes away.
 
     The count itself is no part of the guard.
@@ -173,22 +173,26 @@ def to_document(job: Job, protocol: int) -> dict[str, Any]:
     }
 
 
-def restore(seen: Seen, scheduler: BaseScheduler | None, alias: str | None) -> Job:
+def restore(record: Record, scheduler: BaseScheduler | None, alias: str | None) -> Job:
     """Make the job of a document, due when the document says, whatever its state says.
 
     :raises UnreadableError: if that can't be done, or the job is not whole.
     """
     try:
-        run_time = to_datetime(seen.run_time)
-        if not isinstance(seen.state, bytes):
-            kind = "missing" if seen.state is None else f"a {type(seen.state).__name__}, not binary"
+        run_time = to_datetime(record.run_time)
+        if not isinstance(record.state, bytes):
+            kind = (
+                "missing"
+                if record.state is None
+                else f"a {type(record.state).__name__}, not binary"
+            )
             raise UnreadableError(f"its job_state is {kind}")
         job = Job.__new__(Job)
-        job.__setstate__(pickle.loads(seen.state))
-        if not isinstance(job.id, str) or str.__str__(job.id) != seen.id:
+        job.__setstate__(pickle.loads(record.state))
+        if not isinstance(job.id, str) or str.__str__(job.id) != record.id:
             raise UnreadableError(f"its state is that of job {job.id!r}")
         if type(job.id) is not str:
-            job.id = seen.id  # of a derived class just its characters
+            job.id = record.id  # of a derived class just its characters
         if not isinstance(job.trigger, BaseTrigger):
             raise UnreadableError(f"its trigger is a {type(job.trigger).__name__}")
         if run_time is None:
@@ -212,12 +216,12 @@ def _is_that(value: Any, run_time: datetime) -> bool:
     return isinstance(value, datetime) and timestamp(value) == timestamp(run_time)
 
 
-def restore_runnable(seen: Seen, scheduler: BaseScheduler | None, alias: str | None) -> Job:
+def restore_runnable(record: Record, scheduler: BaseScheduler | None, alias: str | None) -> Job:
     """Make the job of a document that is to run in this scheduler.
 
     :raises UnreadableError: if it can't be made, or its executor isn't here.
     """
-    job = restore(seen, scheduler, alias)
+    job = restore(record, scheduler, alias)
     if scheduler is not None:
         try:
             scheduler._lookup_executor(job.executor)

@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 from .attempts import forget_counts
 from .conflicts import decide
 from .connection import Connection
-from .documents import FIELDS, Counted, Seen
+from .documents import FIELDS, CountedRecord, Record
 from .guarded import Write, size
 from .pace import parts
 from .paced import carried
@@ -44,7 +44,7 @@ def flush(
     connection: Connection,
     quarantine: Quarantine,
     writes: dict[Any, Write],
-    found: dict[Any, Seen | None],
+    found: dict[Any, Record | None],
     sent_before: bool,
     logger: logging.Logger,
 ) -> None:
@@ -79,7 +79,7 @@ def flush(
         if refused:
             _refuse(quarantine, refused, logger)
         for write, _ in refused:
-            del writes[write.seen.id]
+            del writes[write.record.id]
         before = len(writes)
         part = [job_id for job_id in part if job_id in writes]
         if changed == len(part):
@@ -98,9 +98,9 @@ def _refuse(quarantine: Quarantine, refused: Refused, logger: logging.Logger) ->
     verdicts = []
     with summed(logger) as lines:
         for write, reason in refused:
-            lines.add(REFUSED, write.seen.id, reason)
+            lines.add(REFUSED, write.record.id, reason)
             why = f"it can't be written: {reason}"
-            verdicts.append(quarantine.verdict(write.seen, why, write.run_time))
+            verdicts.append(quarantine.verdict(write.record, why, write.run_time))
     quarantine.put(verdicts)
 
 
@@ -116,7 +116,7 @@ def _settle(
     connection: Connection,
     writes: dict[Any, Write],
     part: list[Any],
-    found: dict[Any, Seen | None],
+    found: dict[Any, Record | None],
     logger: logging.Logger,
 ) -> None:
     """Read back a part that is not known to be written, and decide for each document.
@@ -135,22 +135,22 @@ def _settle(
     ):
         cursor = connection.jobs.find(query, FIELDS, batch_size=len(part) + 1, session=session)
         found_now = connection.read(cursor, seconds)
-        stored = {document["_id"]: Seen.of(document) for document in found_now}
+        stored = {document["_id"]: Record.of(document) for document in found_now}
     with summed(logger) as lines:
         for write in [writes[job_id] for job_id in part]:
-            seen = stored.get(write.seen.id)
-            left = decide(write, seen, lines)
+            record = stored.get(write.record.id)
+            left = decide(write, record, lines)
             if left is None:
-                del writes[write.seen.id]
-                found[write.seen.id] = seen
-                claim = write.seen.claim
-                if seen and seen != write.after and claim is not None and seen.claim == claim:
-                    claims[seen.id] = claim
-                if isinstance(write.seen, Counted) and seen and seen != write.after:
-                    counted.append(write.seen)
+                del writes[write.record.id]
+                found[write.record.id] = record
+                claim = write.record.claim
+                if record and record != write.after and claim is not None and record.claim == claim:
+                    claims[record.id] = claim
+                if isinstance(write.record, CountedRecord) and record and record != write.after:
+                    counted.append(write.record)
             elif left is not write:
-                writes[write.seen.id] = left
-                found[write.seen.id] = left.after
+                writes[write.record.id] = left
+                found[write.record.id] = left.after
     if claims:
         release(connection, claims, list(claims.values()), logger)
     if counted:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from bson import encode
 from pymongo import DeleteMany, UpdateMany
 
-from .documents import Counted, Document, Seen
+from .documents import CountedRecord, Document, Record
 from .sizes import id_bytes
 
 __all__ = ["MAX_BYTES", "Write", "operation", "size"]
@@ -33,7 +33,7 @@ class Write(NamedTuple):
     The `lease` is the one under which the job was fired, if schedulers share the collection.
     """
 
-    seen: Seen
+    record: Record
     run_time: float | None
     state: bytes | None
     quarantine: dict[str, Any] | None = None
@@ -45,17 +45,19 @@ class Write(NamedTuple):
         return self.state is None and self.quarantine is None
 
     @property
-    def after(self) -> Seen | None:
+    def after(self) -> Record | None:
         """The document as it is when this is written; None if it is gone."""
         if self.removes:
             return None
-        state = self.seen.state if self.state is None else self.state
-        return Seen(self.seen.id, self.run_time, state, self.seen.claim)  # half of _replace's time
+        state = self.record.state if self.state is None else self.state
+        return Record(
+            self.record.id, self.run_time, state, self.record.claim
+        )  # half of _replace's time
 
 
 def size(write: Write) -> int:
     """Count the bytes of a write: states as seen and new, and the id, which is named twice."""
-    return _size(write.seen.state) + _size(write.state) + 2 * id_bytes(write.seen.id)
+    return _size(write.record.state) + _size(write.state) + 2 * id_bytes(write.record.id)
 
 
 def _size(state: Any) -> int:
@@ -75,9 +77,9 @@ def operation(chunk: list[Write]) -> UpdateMany | DeleteMany:
             "$mergeObjects": [{"since": "$$NOW"}, _own([write.quarantine for write in chunk])]
         }
         del new["job_state"]
-    if chunk[0].seen.claim is not None:
+    if chunk[0].record.claim is not None:
         new["acquired_until"] = None  # released; whose it was stays, to tell by whom it was written
-    if isinstance(chunk[0].seen, Counted):
+    if isinstance(chunk[0].record, CountedRecord):
         new["attempts"] = None  # it is run, or not to be run
     changed = {"$mergeObjects": ["$$ROOT", new]}
     guarded = {"$cond": [_unchanged(chunk), changed, "$$ROOT"]}
@@ -85,11 +87,11 @@ def operation(chunk: list[Write]) -> UpdateMany | DeleteMany:
 
 
 def _named(chunk: list[Write]) -> Document:
-    return {"_id": {"$in": [write.seen.id for write in chunk]}}
+    return {"_id": {"$in": [write.record.id for write in chunk]}}
 
 
 def _with_place(chunk: list[Write], expression: Any) -> Document:
-    ids = {"$literal": [write.seen.id for write in chunk]}
+    ids = {"$literal": [write.record.id for write in chunk]}
     return {"$let": {"vars": {"place": {"$indexOfArray": [ids, "$_id"]}}, "in": expression}}
 
 
@@ -99,9 +101,9 @@ def _own(values: list[Any]) -> Document:
 
 
 def _unchanged(chunk: list[Write]) -> Document:
-    run_times = [write.seen.run_time for write in chunk]
+    run_times = [write.record.run_time for write in chunk]
     state: Any = {"$ifNull": ["$job_state", None]}
-    states = [write.seen.state for write in chunk]
+    states = [write.record.state for write in chunk]
     if len(chunk) == 1 and _size(states[0]) + _size(chunk[0].state) > MAX_BYTES:
         # Both states would not fit into one statement: here the guard is the state's size.
         state, states = {"$binarySize": "$job_state"}, [len(states[0])]
@@ -109,7 +111,7 @@ def _unchanged(chunk: list[Write]) -> Document:
         {"$eq": [{"$ifNull": ["$next_run_time", None]}, _own(run_times)]},
         {"$eq": [state, _own(states)]},
     ]
-    claims = [write.seen.claim for write in chunk]
+    claims = [write.record.claim for write in chunk]
     if claims[0] is not None:
         guard.append({"$eq": ["$acquired_by", _own(claims)]})
     return {"$and": guard}

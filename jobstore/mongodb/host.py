@@ -8,7 +8,7 @@ from typing import Protocol
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
-from .documents import Seen, UnreadableError, restore_runnable
+from .documents import Record, UnreadableError, restore_runnable
 
 __all__ = ["Host", "Store"]
 
@@ -58,21 +58,21 @@ class Host:
         assert store is not None
         return store.pickle_protocol
 
-    def restore_runnable(self, seen: Seen) -> Job:
+    def restore_runnable(self, record: Record) -> Job:
         """Make the job of a record, to run in this scheduler.
 
         :raises UnreadableError: if it can't be made, or its executor isn't here.
         """
-        return restore_runnable(seen, self.scheduler, self.alias)
+        return restore_runnable(record, self.scheduler, self.alias)
 
     def restored(
-        self, records: Iterable[Seen]
-    ) -> tuple[list[tuple[Job, Seen]], list[tuple[Seen, UnreadableError]]]:
+        self, records: Iterable[Record]
+    ) -> tuple[list[tuple[Job, Record]], list[tuple[Record, UnreadableError]]]:
         """Make the jobs that can run here; returns them, and the records of the others."""
         good, bad = [], []
-        for seen in records:
+        for record in records:
             try:
-                good.append((self.restore_runnable(seen), seen))
+                good.append((self.restore_runnable(record), record))
             except UnreadableError as reason:
-                bad.append((seen, reason))
+                bad.append((record, reason))
         return good, bad

@@ -19,7 +19,7 @@ from typing import Any
 
 from .._index import JobIndex
 from .conflicts import decide
-from .documents import Document, HasTime, Seen, UnreadableError, counts, key, to_datetime
+from .documents import Document, HasTime, Record, UnreadableError, counts, key, to_datetime
 from .guarded import Write
 from .locks import Locks
 from .write_behind import WriteBehind
@@ -27,7 +27,7 @@ from .write_behind import WriteBehind
 __all__ = ["Mirror", "NotLiveError"]
 
 LAST = datetime.max.replace(tzinfo=timezone.utc)
-Found = Seen | None
+Found = Record | None
 
 
 class NotLiveError(Exception):
@@ -61,13 +61,13 @@ class Mirror:
         self._locks = locks
         self._write_behind = write_behind
         self._follows = follows
-        self.odd: list[Seen] = []
+        self.odd: list[Record] = []
         self.reset()
 
     def reset(self) -> None:
         """Forget all; it is to be loaded."""
         with self._locks.memory_lock:
-            self._index: Any = JobIndex()  # of `Seen`s, which are jobs enough for it
+            self._index: Any = JobIndex()  # of `Record`s, which are jobs enough for it
             self._marks: dict[str, Any] = {}  # of documents in quarantine
             self._ahead: dict[str, Ahead] = {}
             self._settled: deque[tuple[int, list[str]]] = deque()
@@ -84,13 +84,13 @@ class Mirror:
 
     def load(self, documents: Collection[Document]) -> None:
         """Take n records that were read; O(n log n)."""
-        records = [Seen.of(each) for each in documents]
+        records = [Record.of(each) for each in documents]
         marks = {key(each["_id"]): each["quarantine"] for each in documents if "quarantine" in each}
         try:
             self._index.put_many(records)
         except (TypeError, UnreadableError):  # it has taken none of them
-            sound = (self._sound(seen, marks.get(key(seen.id))) for seen in records)
-            self._index.put_many([seen for seen in sound if seen and type(seen.id) is str])
+            sound = (self._sound(record, marks.get(key(record.id))) for record in records)
+            self._index.put_many([record for record in sound if record and type(record.id) is str])
         self._marks |= marks
 
     def loaded(self, time: int) -> None:
@@ -124,7 +124,7 @@ class Mirror:
             ahead.told = told
             return None
 
-    def passed(self, time: int) -> list[Seen]:
+    def passed(self, time: int) -> list[Record]:
         """Note how far the stream is; returns the records that are as it told only from now on."""
         corrected = []
         with self._locks.memory_lock:
@@ -148,14 +148,14 @@ class Mirror:
             for name in changes["removedFields"]:
                 document.pop(name, None)
         mark = document.get("quarantine") if document else None
-        seen = self._sound(Seen.of(document), mark) if document else None
+        record = self._sound(Record.of(document), mark) if document else None
         if type(job_id) is not str:
             return None
         if mark is None:
             self._marks.pop(job_id, None)
         else:
             self._marks[job_id] = mark
-        return seen
+        return record
 
     # Our own writes
 
@@ -166,15 +166,15 @@ class Mirror:
         """
         if not self.notes_writes:
             return write
-        theirs = self._get(write.seen.id)
-        if theirs is not write.seen:
+        theirs = self._get(write.record.id)
+        if theirs is not write.record:
             left = decide(write, theirs, self._write_behind.lines)
             if left is None:
                 return None
             write = left
-        self._write(write.seen.id, write.after, None)
+        self._write(write.record.id, write.after, None)
         if write.quarantine:
-            self._marks[write.seen.id] = write.quarantine
+            self._marks[write.record.id] = write.quarantine
         return write
 
     def acknowledged(self, ids: list[str], found: Mapping[Any, Found], time: int) -> None:
@@ -191,11 +191,11 @@ class Mirror:
                 self._settled[-1][1].extend(ahead)  # while the majority has nothing new
             elif ahead:
                 self._settled.append((time, ahead))
-            for job_id, seen in found.items():
+            for job_id, record in found.items():
                 if job_id in self._ahead or (self.notes_writes and not self._follows):
-                    self._put(job_id, self._sound(seen, self._marks.get(job_id)))
+                    self._put(job_id, self._sound(record, self._marks.get(job_id)))
 
-    def take_odd(self) -> list[Seen]:
+    def take_odd(self) -> list[Record]:
         """Return the documents that can't be jobs anywhere, and were not yet returned."""
         with self._locks.memory_lock:
             odd, self.odd = self.odd, []
@@ -204,42 +204,42 @@ class Mirror:
     def cleared(self, time: int) -> None:
         """Take that all was removed by a command of that time."""
         with self._locks.memory_lock:
-            self.wrote({seen.id: None for seen in self._index}, time)
+            self.wrote({record.id: None for record in self._index}, time)
 
     def wrote(self, records: Mapping[Any, Found], time: int) -> None:
         """Take what was written by a command of that time; None is a document removed."""
         with self._locks.memory_lock:
             if self.notes_writes and not (self._follows and self._time >= time):
-                for job_id, seen in records.items():
-                    self._write(job_id, seen, time)
+                for job_id, record in records.items():
+                    self._write(job_id, record, time)
                     self._marks.pop(job_id, None)
                 self._settled.append((time, list(records)))
 
-    def _write(self, job_id: str, seen: Found, until: int | None) -> None:
+    def _write(self, job_id: str, record: Found, until: int | None) -> None:
         before = self._get(job_id)
-        self._put(job_id, seen)
+        self._put(job_id, record)
         if self._follows:
             self._ahead.setdefault(job_id, Ahead(before)).until = until
 
     # What the store asks
 
-    def due(self, now: float, limit: int) -> list[Seen]:
+    def due(self, now: float, limit: int) -> list[Record]:
         """Return the first records that are due; O(log n + k).
 
         :raises NotLiveError: as all that is asked here, if it is not live (any more).
         """
         with self._locks.memory_lock:
             self._must_be_live()
-            due: list[Seen] = self._index.due(to_datetime(now), limit)
+            due: list[Record] = self._index.due(to_datetime(now), limit)
             return due
 
     def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
         """Return the earliest run time of a job that `counts`."""
         with self._locks.memory_lock:
             self._must_be_live()
-            for seen in self._index.due(LAST, len(but) + 1):
-                if counts(seen.id, seen.run_time, but):
-                    earliest: float = seen.run_time
+            for record in self._index.due(LAST, len(but) + 1):
+                if counts(record.id, record.run_time, but):
+                    earliest: float = record.run_time
                     return earliest
         return None
 
@@ -247,15 +247,15 @@ class Mirror:
         """Return a record as a document; O(1)."""
         with self._locks.memory_lock:
             self._must_be_live()
-            seen = self._get(job_id)
-            return _document(seen, self._marks) if seen else None
+            record = self._get(job_id)
+            return _document(record, self._marks) if record else None
 
     def all(self) -> list[Document]:
         """Return all records as documents; O(n)."""
         with self._locks.memory_lock:
             self._must_be_live()
             records, marks = list(self._index), self._marks.copy()
-        return [_document(seen, marks) for seen in records]
+        return [_document(record, marks) for record in records]
 
     def count(self) -> int:
         """Count the records; O(1)."""
@@ -271,36 +271,36 @@ class Mirror:
         found: Found = self._index.get(job_id) if type(job_id) is str else None
         return found
 
-    def _put(self, job_id: Any, seen: Found) -> None:
+    def _put(self, job_id: Any, record: Found) -> None:
         there = self._get(job_id) is not None
-        if seen is not None:
-            (self._index.replace if there else self._index.add)(seen)
+        if record is not None:
+            (self._index.replace if there else self._index.add)(record)
         elif there:
             self._index.remove(job_id)
 
-    def _sound(self, seen: Found, mark: Any) -> Found:
+    def _sound(self, record: Found, mark: Any) -> Found:
         """Note a document that can't be a job anywhere, to be put into quarantine.
 
         Until then it is here without its run time, if its id may be a job's: what the stream tells
         next of it may be only what has changed.
         """
-        if seen is None:
+        if record is None:
             return None
         try:
-            to_datetime(seen.run_time)
-            odd = type(seen.id) is not str and mark is None
+            to_datetime(record.run_time)
+            odd = type(record.id) is not str and mark is None
         except UnreadableError:
             odd = True
         if not odd:
-            return seen
-        self.odd.append(seen)
-        return seen._replace(run_time=None) if type(seen.id) is str else None
+            return record
+        self.odd.append(record)
+        return record._replace(run_time=None) if type(record.id) is str else None
 
 
-def _document(seen: Seen, marks: Mapping[str, Any]) -> Document:
-    document = {"_id": seen.id, "next_run_time": seen.run_time, "job_state": seen.state}
-    if seen.claim is not None:  # left by schedulers that shared the collection
-        document["acquired_by"] = seen.claim
-    if seen.id in marks:
-        document["quarantine"] = marks[seen.id]
+def _document(record: Record, marks: Mapping[str, Any]) -> Document:
+    document = {"_id": record.id, "next_run_time": record.run_time, "job_state": record.state}
+    if record.claim is not None:  # left by schedulers that shared the collection
+        document["acquired_by"] = record.claim
+    if record.id in marks:
+        document["quarantine"] = marks[record.id]
     return document

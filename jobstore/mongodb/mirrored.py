@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from . import batches
 from .connection import BATCH, Connection
-from .documents import Document, HasTime, Seen, UnreadableError
+from .documents import Document, HasTime, Record, UnreadableError
 from .guarded import Write
 from .loading import load
 from .locks import Locks
@@ -152,11 +152,15 @@ class Mirrored(Reader):
         """Quarantine documents that can't be jobs anywhere; fill the mirror again if need be."""
         with self._locks.io_lock:
             odd = [
-                seen for seen in self.mirror.take_odd() if not self._quarantine.is_unmarked(seen.id)
+                record
+                for record in self.mirror.take_odd()
+                if not self._quarantine.is_unmarked(record.id)
             ]
             if odd:
                 reason = UnreadableError(INVALID)
-                self._quarantine.put(self._quarantine.verdicts([(seen, reason) for seen in odd]))
+                self._quarantine.put(
+                    self._quarantine.verdicts([(record, reason) for record in odd])
+                )
                 self._quarantine.sweep()  # what has been changed since, too
             if not self.follows and self._unnoted != self._filled_after:
                 self.fill()
@@ -180,11 +184,11 @@ class Mirrored(Reader):
         """Take a deferred write as written."""
         return self.mirror.apply_optimistically(write)
 
-    def acknowledged(self, ids: list[Any], found: Mapping[Any, Seen | None]) -> None:
+    def acknowledged(self, ids: list[Any], found: Mapping[Any, Record | None]) -> None:
         """Tell the mirror which deferred writes are through."""
         self.mirror.acknowledged(ids, found, self._connection.time)
 
-    def wrote(self, records: Mapping[Any, Seen | None]) -> None:
+    def wrote(self, records: Mapping[Any, Record | None]) -> None:
         """Tell the mirror of documents that were written outside a cycle."""
         self.mirror.wrote(records, self._connection.time)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .claimed import Claimed
 from .connection import Connection
 from .cycle import Cycles
-from .documents import Seen
+from .documents import Record
 from .flush import flush
 from .host import Host, Store
 from .locks import Locks
@@ -48,7 +48,7 @@ def assembled(
     quarantine = Quarantine(connection, unreadable == "remove")
     listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # the reader that is chosen below
 
-    def acknowledged(ids: list[Any], found: dict[Any, Seen | None]) -> None:
+    def acknowledged(ids: list[Any], found: dict[Any, Record | None]) -> None:
         for listener in listeners:
             listener.acknowledged(ids, found)
 

@@ -23,7 +23,7 @@ from .documents import (
     MIN_TIME,
     REPLACED,
     Document,
-    Seen,
+    Record,
     UnreadableError,
     key,
     restore,
@@ -125,18 +125,18 @@ class Quarantine:
 
         :param lines: takes the notes that are to be logged.
         """
-        seen, mark = Seen.of(document), document.get("quarantine")
-        if seen.run_time is None and isinstance(mark, dict):
-            seen = seen._replace(run_time=mark.get("next_run_time"))
+        record, mark = Record.of(document), document.get("quarantine")
+        if record.run_time is None and isinstance(mark, dict):
+            record = record._replace(run_time=mark.get("next_run_time"))
         try:
-            return restore(seen, scheduler, alias)
+            return restore(record, scheduler, alias)
         except UnreadableError as reason:
-            passed = self.passed_over.get(key(seen.id))
-            if passed is None or passed.run_time != seen.run_time:
-                self.passed_over[key(seen.id)] = PassedOver(
-                    seen.run_time, self.is_unmarked(seen.id)
+            passed = self.passed_over.get(key(record.id))
+            if passed is None or passed.run_time != record.run_time:
+                self.passed_over[key(record.id)] = PassedOver(
+                    record.run_time, self.is_unmarked(record.id)
                 )
-                lines.add(PASSED_OVER, seen.id, reason)
+                lines.add(PASSED_OVER, record.id, reason)
             return None
 
     @property
@@ -158,29 +158,29 @@ class Quarantine:
         """Look at all documents anew."""
         self.passed_over.clear()
 
-    def verdict(self, seen: Seen, reason: str, run_time: Any) -> Write:
+    def verdict(self, record: Record, reason: str, run_time: Any) -> Write:
         """Make the write that quarantines a document, or removes it where the user wants that."""
         mark = {"reason": reason, "next_run_time": run_time}
-        return Write(seen, None, None, None if self._remove else mark)
+        return Write(record, None, None, None if self._remove else mark)
 
-    def convict(self, culprits: list[Seen]) -> None:
+    def convict(self, culprits: list[Record]) -> None:
         """Quarantine jobs that have ended so many processes; only the user takes them out."""
-        for seen in culprits:  # few, as each has ended processes
-            self.logger.error('Job "%s" ended its process 3 times -- quarantining it', seen.id)
+        for record in culprits:  # few, as each has ended processes
+            self.logger.error('Job "%s" ended its process 3 times -- quarantining it', record.id)
         reason = "its runs ended the process 3 times"
         mark = {"reason": reason, "attempts": 3}
         self.put(
             [Write(each, None, None, mark | {"next_run_time": each.run_time}) for each in culprits]
         )
 
-    def verdicts(self, found: list[tuple[Seen, UnreadableError]]) -> list[Write]:
+    def verdicts(self, found: list[tuple[Record, UnreadableError]]) -> list[Write]:
         """Make the writes for what can't be made here, and log why."""
         line = REMOVED if self._remove else QUARANTINED
         with summed(self.logger) as lines:
-            for seen, reason in found:
-                if not self.is_unmarked(seen.id):
-                    lines.add(line, seen.id, reason)
-        return [self.verdict(seen, str(reason), seen.run_time) for seen, reason in found]
+            for record, reason in found:
+                if not self.is_unmarked(record.id):
+                    lines.add(line, record.id, reason)
+        return [self.verdict(record, str(reason), record.run_time) for record, reason in found]
 
     def put(self, writes: list[Write]) -> None:
         """Carry out verdicts on documents that are still as they were seen.
@@ -191,23 +191,25 @@ class Quarantine:
         try:
             _, refused = send(self._connection, writes)
         except Exception as error:  # the good jobs are to run, whatever happens to these
-            ids = first_few([write.seen.id for write in writes])
+            ids = first_few([write.record.id for write in writes])
             self.logger.error("Unable to quarantine %d jobs (%s): %s", len(writes), ids, error)
             refused = [(write, str(error)) for write in writes]
         else:  # an id that is not UTF-8 was read with replacements: no statement finds it
-            refused += [(write, "its id") for write in writes if REPLACED in str(write.seen.id)]
+            refused += [(write, "its id") for write in writes if REPLACED in str(write.record.id)]
         for write in writes:
-            self.passed_over.pop(key(write.seen.id), None)
+            self.passed_over.pop(key(write.record.id), None)
         for write, _ in refused:
-            self.passed_over[key(write.seen.id)] = PassedOver(write.seen.run_time, True)
+            self.passed_over[key(write.record.id)] = PassedOver(write.record.run_time, True)
 
     def sweep(self) -> None:
         """Quarantine the documents whose run time is none: they would never be due."""
-        found: list[Seen] = []
+        found: list[Record] = []
         for batch in read_all(self._connection, NO_TIME, FIELDS, found.clear, None):
-            found += map(Seen.of, batch)
+            found += map(Record.of, batch)
         if found:
-            reasons = (UnreadableError(f"its next_run_time is {seen.run_time!r}") for seen in found)
+            reasons = (
+                UnreadableError(f"its next_run_time is {record.run_time!r}") for record in found
+            )
             self.put(self.verdicts(list(zip(found, reasons, strict=True))))
 
     def listed(self) -> list[QuarantinedJob]:
@@ -218,7 +220,7 @@ class Quarantine:
         return found
 
     def put_back(
-        self, restore: Callable[[Seen], Job], job_ids: Iterable[str] | None = None
+        self, restore: Callable[[Record], Job], job_ids: Iterable[str] | None = None
     ) -> list[str]:
         """Give their run times back to the documents whose jobs can be made now.
 
@@ -271,16 +273,16 @@ class Healed(NamedTuple):
     size: int
 
 
-def _healed(document: Document, restore: Callable[[Seen], Job]) -> Healed | None:
+def _healed(document: Document, restore: Callable[[Record], Job]) -> Healed | None:
     """Give a document its run time back, if its job can be made."""
-    seen, mark = Seen.of(document), document["quarantine"]
+    record, mark = Record.of(document), document["quarantine"]
     run_time = mark.get("next_run_time")
     try:
-        job = restore(seen._replace(run_time=run_time))
+        job = restore(record._replace(run_time=run_time))
     except UnreadableError:
         return None
     write = UpdateOne(
-        {"_id": seen.id, "next_run_time": None, "job_state": seen.state, "quarantine": mark},
+        {"_id": record.id, "next_run_time": None, "job_state": record.state, "quarantine": mark},
         {"$set": {"next_run_time": run_time}, "$unset": {"quarantine": ""}},
     )
     return Healed(job.id, write, bytes_of([document]))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from . import batches
 from .connection import START_SECONDS, Connection
-from .documents import FIELDS, Document, HasTime, Seen, UnreadableError
+from .documents import FIELDS, Document, HasTime, Record, UnreadableError
 from .guarded import Write
 from .lease import Lease
 from .locks import Locks
@@ -22,7 +22,7 @@ from .write_behind import WriteBehind
 
 __all__ = ["Due", "Queried", "Reader", "Rejected"]
 
-Rejected = list[tuple[Seen, UnreadableError]]  # due jobs that can't run here, and why
+Rejected = list[tuple[Record, UnreadableError]]  # due jobs that can't run here, and why
 
 
 class Due(NamedTuple):
@@ -32,7 +32,7 @@ class Due(NamedTuple):
     :ivar lease: the lease under which the jobs may fire, if many schedulers share the collection.
     """
 
-    records: list[Seen]
+    records: list[Record]
     lease: Lease | None = None
 
 
@@ -123,13 +123,13 @@ class Reader(ABC):
         """
         return write
 
-    def acknowledged(self, ids: list[Any], found: Mapping[Any, Seen | None]) -> None:  # noqa: B027
+    def acknowledged(self, ids: list[Any], found: Mapping[Any, Record | None]) -> None:  # noqa: B027
         """Hear which deferred writes are through, and which records others have changed."""
 
     def rewritten(self, job_id: Any) -> None:  # noqa: B027
         """Hear that a document is about to be written outside a cycle."""
 
-    def wrote(self, records: Mapping[Any, Seen | None]) -> None:  # noqa: B027
+    def wrote(self, records: Mapping[Any, Record | None]) -> None:  # noqa: B027
         """Hear of documents that were written outside a cycle; None is a document removed."""
 
     def cleared(self) -> None:  # noqa: B027
@@ -156,7 +156,7 @@ class Queried(Reader):
         """Return the first jobs that are due; O(log n + k) and one command, 3 on a slow line."""
         due = {"next_run_time": {"$lte": now}}
         found = affordable_in_order(self._connection, due, FIELDS, limit)
-        return Due([Seen.of(document) for document in found])
+        return Due([Record.of(document) for document in found])
 
     def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
         """Return the earliest run time; O(log n) and one command."""

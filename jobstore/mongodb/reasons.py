@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from ..base import ConflictingIdError, JobLookupError
 from . import batches
 from .connection import Connection
-from .documents import Document, Seen, UnreadableError, restore
+from .documents import Document, Record, UnreadableError, restore
 
 __all__ = ["conflict", "noted", "unusable"]
 
@@ -56,7 +56,7 @@ def unusable(
     if mark is not None:
         return UnusableJobError(job_id, f"is in {_described(mark)}")
     try:
-        restore(Seen.of(document), scheduler, alias)
+        restore(Record.of(document), scheduler, alias)
     except UnreadableError as error:
         return UnusableJobError(job_id, f"can't be restored here: {error}")
     return JobLookupError(job_id)

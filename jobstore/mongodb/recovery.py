@@ -15,7 +15,7 @@ import logging
 from . import sharing
 from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts, count
 from .connection import Connection
-from .documents import Counted, Document
+from .documents import CountedRecord, Document
 from .locks import Locks
 from .ordered import affordable_in_order
 from .presence import Presence, process
@@ -93,7 +93,7 @@ class Recovering(Queried):
             culprits = list(filter(_is_culprit, found))
             if not culprits:
                 break
-            self._quarantine.convict(list(map(Counted.of, culprits)))
+            self._quarantine.convict(list(map(CountedRecord.of, culprits)))
         suspects = list(filter(_is_suspect, found))
         found = suspects[:1] or found
         count(self._connection, due, [each["_id"] for each in found])
@@ -105,7 +105,7 @@ class Recovering(Queried):
             is_through = is_all or _is_later(found, self._began)
             # A culprit that is left would run when the recovery is over.
             self._is_last = is_through and not any(map(_is_culprit, first))
-        return Due(list(map(Counted.of, found)))
+        return Due(list(map(CountedRecord.of, found)))
 
 
 def _is_suspect(document: Document) -> bool:

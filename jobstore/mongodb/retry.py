@@ -15,7 +15,7 @@ from pymongo import ASCENDING
 
 from . import batches
 from .connection import BATCH, Connection
-from .documents import Document, Seen, key
+from .documents import Document, Record, key
 from .quarantine import RETRIED, Quarantine
 
 __all__ = ["Retry"]
@@ -23,7 +23,7 @@ __all__ = ["Retry"]
 ROUND_SECONDS = 600.0  # from the end of a round to the next one
 STEP_SECONDS = 1.0  # from one step to the next one
 
-Restore = Callable[[Seen], Job]
+Restore = Callable[[Record], Job]
 
 
 class Retry:

@@ -6,7 +6,7 @@ from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DocumentTooLarge
 
 from .connection import TRANSIENT, Connection
-from .documents import Counted
+from .documents import CountedRecord
 from .guarded import MAX_BYTES, Write, operation, size
 from .paced import carried
 
@@ -33,10 +33,9 @@ def send(
     """
     kinds: dict[tuple[bool, ...], list[Write]] = {}
     for write in writes:
-        seen = write.seen
-        kind = (
-            write.removes, write.quarantine is None, seen.claim is None, isinstance(seen, Counted),
-        )  # fmt: skip
+        record = write.record
+        is_counted = isinstance(record, CountedRecord)
+        kind = write.removes, write.quarantine is None, record.claim is None, is_counted
         kinds.setdefault(kind, []).append(write)
     chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, most)]
     changed, refused = _bulk_write(connection, chunks)

@@ -3,7 +3,7 @@
 import time
 from typing import Any, NamedTuple
 
-from .documents import Seen, key
+from .documents import Record, key
 
 __all__ = ["Skipped"]
 
@@ -31,11 +31,11 @@ class Skipped:
     def __init__(self) -> None:
         self._left: dict[Any, Left] = {}
 
-    def add(self, seen: Seen) -> bool:
+    def add(self, record: Record) -> bool:
         """Leave a document to others; tells whether it was not left before."""
-        old = self._left.get(key(seen.id))
-        if not (old and old.is_recent and old.run_time == seen.run_time):
-            self._left[key(seen.id)] = Left(seen.id, seen.run_time, time.monotonic())
+        old = self._left.get(key(record.id))
+        if not (old and old.is_recent and old.run_time == record.run_time):
+            self._left[key(record.id)] = Left(record.id, record.run_time, time.monotonic())
         return old is None
 
     def forget(self, job_id: Any) -> None:
@@ -47,10 +47,10 @@ class Skipped:
         """Look at all documents anew."""
         self._left.clear()
 
-    def has_waited(self, seen: Seen) -> bool:
+    def has_waited(self, record: Record) -> bool:
         """Whether nobody has taken it for a minute."""
-        left = self._left.get(key(seen.id))
-        return left is not None and not left.is_recent and left.run_time == seen.run_time
+        left = self._left.get(key(record.id))
+        return left is not None and not left.is_recent and left.run_time == record.run_time
 
     def current(self) -> dict[Any, Left]:
         """Return the jobs that are left to others now, by the keys of their ids."""

@@ -299,8 +299,8 @@ class Watcher:
         elif self._mirror is None:
             changes = event.get("updateDescription", {}).get("updatedFields", {})
             self._wakeups.notify((event.get("fullDocument") or changes).get("next_run_time"))
-        elif seen := self._mirror.apply(event):
-            self._wakeups.notify(seen.run_time)
+        elif record := self._mirror.apply(event):
+            self._wakeups.notify(record.run_time)
         self._token = stream.resume_token
         assert self._token is not None
         before, self._named = self._named, time_of(self._token)
@@ -311,8 +311,8 @@ class Watcher:
         return event is not None
 
     def _passed(self, mirror: Mirror, time: int) -> None:
-        for seen in mirror.passed(time):
-            self._wakeups.notify(seen.run_time)
+        for record in mirror.passed(time):
+            self._wakeups.notify(record.run_time)
         if not self._ready.is_set() and mirror.caught_up(0):
             self._ready.set()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..base import first_few
 from .conflicts import decide
-from .documents import Seen
+from .documents import Record
 from .guarded import Write
 from .locks import Locks
 from .summary import Summary
@@ -23,7 +23,7 @@ FLUSH_SECONDS = 1.0  # the longest that a write waits
 FLUSH_BYTES = 12_000_000  # of states that wait
 
 Writes = dict[Any, Write]
-Found = dict[Any, Seen | None]
+Found = dict[Any, Record | None]
 
 
 def _size(write: Write | None) -> int:
@@ -120,12 +120,12 @@ class WriteBehind:
             write = write and apply(write)
             if write is None:
                 return
-            earlier = self._waiting.get(write.seen.id)
+            earlier = self._waiting.get(write.record.id)
             if earlier:  # the document still is as it was seen then
-                write = write._replace(seen=earlier.seen)
+                write = write._replace(record=earlier.record)
             if not self._waiting:
                 self._since = time.monotonic()
-            self._waiting[write.seen.id] = write
+            self._waiting[write.record.id] = write
             self._bytes += _size(write) - _size(earlier)
         if len(self._waiting) >= self._most:
             self.request_flush()

@@ -18,7 +18,7 @@ from ..base import (
 from ..caller import is_change, is_replacement
 from . import batches, reasons, sharing
 from .collector import collector_paused
-from .documents import Document, Seen, order, plain, to_document
+from .documents import Document, Record, order, plain, to_document
 from .parts import Parts
 from .summary import Summary, summed
 
@@ -74,7 +74,7 @@ class WriteThrough:
                 if is_replacement():  # the scheduler goes on, whatever the error says
                     raise ConflictingIdError(job.id) from None
                 raise reasons.conflict(self._connection, document["_id"]) from None
-            self._wrote({document["_id"]: Seen.of(document)})
+            self._wrote({document["_id"]: Record.of(document)})
 
     def update_job(self, job: Job) -> None:
         """Replace a stored job."""
@@ -86,7 +86,7 @@ class WriteThrough:
                 result = self._connection.jobs.update_one(query, change, session=session)
             if not result.matched_count:
                 raise JobLookupError(job.id)
-            self._wrote({document["_id"]: Seen.of(document)})
+            self._wrote({document["_id"]: Record.of(document)})
 
     def remove_job(self, job_id: str) -> None:
         """Remove a stored job."""
@@ -133,7 +133,7 @@ class WriteThrough:
         refused = self._in_batches(
             batches.of_documents(jobs, self._host.pickle_protocol, self._most),
             lambda documents: batches.add(self._connection, documents, replace_existing),
-            Seen.of,
+            Record.of,
         )
         if refused:
             raise ConflictingIdsError(refused, reasons.noted(self._connection, refused))
@@ -143,7 +143,7 @@ class WriteThrough:
         refused = self._in_batches(
             batches.of_documents(jobs, self._host.pickle_protocol, self._most),
             lambda documents: batches.update(self._connection, documents),
-            Seen.of,
+            Record.of,
         )
         if refused:
             raise JobsLookupError(refused)
@@ -198,7 +198,7 @@ class WriteThrough:
         self,
         items: Iterator[list[Any]],
         act: Callable[[list[Any]], list[str]],
-        after: Callable[[Any], Seen | None],
+        after: Callable[[Any], Record | None],
         id_of: Callable[[Any], Any] = itemgetter("_id"),
     ) -> list[str]:
         refused: list[str] = []
@@ -211,7 +211,7 @@ class WriteThrough:
             refused += more
         return refused
 
-    def _wrote(self, records: Mapping[Any, Seen | None]) -> None:
+    def _wrote(self, records: Mapping[Any, Record | None]) -> None:
         self._reader.wrote(records)
 
     def _readable(self, document: Document, lines: Summary) -> Job | None:
@@ -221,15 +221,15 @@ class WriteThrough:
 def _done(
     batch: list[Any],
     refused: list[str],
-    after: Callable[[Any], Seen | None],
+    after: Callable[[Any], Record | None],
     id_of: Callable[[Any], Any],
-) -> dict[Any, Seen | None]:
+) -> dict[Any, Record | None]:
     """Say what the documents are after a batch.
 
     Of several items of an id the later ones are refused, of those not refused the last counts.
     """
     left = Counter(refused)
-    done: dict[Any, Seen | None] = {}
+    done: dict[Any, Record | None] = {}
     for item in reversed(batch):
         job_id = id_of(item)
         if left[job_id]:

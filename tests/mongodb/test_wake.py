@@ -139,7 +139,7 @@ def awaited(store):
     return list(store._wakeups._awaited.values())
 
 
-class Counted(BackgroundScheduler):
+class CountedRecord(BackgroundScheduler):
     woken = 0
 
     def wakeup(self):
@@ -150,7 +150,7 @@ class Counted(BackgroundScheduler):
 @pytest.mark.parametrize("mode", MODES)
 def test_only_what_is_earlier_wakes_and_only_once(server, database, stock, mode):
     store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
-    scheduler = run(store, Counted)
+    scheduler = run(store, CountedRecord)
     stock.add_job(due_in(1000, "a"))
     until(lambda: min(awaited(store), default=inf) < 1e12)
     before = scheduler.woken

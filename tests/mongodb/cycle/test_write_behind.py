@@ -2,14 +2,14 @@
 
 import pickle
 
-from jobstore.mongodb.documents import Seen
+from jobstore.mongodb.documents import Record
 from jobstore.mongodb.guarded import Write
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.write_behind import WriteBehind
 
 
 def write(name):
-    return Write(Seen(name, 1.0, b"1"), 2.0, b"2")
+    return Write(Record(name, 1.0, b"1"), 2.0, b"2")
 
 
 def test_a_flush_ends_though_more_is_deferred_all_the_time():
@@ -46,8 +46,8 @@ def test_what_others_changed_wins_over_what_was_deferred_meanwhile():
 
     def flush(writes, found, sent_before, logger):
         for name, write in list(writes.items()):
-            write_behind.add(write._replace(seen=write.after, run_time=3.0), lambda each: each)
-            found[name] = None if name == "removed" else Seen(name, 2.0, theirs)
+            write_behind.add(write._replace(record=write.after, run_time=3.0), lambda each: each)
+            found[name] = None if name == "removed" else Record(name, 2.0, theirs)
         writes.clear()
 
     told = []
@@ -57,7 +57,7 @@ def test_what_others_changed_wins_over_what_was_deferred_meanwhile():
     write_behind.flush()
     left = write_behind.writes
     assert left.keys() == {"changed"}
-    assert left["changed"].seen.state == theirs
+    assert left["changed"].record.state == theirs
     assert left["changed"].run_time == 3.0
     assert pickle.loads(left["changed"].state)["new"]
     assert told == [(["removed"], {"removed": None, "changed": left["changed"].after})]

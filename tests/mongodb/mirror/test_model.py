@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from jobstore.mongodb.conflicts import decide
-from jobstore.mongodb.documents import Seen
+from jobstore.mongodb.documents import Record
 from jobstore.mongodb.guarded import Write
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.mirror import Mirror
@@ -94,8 +94,8 @@ class Followed(RuleBasedStateMachine):
         self.server.write(job_id, new)
         written = self.server.time
         self.tell(late)  # the stream may be quicker than the reply
-        self.mirror.wrote({job_id: Seen.of(new)}, written)
-        self.ours[job_id] = Seen.of(new)
+        self.mirror.wrote({job_id: Record.of(new)}, written)
+        self.ours[job_id] = Record.of(new)
 
     @rule(job_id=IDS)
     def we_remove(self, job_id):
@@ -132,7 +132,7 @@ class Followed(RuleBasedStateMachine):
             if step == "fail":
                 raise ConnectionError
             there = self.server.documents.get(job_id)
-            theirs = there and Seen.of(there)
+            theirs = there and Record.of(there)
             left = decide(write, theirs, Summary())
             if left is not None:
                 after = left.after and document(job_id, None, left.state) | {
@@ -176,15 +176,15 @@ class Followed(RuleBasedStateMachine):
 
     @invariant()
     def our_newest_write_is_never_hidden_by_older_ones(self):
-        for job_id, seen in self.ours.items():
+        for job_id, record in self.ours.items():
             if job_id not in self.write_behind.writes:
-                assert self.mirror._get(job_id) == seen, (job_id, seen)
+                assert self.mirror._get(job_id) == record, (job_id, record)
 
     @invariant()
     def the_order_is_that_of_the_records(self):
         self.mirror._index._check()
         due = self.mirror.due(at(10).timestamp(), 10)
-        assert [seen.run_time for seen in due] == sorted(seen.run_time for seen in due)
+        assert [record.run_time for record in due] == sorted(record.run_time for record in due)
 
     @precondition(lambda self: not self.write_behind.waits)
     @rule()
@@ -242,7 +242,7 @@ def test_what_can_be_no_job_is_told_apart_and_once(live):
     for job_id in (7, {"a": 1}):
         event = {"operationType": "insert", "fullDocument": document(job_id, 1, b"1")}
         live.apply(event | {"documentKey": {"_id": job_id}})
-    assert [seen.id for seen in live.odd] == [5, "b", 7, {"a": 1}]
+    assert [record.id for record in live.odd] == [5, "b", 7, {"a": 1}]
     assert live.all() == [good, document("b", None, b"1")]
 
 
