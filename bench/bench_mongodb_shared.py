@@ -23,7 +23,7 @@ from pymongo import MongoClient
 import jobstore
 from jobstore.mongodb.connection import Connection
 from jobstore.mongodb.documents import Record
-from jobstore.mongodb.guarded import Write
+from jobstore.mongodb.guarded import GuardedWrite
 from jobstore.mongodb.lease import FREE, acquired
 from jobstore.mongodb.sending import send
 from jobstore.testing import Server
@@ -79,7 +79,7 @@ class BareCommands:
             job.__setstate__(pickle.loads(document["job_state"]))
             job.next_run_time = following
             state = pickle.dumps(job.__getstate__(), pickle.HIGHEST_PROTOCOL)
-            writes.append(Write(Record.of(document), run_time, state))
+            writes.append(GuardedWrite(Record.of(document), run_time, state))
         send(self.connection, writes)
         self.jobs.find_one(due, ["next_run_time"], sort=[("next_run_time", 1)])
 

@@ -7,7 +7,7 @@ import logging
 from datetime import datetime
 
 from .documents import Record, advanced, restore, timestamp
-from .guarded import Write
+from .guarded import GuardedWrite
 from .summary import Line, Summary
 
 __all__ = ["decide"]
@@ -34,7 +34,7 @@ CHANGED = Line(
 )
 
 
-def decide(write: Write, theirs: Record | None, lines: Summary) -> Write | None:
+def decide(write: GuardedWrite, theirs: Record | None, lines: Summary) -> GuardedWrite | None:
     """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins.
 
     :param lines: takes a note of each change by others.
@@ -59,12 +59,12 @@ def decide(write: Write, theirs: Record | None, lines: Summary) -> Write | None:
     return None if write.quarantine else _merged(write, theirs)
 
 
-def _is_late(write: Write) -> bool:
+def _is_late(write: GuardedWrite) -> bool:
     """Whether the job was fired under a lease that has ended, so that others may have run it."""
     return write.lease is not None and write.lease.was_over
 
 
-def _was_taken(write: Write, theirs: Record | None) -> bool:
+def _was_taken(write: GuardedWrite, theirs: Record | None) -> bool:
     """Whether another scheduler has claimed the job since; it may be, where its claim is gone.
 
     That is so where the lease was over, and the job is gone, or has another time and no claim: it
@@ -78,7 +78,7 @@ def _was_taken(write: Write, theirs: Record | None) -> bool:
     return _is_late(write) and (theirs is None or theirs.run_time != write.record.run_time)
 
 
-def _merged(write: Write, theirs: Record) -> Write | None:
+def _merged(write: GuardedWrite, theirs: Record) -> GuardedWrite | None:
     """Apply our advance to their state; None: leave theirs as it is."""
     theirs = type(write.record)(*theirs)  # counted, if ours is
     if write.state is not None:

@@ -10,7 +10,7 @@ from apscheduler.job import Job
 
 from .cached import Asked
 from .documents import UNTOUCHABLE, Record, advanced, dump, timestamp
-from .guarded import Write
+from .guarded import GuardedWrite
 from .lease import Lease
 from .summary import Line, Summary
 
@@ -97,7 +97,7 @@ class Cycle:
             return False
         return by_scheduler or job_id not in self._rewritten
 
-    def advance(self, job: Job, protocol: int, lines: Summary) -> Write | None:
+    def advance(self, job: Job, protocol: int, lines: Summary) -> GuardedWrite | None:
         """Make the write of a job's new state, unless it is removed; never raises but for Ctrl-C.
 
         If the state can't be pickled, the one that was read is given the new run time.
@@ -117,17 +117,17 @@ class Cycle:
         except BaseException as error:
             lines.add(KEEPS_STATE, job.id, error)
             state = advanced(record.state, run_time)
-        write = Write(record, run_time, state, lease=self._lease)
+        write = GuardedWrite(record, run_time, state, lease=self._lease)
         self._handed[job.id] = job, write.after or record
         return write
 
-    def remove(self, job_id: str) -> Write | None:
+    def remove(self, job_id: str) -> GuardedWrite | None:
         """Make the write of a removal, once: nothing that was handed out brings the job back."""
         if self._is_over_for(job_id):
             return None
         self._removed.add(job_id)
         self._is_done(job_id)
-        return Write(self._handed[job_id][1], None, None, lease=self._lease)
+        return GuardedWrite(self._handed[job_id][1], None, None, lease=self._lease)
 
     def rewrite(self, job_id: str) -> None:
         """Note that a document is written otherwise than by what was handed out."""

@@ -20,7 +20,7 @@ from .attempts import forget_counts
 from .conflicts import decide
 from .connection import Connection
 from .documents import FIELDS, CountedRecord, Record
-from .guarded import Write, size
+from .guarded import GuardedWrite, size
 from .pace import parts
 from .paced import carried
 from .quarantine import Quarantine
@@ -43,7 +43,7 @@ REFUSED = Line(
 def flush(
     connection: Connection,
     quarantine: Quarantine,
-    writes: dict[Any, Write],
+    writes: dict[Any, GuardedWrite],
     found: dict[Any, Record | None],
     sent_before: bool,
     logger: logging.Logger,
@@ -104,7 +104,7 @@ def _refuse(quarantine: Quarantine, refused: Refused, logger: logging.Logger) ->
     quarantine.put(verdicts)
 
 
-def _part(connection: Connection, writes: dict[Any, Write]) -> list[Any]:
+def _part(connection: Connection, writes: dict[Any, GuardedWrite]) -> list[Any]:
     """Take so many ids as may be written by one command; and be read back, without new states."""
     if not connection.is_slow and len(writes) <= FEW:
         return list(writes)
@@ -114,7 +114,7 @@ def _part(connection: Connection, writes: dict[Any, Write]) -> list[Any]:
 
 def _settle(
     connection: Connection,
-    writes: dict[Any, Write],
+    writes: dict[Any, GuardedWrite],
     part: list[Any],
     found: dict[Any, Record | None],
     logger: logging.Logger,

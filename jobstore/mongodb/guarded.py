@@ -13,7 +13,7 @@ from pymongo import DeleteMany, UpdateMany
 from .documents import CountedRecord, Document, Record
 from .sizes import id_bytes
 
-__all__ = ["MAX_BYTES", "Write", "operation", "size"]
+__all__ = ["MAX_BYTES", "GuardedWrite", "operation", "size"]
 
 MAX_BYTES = 12_000_000  # of states and ids in one statement; the server's limit is 16 MiB
 
@@ -26,7 +26,7 @@ class MayEnd(Protocol):
         """Whether other schedulers may have claimed the job, now or at any time before."""
 
 
-class Write(NamedTuple):
+class GuardedWrite(NamedTuple):
     """What a document is to become, if it still is as it was seen.
 
     With a `quarantine` it is put there, as it is; with neither that nor a `state` it is removed.
@@ -55,7 +55,7 @@ class Write(NamedTuple):
         )  # half of _replace's time
 
 
-def size(write: Write) -> int:
+def size(write: GuardedWrite) -> int:
     """Count the bytes of a write: states as seen and new, and the id, which is named twice."""
     return _size(write.record.state) + _size(write.state) + 2 * id_bytes(write.record.id)
 
@@ -64,7 +64,7 @@ def _size(state: Any) -> int:
     return len(state) if type(state) is bytes else len(encode({"": state}))
 
 
-def operation(chunk: list[Write]) -> UpdateMany | DeleteMany:
+def operation(chunk: list[GuardedWrite]) -> UpdateMany | DeleteMany:
     """Build the statement of some writes, which all are removals, or all updates of one kind."""
     if chunk[0].removes:
         return DeleteMany(_named(chunk) | {"$expr": _with_place(chunk, _unchanged(chunk))})
@@ -86,11 +86,11 @@ def operation(chunk: list[Write]) -> UpdateMany | DeleteMany:
     return UpdateMany(_named(chunk), [{"$replaceWith": _with_place(chunk, guarded)}])
 
 
-def _named(chunk: list[Write]) -> Document:
+def _named(chunk: list[GuardedWrite]) -> Document:
     return {"_id": {"$in": [write.record.id for write in chunk]}}
 
 
-def _with_place(chunk: list[Write], expression: Any) -> Document:
+def _with_place(chunk: list[GuardedWrite], expression: Any) -> Document:
     ids = {"$literal": [write.record.id for write in chunk]}
     return {"$let": {"vars": {"place": {"$indexOfArray": [ids, "$_id"]}}, "in": expression}}
 
@@ -100,7 +100,7 @@ def _own(values: list[Any]) -> Document:
     return {"$arrayElemAt": [{"$literal": values}, "$$place"]}
 
 
-def _unchanged(chunk: list[Write]) -> Document:
+def _unchanged(chunk: list[GuardedWrite]) -> Document:
     run_times = [write.record.run_time for write in chunk]
     state: Any = {"$ifNull": ["$job_state", None]}
     states = [write.record.state for write in chunk]

@@ -20,7 +20,7 @@ from typing import Any
 from .._index import JobIndex
 from .conflicts import decide
 from .documents import Document, HasTime, Record, UnreadableError, counts, key, to_datetime
-from .guarded import Write
+from .guarded import GuardedWrite
 from .locks import Locks
 from .write_behind import WriteBehind
 
@@ -159,7 +159,7 @@ class Mirror:
 
     # Our own writes
 
-    def apply_optimistically(self, write: Write) -> Write | None:
+    def apply_optimistically(self, write: GuardedWrite) -> GuardedWrite | None:
         """Take what will be written as written; None if it would lose to a change by others.
 
         The lock is held until the write is deferred, as the mirror may be reset at any time.

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from . import batches
 from .connection import BATCH, Connection
 from .documents import Document, HasTime, Record, UnreadableError
-from .guarded import Write
+from .guarded import GuardedWrite
 from .loading import load
 from .locks import Locks
 from .mirror import Mirror, NotLiveError
@@ -180,7 +180,7 @@ class Mirrored(Reader):
 
     # Events
 
-    def apply_optimistically(self, write: Write) -> Write | None:
+    def apply_optimistically(self, write: GuardedWrite) -> GuardedWrite | None:
         """Take a deferred write as written."""
         return self.mirror.apply_optimistically(write)
 

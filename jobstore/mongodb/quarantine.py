@@ -29,7 +29,7 @@ from .documents import (
     restore,
     to_datetime,
 )
-from .guarded import Write
+from .guarded import GuardedWrite
 from .pace import ID_BYTES, parts
 from .paced import in_parts
 from .paged import read_all
@@ -158,10 +158,10 @@ class Quarantine:
         """Look at all documents anew."""
         self.passed_over.clear()
 
-    def verdict(self, record: Record, reason: str, run_time: Any) -> Write:
+    def verdict(self, record: Record, reason: str, run_time: Any) -> GuardedWrite:
         """Make the write that quarantines a document, or removes it where the user wants that."""
         mark = {"reason": reason, "next_run_time": run_time}
-        return Write(record, None, None, None if self._remove else mark)
+        return GuardedWrite(record, None, None, None if self._remove else mark)
 
     def convict(self, culprits: list[Record]) -> None:
         """Quarantine jobs that have ended so many processes; only the user takes them out."""
@@ -170,10 +170,13 @@ class Quarantine:
         reason = "its runs ended the process 3 times"
         mark = {"reason": reason, "attempts": 3}
         self.put(
-            [Write(each, None, None, mark | {"next_run_time": each.run_time}) for each in culprits]
+            [
+                GuardedWrite(each, None, None, mark | {"next_run_time": each.run_time})
+                for each in culprits
+            ]
         )
 
-    def verdicts(self, found: list[tuple[Record, UnreadableError]]) -> list[Write]:
+    def verdicts(self, found: list[tuple[Record, UnreadableError]]) -> list[GuardedWrite]:
         """Make the writes for what can't be made here, and log why."""
         line = REMOVED if self._remove else QUARANTINED
         with summed(self.logger) as lines:
@@ -182,7 +185,7 @@ class Quarantine:
                     lines.add(line, record.id, reason)
         return [self.verdict(record, str(reason), record.run_time) for record, reason in found]
 
-    def put(self, writes: list[Write]) -> None:
+    def put(self, writes: list[GuardedWrite]) -> None:
         """Carry out verdicts on documents that are still as they were seen.
 
         Whatever can't be marked is passed over in this process.

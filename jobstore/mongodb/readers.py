@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from . import batches
 from .connection import START_SECONDS, Connection
 from .documents import FIELDS, Document, HasTime, Record, UnreadableError
-from .guarded import Write
+from .guarded import GuardedWrite
 from .lease import Lease
 from .locks import Locks
 from .ordered import IN_TIME, affordable_in_order, first_of, in_order
@@ -116,7 +116,7 @@ class Reader(ABC):
         """Hear of due jobs that can't run here; returns those that go into quarantine."""
         return bad
 
-    def apply_optimistically(self, write: Write) -> Write | None:
+    def apply_optimistically(self, write: GuardedWrite) -> GuardedWrite | None:
         """Take a deferred write as written; None if it would lose to a change by others.
 
         It is called under the memory lock.

@@ -7,7 +7,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge
 
 from .connection import TRANSIENT, Connection
 from .documents import CountedRecord
-from .guarded import MAX_BYTES, Write, operation, size
+from .guarded import MAX_BYTES, GuardedWrite, operation, size
 from .paced import carried
 
 __all__ = ["Refused", "send"]
@@ -16,11 +16,11 @@ MOST = 100  # documents in one statement: the server searches its arrays from th
 UNSENDABLE = DocumentTooLarge, BSONError, OverflowError  # raised by the driver
 
 
-Refused = list[tuple[Write, str]]  # and why
+Refused = list[tuple[GuardedWrite, str]]  # and why
 
 
 def send(
-    connection: Connection, writes: Collection[Write], most: int = MOST
+    connection: Connection, writes: Collection[GuardedWrite], most: int = MOST
 ) -> tuple[int, Refused]:
     """Write all; 1 command, 2 if some are removed.
 
@@ -31,7 +31,7 @@ def send(
         in its statement along; these are sent again, each by a statement of its own.
     :raises pymongo.errors.PyMongoError: if it is not known what was written.
     """
-    kinds: dict[tuple[bool, ...], list[Write]] = {}
+    kinds: dict[tuple[bool, ...], list[GuardedWrite]] = {}
     for write in writes:
         record = write.record
         is_counted = isinstance(record, CountedRecord)
@@ -45,8 +45,8 @@ def send(
     return changed, refused
 
 
-def _chunks(writes: list[Write], most: int) -> Iterator[list[Write]]:
-    chunk: list[Write] = []
+def _chunks(writes: list[GuardedWrite], most: int) -> Iterator[list[GuardedWrite]]:
+    chunk: list[GuardedWrite] = []
     total = 0
     for write in writes:
         bytes_more = size(write)
@@ -59,7 +59,7 @@ def _chunks(writes: list[Write], most: int) -> Iterator[list[Write]]:
         yield chunk
 
 
-def _bulk_write(connection: Connection, chunks: list[list[Write]]) -> tuple[int, Refused]:
+def _bulk_write(connection: Connection, chunks: list[list[GuardedWrite]]) -> tuple[int, Refused]:
     def bytes_of_all() -> int:
         return sum(size(write) for chunk in chunks for write in chunk)
 

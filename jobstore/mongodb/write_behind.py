@@ -13,7 +13,7 @@ from typing import Any
 from ..base import first_few
 from .conflicts import decide
 from .documents import Record
-from .guarded import Write
+from .guarded import GuardedWrite
 from .locks import Locks
 from .summary import Summary
 
@@ -22,11 +22,11 @@ __all__ = ["WriteBehind"]
 FLUSH_SECONDS = 1.0  # the longest that a write waits
 FLUSH_BYTES = 12_000_000  # of states that wait
 
-Writes = dict[Any, Write]
+Writes = dict[Any, GuardedWrite]
 Found = dict[Any, Record | None]
 
 
-def _size(write: Write | None) -> int:
+def _size(write: GuardedWrite | None) -> int:
     return len(write.state or b"") if write else 0
 
 
@@ -109,7 +109,9 @@ class WriteBehind:
         self.failing = False
         self._bytes = 0
 
-    def add(self, write: Write | None, apply: Callable[[Write], Write | None]) -> None:
+    def add(
+        self, write: GuardedWrite | None, apply: Callable[[GuardedWrite], GuardedWrite | None]
+    ) -> None:
         """Defer a write, if there is one; an earlier one of the same document is merged into it.
 
         :param apply: called first, under `memory_lock`; returns the write to defer, if any.
@@ -195,7 +197,7 @@ class WriteBehind:
                     break
                 self._sending[job_id] = self._pop(job_id)
 
-    def _pop(self, job_id: Any) -> Write:
+    def _pop(self, job_id: Any) -> GuardedWrite:
         write = self._waiting.pop(job_id)
         self._bytes -= _size(write)
         return write

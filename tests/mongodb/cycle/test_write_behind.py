@@ -3,13 +3,13 @@
 import pickle
 
 from jobstore.mongodb.documents import Record
-from jobstore.mongodb.guarded import Write
+from jobstore.mongodb.guarded import GuardedWrite
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.write_behind import WriteBehind
 
 
 def write(name):
-    return Write(Record(name, 1.0, b"1"), 2.0, b"2")
+    return GuardedWrite(Record(name, 1.0, b"1"), 2.0, b"2")
 
 
 def test_a_flush_ends_though_more_is_deferred_all_the_time():

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jobstore.mongodb.conflicts import decide
 from jobstore.mongodb.documents import Record
-from jobstore.mongodb.guarded import Write
+from jobstore.mongodb.guarded import GuardedWrite
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.mirror import Mirror
 from jobstore.mongodb.summary import Summary
@@ -110,7 +110,7 @@ class Followed(RuleBasedStateMachine):
         if found is None:
             return
         new = document(job_id, seconds, self.state())
-        write = Write(
+        write = GuardedWrite(
             self.mirror._get(job_id),
             None if ends else new["next_run_time"],
             None if ends else new["job_state"],
