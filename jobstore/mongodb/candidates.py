@@ -12,7 +12,7 @@ from .lease import FREE, IS_OVER
 from .ordered import in_order, sized_in_order
 from .pace import ID_BYTES, affordable, parts
 from .sizes import id_bytes, size_of
-from .skipped import Skipped
+from .unrunnable import UnrunnableJobs
 
 __all__ = ["Candidates", "chance"]
 
@@ -37,15 +37,18 @@ class Candidates:
     to be others', and else shrinks: a scheduler that is alone looks in front. What is before the
     window costs the server a walk along the index, a fifth of passing over leased documents.
 
-    :param skipped: the jobs that are left to others.
+    :param unrunnable: the jobs that are left to others.
     :param leave: is called with each job that can't be claimed, and why.
     """
 
     def __init__(
-        self, connection: Connection, skipped: Skipped, leave: Callable[[Record, object], None]
+        self,
+        connection: Connection,
+        unrunnable: UnrunnableJobs,
+        leave: Callable[[Record, object], None],
     ) -> None:
         self._connection = connection
-        self._skipped = skipped
+        self._unrunnable = unrunnable
         self._leave = leave
         self._windows = 1.0
 
@@ -60,8 +63,8 @@ class Candidates:
         due: Document = {"next_run_time": {"$lte": now}}
         is_beyond = False
         for _ in range(LOOKS):
-            skipped = self._skipped.current()
-            size = limit + len(skipped)
+            unrunnable = self._unrunnable.current()
+            size = limit + len(unrunnable)
             start = 0 if is_beyond else size * chance.randrange(int(self._windows))
             window = self._read(due, start, size)
             is_beyond = start > 0 and not window
@@ -72,13 +75,13 @@ class Candidates:
                 self._windows = max(1, min(self._windows, math.ceil((start + len(window)) / size)))
             elif met_others:
                 continue  # to look elsewhere costs less than a cycle for the few that are free
-            if usable := self._usable(free, skipped)[:limit]:
+            if usable := self._usable(free, unrunnable)[:limit]:
                 yield usable
             elif not start and len(window) < size:
                 return  # that was all that is due
-        skipped = self._skipped.current()
-        in_front = self._read(due | FREE, 0, limit + len(skipped))
-        if usable := self._usable(in_front, skipped)[:limit]:
+        unrunnable = self._unrunnable.current()
+        in_front = self._read(due | FREE, 0, limit + len(unrunnable))
+        if usable := self._usable(in_front, unrunnable)[:limit]:
             yield usable
 
     def note(self, met_others: bool) -> None:
@@ -89,8 +92,8 @@ class Candidates:
         read = sized_in_order if self._connection.is_slow else in_order
         return read(self._connection, query, PROJECTION, size, start)
 
-    def _usable(self, free: list[Document], skipped: Mapping[Any, HasTime]) -> list[Document]:
-        mine = [each for each in free if counts(each["_id"], each["next_run_time"], skipped)]
+    def _usable(self, free: list[Document], unrunnable: Mapping[Any, HasTime]) -> list[Document]:
+        mine = [each for each in free if counts(each["_id"], each["next_run_time"], unrunnable)]
         return self._nameable(self._affordable(mine))
 
     def _affordable(self, free: list[Document]) -> list[Document]:

@@ -25,8 +25,8 @@ from .paced import is_slow, large_seconds, limited, noted
 from .quarantine import Quarantine
 from .readers import Due, Queried, Rejected
 from .sizes import bytes_of
-from .skipped import LEFT_SECONDS, Skipped
 from .summary import Line, Summary
+from .unrunnable import LEAVE_SECONDS, UnrunnableJobs
 from .updates import change_all_or_each, release
 from .write_behind import WriteBehind
 
@@ -41,7 +41,7 @@ LEFT = Line(
 WAIT_SECONDS = 0.4  # before another look at what others have leased: they may leave it to us,
 # and then it should be in time for the stock `misfire_grace_time`, 1 s
 NOW: Document = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  # by the server, in seconds
-OVERDUE: Document = {"$lte": ["$next_run_time", {"$subtract": [NOW, LEFT_SECONDS]}]}
+OVERDUE: Document = {"$lte": ["$next_run_time", {"$subtract": [NOW, LEAVE_SECONDS]}]}
 
 
 class Claim(NamedTuple):
@@ -64,7 +64,7 @@ class Claimed(Queried):
 
     :param quarantine: for jobs that end their processes.
     :param seconds: how long a claim lasts.
-    :ivar skipped: the due jobs that can't run here, left to other schedulers.
+    :ivar unrunnable: the due jobs that can't run here, left to other schedulers.
     """
 
     def __init__(
@@ -80,15 +80,15 @@ class Claimed(Queried):
         self._abandoned = Abandoned()
         self._seconds = seconds
         self._unread: Claim | None = None  # it isn't known which jobs it has won
-        self.skipped = Skipped()
+        self.unrunnable = UnrunnableJobs()
         self._lines = Summary()
-        self._candidates = Candidates(connection, self.skipped, self._leave)
+        self._candidates = Candidates(connection, self.unrunnable, self._leave)
         self._logger = logging.getLogger(__name__)
 
     def opened(self, logger: logging.Logger) -> None:
         """Mark the collection as shared; 1 command."""
         self._logger = logger
-        self.skipped.forget_all()
+        self.unrunnable.forget_all()
         sharing.begin(self._connection)
 
     def due(self, now: float, limit: int, is_second_try: bool = False) -> Due:
@@ -134,7 +134,7 @@ class Claimed(Queried):
 
     def rewritten(self, job_id: Any) -> None:
         """Try a job again that could not run here: it is about to be written."""
-        self.skipped.forget(job_id)
+        self.unrunnable.forget(job_id)
 
     def _new_claim(self, found: list[Document]) -> Claim:
         size = sum(each.get("size", 0) for each in found)
@@ -153,7 +153,7 @@ class Claimed(Queried):
         return matched
 
     def _leave(self, record: Record, reason: object) -> None:
-        if self.skipped.add(record):
+        if self.unrunnable.add(record):
             self._lines.add(LEFT, record.id, reason)
 
     def _won(self, claim: Claim, now: float) -> Due:
@@ -200,7 +200,9 @@ class Claimed(Queried):
         """
         if lease is None:
             return bad
-        waited = self._overdue([record.id for record, _ in bad if self.skipped.has_waited(record)])
+        waited = self._overdue(
+            [record.id for record, _ in bad if self.unrunnable.has_waited(record)]
+        )
         leaving = [pair for pair in bad if key(pair[0].id) not in waited]
         for record, reason in leaving:
             self._leave(record, reason)
@@ -208,7 +210,7 @@ class Claimed(Queried):
         lease.release([record.id for record, _ in leaving])
         taking = [pair for pair in bad if key(pair[0].id) in waited]
         for record, _ in taking:  # once it is back from quarantine, others have a minute again
-            self.skipped.forget(record.id)
+            self.unrunnable.forget(record.id)
         return taking
 
     def _overdue(self, ids: list[Any]) -> set[Any]:
@@ -229,9 +231,9 @@ class Claimed(Queried):
         soon = now + WAIT_SECONDS * chance.uniform(0.5, 1)
         times = [
             each["next_run_time"] if each["free"] or each["next_run_time"] > now else soon
-            for each in first_of(self._in_order, {**but, **self.skipped.current()})
+            for each in first_of(self._in_order, {**but, **self.unrunnable.current()})
         ]
-        again = self.skipped.until()
+        again = self.unrunnable.until()
         if again is not None:
             times.append(now + again - time.monotonic())
         return min(times, default=None)

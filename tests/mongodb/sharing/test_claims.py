@@ -15,7 +15,7 @@ from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStor
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import candidates, claimed, lease, skipped, write_behind
+from jobstore.mongodb import candidates, claimed, lease, unrunnable, write_behind
 from support.commands import Commands
 from support.interleavings import choose, every_order, step
 from support.jobs import YEARS, at, job
@@ -70,7 +70,7 @@ class World:
         self.windows = 1
         self.log = Twice()
         self.clock = Clock(self.jobs)
-        for module in (lease, claimed, skipped):
+        for module in (lease, claimed, unrunnable):
             monkeypatch.setattr(module, "time", self.clock)
         monkeypatch.setattr(candidates, "chance", SimpleNamespace(randrange=choose))
         monkeypatch.setattr(claimed, "chance", SimpleNamespace(uniform=min))

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 from .documents import Record, key
 
-__all__ = ["Skipped"]
+__all__ = ["UnrunnableJobs"]
 
-LEFT_SECONDS = 60.0
+LEAVE_SECONDS = 60.0
 
 
-class Left(NamedTuple):
+class Unrunnable(NamedTuple):
     """A document that was left: due since when, and since when, by the monotonic clock, so seen."""
 
     id: Any
@@ -19,23 +19,23 @@ class Left(NamedTuple):
 
     @property
     def is_recent(self) -> bool:
-        return time.monotonic() < self.since + LEFT_SECONDS
+        return time.monotonic() < self.since + LEAVE_SECONDS
 
 
-class Skipped:
+class UnrunnableJobs:
     """Remembers what was left to others, for a minute; then it is looked at once more.
 
     If it still is due at the same time, nobody can run it.
     """
 
     def __init__(self) -> None:
-        self._left: dict[Any, Left] = {}
+        self._left: dict[Any, Unrunnable] = {}
 
     def add(self, record: Record) -> bool:
         """Leave a document to others; tells whether it was not left before."""
         old = self._left.get(key(record.id))
         if not (old and old.is_recent and old.run_time == record.run_time):
-            self._left[key(record.id)] = Left(record.id, record.run_time, time.monotonic())
+            self._left[key(record.id)] = Unrunnable(record.id, record.run_time, time.monotonic())
         return old is None
 
     def forget(self, job_id: Any) -> None:
@@ -52,17 +52,17 @@ class Skipped:
         left = self._left.get(key(record.id))
         return left is not None and not left.is_recent and left.run_time == record.run_time
 
-    def current(self) -> dict[Any, Left]:
+    def current(self) -> dict[Any, Unrunnable]:
         """Return the jobs that are left to others now, by the keys of their ids."""
         return {key(left.id): left for left in self._recent()}
 
     def until(self) -> float | None:
         """Return when the first of them is to be looked at again, by the monotonic clock."""
-        return min((left.since + LEFT_SECONDS for left in self._recent()), default=None)
+        return min((left.since + LEAVE_SECONDS for left in self._recent()), default=None)
 
-    def _recent(self) -> list[Left]:
+    def _recent(self) -> list[Unrunnable]:
         """Those that others have taken are forgotten."""
-        oldest = time.monotonic() - 2 * LEFT_SECONDS
+        oldest = time.monotonic() - 2 * LEAVE_SECONDS
         for left in list(self._left.values()):  # also the watcher's thread asks
             if left.since <= oldest:
                 self._left.pop(key(left.id), None)
