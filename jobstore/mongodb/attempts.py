@@ -10,7 +10,7 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from . import batches
+from . import queries
 from .connection import Connection
 from .documents import FIELDS, Document, Record
 from .presence import process
@@ -49,7 +49,7 @@ def count(connection: Connection, due: Document, job_ids: Collection[Any]) -> No
         if refused and refused.details["writeConcernErrors"]:
             raise refused
 
-    batches.for_ids(connection, list(job_ids), act)
+    queries.for_ids(connection, list(job_ids), act)
 
 
 def forget_counts(connection: Connection, jobs: Collection[Record], logger: logging.Logger) -> None:

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import batches
+from . import queries
 from .connection import Connection
 from .documents import REPLACED, Document, HasTime, Record, counts
 from .lease import FREE, IS_OVER
@@ -112,7 +112,7 @@ class Candidates:
         doubtful = [each for each in due if REPLACED in str(each["_id"])]
         if not doubtful:
             return due
-        named = batches.stored(self._connection, [each["_id"] for each in doubtful])
+        named = queries.stored_ids(self._connection, [each["_id"] for each in doubtful])
         lost = [each for each in doubtful if each["_id"] not in named]
         for each in lost:
             self._leave(Record.of(each), "its id is no UTF-8, and so can't be named")

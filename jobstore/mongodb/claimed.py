@@ -12,7 +12,7 @@ from bson import ObjectId
 from pymongo import ASCENDING
 from pymongo.errors import PyMongoError
 
-from . import batches, sharing
+from . import queries, sharing
 from .abandoned import Abandoned, abandoned_once_more, is_abandoned
 from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts
 from .candidates import Candidates, chance
@@ -215,7 +215,7 @@ class Claimed(Queried):
 
     def _overdue(self, ids: list[Any]) -> set[Any]:
         try:
-            found = batches.stored(self._connection, ids, {"$expr": OVERDUE}) if ids else []
+            found = queries.stored_ids(self._connection, ids, {"$expr": OVERDUE}) if ids else []
         except PyMongoError as error:  # what is claimed is to be handed out all the same
             self._logger.warning("Unable to tell for how long jobs have been due: %s", error)
             found = []

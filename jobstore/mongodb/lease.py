@@ -17,7 +17,7 @@ from typing import Any
 from pymongo.errors import PyMongoError
 
 from ..base import first_few
-from . import batches
+from . import queries
 from .connection import Connection
 from .documents import Document, key
 from .updates import change_twice, release
@@ -93,7 +93,7 @@ class Lease:
         try:
             query = {"_id": {"$in": ids}, **ours}
             change_twice(self._connection, query, {"acquired_until": acquired(self._seconds)})
-            held.update(map(key, batches.stored(self._connection, ids, ours)))
+            held.update(map(key, queries.stored_ids(self._connection, ids, ours)))
             self._begins(started)
         except PyMongoError as error:
             self._logger.warning("Unable to renew the lease of the jobs that are due: %s", error)

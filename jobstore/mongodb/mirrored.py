@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from . import batches
+from . import queries
 from .connection import BATCH, Connection
 from .documents import Document, HasTime, Record, UnreadableError
 from .guarded import GuardedWrite
@@ -90,7 +90,7 @@ class Mirrored(Reader):
     def all(self, anew: Callable[[], None]) -> Iterator[list[Document]]:
         """Yield all n documents in batches; O(n)."""
         return self._read(
-            lambda: batches.of(self.mirror.all(), BATCH), lambda: self.queried.all(anew)
+            lambda: queries.batched(self.mirror.all(), BATCH), lambda: self.queried.all(anew)
         )
 
     def count(self) -> int:

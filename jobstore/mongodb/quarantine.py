@@ -15,7 +15,7 @@ from apscheduler.schedulers.base import BaseScheduler
 from pymongo import UpdateOne
 
 from ..base import first_few
-from . import batches
+from . import queries
 from .connection import Connection
 from .documents import (
     END_OF_TIME,
@@ -251,7 +251,7 @@ class Quarantine:
                 writes = [each.write for each in some]
                 self._connection.jobs.bulk_write(writes, ordered=False, session=session)
             ids = [each.id for each in some]
-            return batches.stored(self._connection, ids, {"quarantine": {"$exists": False}})
+            return queries.stored_ids(self._connection, ids, {"quarantine": {"$exists": False}})
 
         writing = self._connection.writing
         try:

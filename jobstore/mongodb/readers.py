@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from . import batches
+from . import queries
 from .connection import START_SECONDS, Connection
 from .documents import FIELDS, Document, HasTime, Record, UnreadableError
 from .guarded import GuardedWrite
@@ -171,7 +171,7 @@ class Queried(Reader):
     def find(self, job_id: Any) -> Document | None:
         """Return the document with that id; one command."""
         with self._connection.limit():
-            return self._connection.jobs.find_one(batches.named(job_id), FIELDS)
+            return self._connection.jobs.find_one(queries.id_filter(job_id), FIELDS)
 
     def all(self, anew: Callable[[], None]) -> Iterator[list[Document]]:
         """Yield all n documents in batches; O(n)."""

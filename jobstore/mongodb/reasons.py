@@ -8,7 +8,7 @@ from apscheduler.schedulers.base import BaseScheduler
 from pymongo.errors import PyMongoError
 
 from ..base import ConflictingIdError, JobLookupError
-from . import batches
+from . import queries
 from .connection import Connection
 from .documents import Document, Record, UnreadableError, restore
 
@@ -74,7 +74,7 @@ def noted(connection: Connection, job_ids: Sequence[str]) -> str:
     """Say which of these are in quarantine, and why the first few are; 1 or 2 commands."""
     found: list[str] = []
     with suppress(PyMongoError):
-        found = sorted(batches.stored(connection, list(job_ids), MARKED))
+        found = sorted(queries.stored_ids(connection, list(job_ids), MARKED))
     if not found:
         return ""
     marks = _marks(connection, found[:SHOWN])

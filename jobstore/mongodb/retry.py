@@ -13,7 +13,7 @@ from typing import Any
 from apscheduler.job import Job
 from pymongo import ASCENDING
 
-from . import batches
+from . import queries
 from .connection import BATCH, Connection
 from .documents import Document, Record, key
 from .quarantine import RETRIED, Quarantine
@@ -64,12 +64,12 @@ class Retry:
 
     def _steps(self, restore: Restore) -> Iterator[None]:
         healed: list[Any] = []  # reasons
-        for firsts in batches.of(self._first_of_each_reason(), BATCH):
+        for firsts in queries.batched(self._first_of_each_reason(), BATCH):
             ids = [first for first, _ in firsts]
             back = set(map(key, self._quarantine.put_back(restore, ids)))
             healed += [reason for first, reason in firsts if key(first) in back]
             yield
-        for reasons in batches.of(healed, BATCH):
+        for reasons in queries.batched(healed, BATCH):
             kept = 0
             while found := self._batch(reasons, kept):
                 kept += len(found) - len(self._quarantine.put_back(restore, found))

@@ -9,7 +9,7 @@ from typing import Any
 from pymongo import ASCENDING
 from pymongo.errors import OperationFailure
 
-from . import batches
+from . import queries
 from .connection import START_SECONDS, UNAUTHORIZED, Connection
 from .documents import Document
 from .ordered import IN_TIME
@@ -90,14 +90,14 @@ def _first_claimed(connection: Connection) -> Document | None:
 
 def end(connection: Connection) -> None:
     """Take away the mark, and all claims first; O(n)."""
-    claimed = {"$or": [{name: {"$exists": True}} for name in batches.NO_LEASE]}
+    claimed = {"$or": [{name: {"$exists": True}} for name in queries.NO_LEASE]}
 
     def unclaim(ids: list[Any], in_doubt: bool) -> None:
-        none = {"$unset": batches.NO_LEASE}
+        none = {"$unset": queries.NO_LEASE}
         with connection.session() as session:
             connection.jobs.update_many({"_id": {"$in": ids}}, none, session=session)
 
-    for ids in batches.all_ids(connection, claimed):
-        batches.for_ids(connection, ids, unclaim)
+    for ids in queries.all_ids(connection, claimed):
+        queries.for_ids(connection, ids, unclaim)
     with connection.limit():
         connection.meta.delete_one(MARK)

@@ -16,7 +16,7 @@ from ..base import (
     JobsLookupError,
 )
 from ..caller import is_change, is_replacement
-from . import batches, reasons, sharing
+from . import queries, reasons, sharing
 from .collector import collector_paused
 from .documents import Document, Record, order, plain, to_document
 from .parts import Parts
@@ -69,7 +69,7 @@ class WriteThrough:
                 with self._connection.session() as session:
                     self._connection.jobs.insert_one(document, session=session)
             except DuplicateKeyError as error:
-                if not batches.is_conflict(error.details or {}):
+                if not queries.is_conflict(error.details or {}):
                     raise
                 if is_replacement():  # the scheduler goes on, whatever the error says
                     raise ConflictingIdError(job.id) from None
@@ -82,7 +82,7 @@ class WriteThrough:
             document = to_document(job, self._host.pickle_protocol)
             self._about_to_write(document["_id"])
             with self._connection.session() as session:
-                query, change = batches.change(document)
+                query, change = queries.replacement(document)
                 result = self._connection.jobs.update_one(query, change, session=session)
             if not result.matched_count:
                 raise JobLookupError(job.id)
@@ -93,7 +93,9 @@ class WriteThrough:
         with self._writing():
             self._about_to_write(job_id)
             with self._connection.session() as session:
-                result = self._connection.jobs.delete_one(batches.named(job_id), session=session)
+                result = self._connection.jobs.delete_one(
+                    queries.id_filter(job_id), session=session
+                )
             if not result.deleted_count:
                 raise JobLookupError(job_id)
             self._wrote({job_id: None})
@@ -116,7 +118,7 @@ class WriteThrough:
         """Remove all documents."""
         with self._writing():
             self._write_behind.flush()
-            batches.remove_all(self._connection)
+            queries.remove_all(self._connection)
             self._quarantine.forget_all()
             self._reader.cleared()
 
@@ -131,8 +133,8 @@ class WriteThrough:
     def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
         """Insert jobs, a batch in a command."""
         refused = self._in_batches(
-            batches.of_documents(jobs, self._host.pickle_protocol, self._most),
-            lambda documents: batches.add(self._connection, documents, replace_existing),
+            queries.document_batches(jobs, self._host.pickle_protocol, self._most),
+            lambda documents: queries.add(self._connection, documents, replace_existing),
             Record.of,
         )
         if refused:
@@ -141,8 +143,8 @@ class WriteThrough:
     def update_jobs(self, jobs: Iterable[Job]) -> None:
         """Replace stored jobs, a batch in two commands."""
         refused = self._in_batches(
-            batches.of_documents(jobs, self._host.pickle_protocol, self._most),
-            lambda documents: batches.update(self._connection, documents),
+            queries.document_batches(jobs, self._host.pickle_protocol, self._most),
+            lambda documents: queries.update(self._connection, documents),
             Record.of,
         )
         if refused:
@@ -151,8 +153,8 @@ class WriteThrough:
     def remove_jobs(self, job_ids: Iterable[str]) -> None:
         """Remove jobs, a batch in two commands."""
         refused = self._in_batches(
-            batches.of(map(plain, job_ids), self._most),
-            lambda ids: batches.remove(self._connection, ids),
+            queries.batched(map(plain, job_ids), self._most),
+            lambda ids: queries.remove(self._connection, ids),
             lambda job_id: None,
             lambda job_id: job_id,
         )

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb.batches import NO_LEASE
+from jobstore.mongodb.queries import NO_LEASE
 from support.jobs import at, job, names
 from support.manual_scheduler import by_hand
 

@@ -331,7 +331,7 @@ def test_where_it_can_not_be_told_for_how_long_a_job_was_due_the_others_run(
     def fail(*_):
         raise PyMongoError("planned")
 
-    monkeypatch.setattr(claimed.batches, "stored", fail)
+    monkeypatch.setattr(claimed.queries, "stored_ids", fail)
     assert run(store)[0] == ["good"]
     monkeypatch.undo()
     assert leased(store) == []

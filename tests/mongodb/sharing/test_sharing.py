@@ -8,7 +8,7 @@ from bson import Code, encode
 from bson.raw_bson import RawBSONDocument
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import batches, claimed
+from jobstore.mongodb import claimed, queries
 from support.jobs import at, job, names
 from support.manual_scheduler import Submissions, by_hand
 from support.shared_stores import finish, ids, leased, run
@@ -244,7 +244,7 @@ def test_the_mark_stays_until_sharing_is_ended(make):
 
 
 def test_ending_it_takes_away_claims_in_statements_that_are_done_in_time(make, monkeypatch):
-    monkeypatch.setattr(batches, "AT_ONCE", 2)
+    monkeypatch.setattr(queries, "AT_ONCE", 2)
     store = make()
     store.add_jobs([job(name, every=None) for name in "abcde"])
     store.get_due_jobs(at(10))

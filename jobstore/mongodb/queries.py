@@ -20,16 +20,16 @@ __all__ = [
     "NO_LEASE",
     "add",
     "all_ids",
-    "change",
+    "batched",
     "delete",
+    "document_batches",
     "for_ids",
+    "id_filter",
     "is_conflict",
-    "named",
-    "of",
-    "of_documents",
     "remove",
     "remove_all",
-    "stored",
+    "replacement",
+    "stored_ids",
     "update",
 ]
 
@@ -39,29 +39,29 @@ AT_ONCE = 10_000  # documents: a statement stays within its time limit
 Item = TypeVar("Item")
 
 
-def of(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+def batched(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
     """Part items into batches."""
     iterator = iter(items)
     while batch := list(islice(iterator, most)):
         yield batch
 
 
-def of_documents(jobs: Iterable[Job], protocol: int, most: int) -> Iterator[list[Document]]:
+def document_batches(jobs: Iterable[Job], protocol: int, most: int) -> Iterator[list[Document]]:
     """Make the jobs' documents: of a collection all, before the first is used; else by batches."""
     if isinstance(jobs, Sized):
-        return of(documents_of(jobs, protocol), most)
-    return of((to_document(job, protocol) for job in jobs), most)
+        return batched(documents_of(jobs, protocol), most)
+    return batched((to_document(job, protocol) for job in jobs), most)
 
 
-def named(job_id: Any) -> Document:
+def id_filter(job_id: Any) -> Document:
     """Build the filter for one id, whatever it is."""
     return {"_id": {"$eq": job_id}}
 
 
-def change(document: Document) -> tuple[Document, Document]:
+def replacement(document: Document) -> tuple[Document, Document]:
     """Build filter and update that make a stored document this one; all fields of ours go."""
     fields = {name: value for name, value in document.items() if name != "_id"}
-    return named(document["_id"]), {"$set": fields, "$unset": {"quarantine": "", **NO_LEASE}}
+    return id_filter(document["_id"]), {"$set": fields, "$unset": {"quarantine": "", **NO_LEASE}}
 
 
 def is_conflict(error: Mapping[str, Any]) -> bool:
@@ -85,7 +85,7 @@ def add(connection: Connection, documents: list[Document], replace_existing: boo
         return []
 
     def replace(some: list[Document], in_doubt: bool) -> list[str]:
-        changes = [UpdateOne(*change(document), upsert=True) for document in some]
+        changes = [UpdateOne(*replacement(document), upsert=True) for document in some]
         with connection.session() as session:
             connection.jobs.bulk_write(changes, session=session)
         return []
@@ -108,7 +108,7 @@ def _not_ours(connection: Connection, documents: list[Document]) -> list[str]:
     return [
         document["_id"]
         for document in documents
-        if not stored(connection, [document["_id"]], {"job_state": document["job_state"]})
+        if not stored_ids(connection, [document["_id"]], {"job_state": document["job_state"]})
     ]
 
 
@@ -120,12 +120,12 @@ def update(connection: Connection, documents: list[Document]) -> list[str]:
     """
 
     def act(some: list[Document], in_doubt: bool) -> int:
-        changes = [UpdateOne(*change(document)) for document in some]
+        changes = [UpdateOne(*replacement(document)) for document in some]
         with connection.session() as session:
             return connection.jobs.bulk_write(changes, session=session).matched_count
 
     while True:
-        found = set(stored(connection, [document["_id"] for document in documents]))
+        found = set(stored_ids(connection, [document["_id"] for document in documents]))
         present = [document for document in documents if document["_id"] in found]
         if sum(_write(connection, present, act)) == len(present):
             return [document["_id"] for document in documents if document["_id"] not in found]
@@ -133,7 +133,7 @@ def update(connection: Connection, documents: list[Document]) -> list[str]:
 
 def remove(connection: Connection, job_ids: list[Any]) -> list[Any]:
     """Remove the stored ones of a batch; 2 commands, more if their ids are long."""
-    found = set(stored(connection, job_ids))
+    found = set(stored_ids(connection, job_ids))
     delete(connection, list(found))
     refused = []
     for job_id in job_ids:
@@ -162,7 +162,7 @@ def for_ids(
         pass
 
 
-def stored(
+def stored_ids(
     connection: Connection, job_ids: list[Any], also: Mapping[str, Any] | None = None
 ) -> list[Any]:
     """Return those ids that are stored, in documents that have `also` this; 1 command, more if
