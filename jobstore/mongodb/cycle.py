@@ -87,7 +87,7 @@ class Cycle:
         handed = self._handed.get(job.id) if self.jobs.in_loop else None
         return handed is not None and handed[0] is job
 
-    def takes_removal(self, job_id: str, by_scheduler: bool) -> bool:
+    def is_scheduler_removal(self, job_id: str, by_scheduler: bool) -> bool:
         """Whether a removal is of a job as it was handed out, in the loop.
 
         A synchronous job may have changed or replaced its document in this cycle. Then only the

@@ -54,14 +54,14 @@ class Mirror:
     :param write_behind: whose writes it foresees.
     :param follows: whether there is a stream; if not, nobody else writes.
     :ivar live: whether it may be asked now; if it is so no more, it says NotLiveError.
-    :ivar odd: documents that can't be jobs anywhere, to be quarantined: they would never be due.
+    :ivar invalid: records that can't be jobs anywhere; quarantined, as they would never be due.
     """
 
     def __init__(self, locks: Locks, write_behind: WriteBehind, follows: bool) -> None:
         self._locks = locks
         self._write_behind = write_behind
         self._follows = follows
-        self.odd: list[Record] = []
+        self.invalid: list[Record] = []
         self.reset()
 
     def reset(self) -> None:
@@ -89,8 +89,10 @@ class Mirror:
         try:
             self._index.put_many(records)
         except (TypeError, UnreadableError):  # it has taken none of them
-            sound = (self._sound(record, marks.get(key(record.id))) for record in records)
-            self._index.put_many([record for record in sound if record and type(record.id) is str])
+            validated = (self._validated(record, marks.get(key(record.id))) for record in records)
+            self._index.put_many(
+                [record for record in validated if record and type(record.id) is str]
+            )
         self._marks |= marks
 
     def loaded(self, time: int) -> None:
@@ -148,7 +150,7 @@ class Mirror:
             for name in changes["removedFields"]:
                 document.pop(name, None)
         mark = document.get("quarantine") if document else None
-        record = self._sound(Record.of(document), mark) if document else None
+        record = self._validated(Record.of(document), mark) if document else None
         if type(job_id) is not str:
             return None
         if mark is None:
@@ -193,13 +195,13 @@ class Mirror:
                 self._settled.append((time, ahead))
             for job_id, record in found.items():
                 if job_id in self._ahead or (self.notes_writes and not self._follows):
-                    self._put(job_id, self._sound(record, self._marks.get(job_id)))
+                    self._put(job_id, self._validated(record, self._marks.get(job_id)))
 
-    def take_odd(self) -> list[Record]:
+    def take_invalid(self) -> list[Record]:
         """Return the documents that can't be jobs anywhere, and were not yet returned."""
         with self._locks.memory_lock:
-            odd, self.odd = self.odd, []
-            return odd
+            invalid, self.invalid = self.invalid, []
+            return invalid
 
     def cleared(self, time: int) -> None:
         """Take that all was removed by a command of that time."""
@@ -278,7 +280,7 @@ class Mirror:
         elif there:
             self._index.remove(job_id)
 
-    def _sound(self, record: Found, mark: Any) -> Found:
+    def _validated(self, record: Found, mark: Any) -> Found:
         """Note a document that can't be a job anywhere, to be put into quarantine.
 
         Until then it is here without its run time, if its id may be a job's: what the stream tells
@@ -288,12 +290,12 @@ class Mirror:
             return None
         try:
             to_datetime(record.run_time)
-            odd = type(record.id) is not str and mark is None
+            invalid = type(record.id) is not str and mark is None
         except UnreadableError:
-            odd = True
-        if not odd:
+            invalid = True
+        if not invalid:
             return record
-        self.odd.append(record)
+        self.invalid.append(record)
         return record._replace(run_time=None) if type(record.id) is str else None
 
 

@@ -151,15 +151,15 @@ class Mirrored(Reader):
     def do_chores(self) -> None:
         """Quarantine documents that can't be jobs anywhere; fill the mirror again if need be."""
         with self._locks.io_lock:
-            odd = [
+            invalid = [
                 record
-                for record in self.mirror.take_odd()
+                for record in self.mirror.take_invalid()
                 if not self._quarantine.is_unmarked(record.id)
             ]
-            if odd:
+            if invalid:
                 reason = UnreadableError(INVALID)
                 self._quarantine.put(
-                    self._quarantine.verdicts([(record, reason) for record in odd])
+                    self._quarantine.verdicts([(record, reason) for record in invalid])
                 )
                 self._quarantine.sweep()  # what has been changed since, too
             if not self.follows and self._unnoted != self._filled_after:

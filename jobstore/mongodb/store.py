@@ -245,7 +245,7 @@ class MongoDBJobStore(BaseJobStore):
         job_id = plain(job_id)
         with self._turn():
             cycle = self._cycles.current
-            if cycle.takes_removal(job_id, by_scheduler=is_cycle()):
+            if cycle.is_scheduler_removal(job_id, by_scheduler=is_cycle()):
                 self._write_behind.add(cycle.remove(job_id), self._reader.apply_optimistically)
                 return
         self._write_through.remove_job(job_id)

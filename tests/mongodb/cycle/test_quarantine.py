@@ -61,16 +61,16 @@ def test_all_kinds_at_once(store):
 
 
 @pytest.mark.parametrize(
-    "odd", [5, 5.5, ObjectId("0123456789abcdef01234567"), {"a": 1}, None, b"x", True], ids=repr
+    "invalid", [5, 5.5, ObjectId("0123456789abcdef01234567"), {"a": 1}, None, b"x", True], ids=repr
 )
-def test_a_document_whose_id_is_no_text(store, odd):
-    store.collection.insert_many([{**good("odd"), "_id": odd}, good("after", 1)])
+def test_a_document_whose_id_is_no_text(store, invalid):
+    store.collection.insert_many([{**good("invalid"), "_id": invalid}, good("after", 1)])
     scheduler = by_hand(store)
     assert scheduler._process_jobs() > 10
     assert [job_id for job_id, _ in scheduler.executor.submitted] == ["after"]
-    assert "its state is that of job 'odd'" in record(store, odd).reason
-    assert store.restore_quarantined([odd]) == []
-    store.remove_jobs([odd] if isinstance(odd, int | float | bytes) else [])
+    assert "its state is that of job 'odd'" in record(store, invalid).reason
+    assert store.restore_quarantined([invalid]) == []
+    store.remove_jobs([invalid] if isinstance(invalid, int | float | bytes) else [])
 
 
 def test_a_document_whose_id_is_not_utf_8_is_passed_over(store, caplog):
@@ -337,8 +337,10 @@ def test_the_truth_is_the_documents_time_not_the_states(store):
 
 
 def test_odd_times_to_come_hide_nobodys(store):
-    odd = [Decimal128("2e9"), [2e9], Decimal128("2000000001")]
-    store.collection.insert_many({**good(f"{i}"), "next_run_time": t} for i, t in enumerate(odd))
+    invalid = [Decimal128("2e9"), [2e9], Decimal128("2000000001")]
+    store.collection.insert_many(
+        {**good(f"{i}"), "next_run_time": t} for i, t in enumerate(invalid)
+    )
     assert store.get_next_run_time() is None
     store.add_job(job("a", 3e9))
     assert store.get_next_run_time() == at(3e9)

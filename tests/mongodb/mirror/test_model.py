@@ -236,13 +236,13 @@ def test_it_is_not_live_before_the_stream_has_come_to_where_it_was_loaded(mirror
 
 def test_what_can_be_no_job_is_told_apart_and_once(live):
     good = document("a", 1, b"1")
-    odd = [document(5, 1, b"1"), document("b", 1, b"1") | {"next_run_time": "now"}]
+    invalid = [document(5, 1, b"1"), document("b", 1, b"1") | {"next_run_time": "now"}]
     mark = {"reason": "", "next_run_time": None}
-    live.load([good, *odd, document(6, None, b"1") | {"quarantine": mark}])
+    live.load([good, *invalid, document(6, None, b"1") | {"quarantine": mark}])
     for job_id in (7, {"a": 1}):
         event = {"operationType": "insert", "fullDocument": document(job_id, 1, b"1")}
         live.apply(event | {"documentKey": {"_id": job_id}})
-    assert [record.id for record in live.odd] == [5, "b", 7, {"a": 1}]
+    assert [record.id for record in live.invalid] == [5, "b", 7, {"a": 1}]
     assert live.all() == [good, document("b", None, b"1")]
 
 
