@@ -24,7 +24,7 @@ import jobstore
 from jobstore.mongodb.connection import Connection
 from jobstore.mongodb.documents import Record
 from jobstore.mongodb.guarded import GuardedWrite
-from jobstore.mongodb.lease import FREE, acquired
+from jobstore.mongodb.lease import UNLEASED, acquired
 from jobstore.mongodb.sending import send
 from jobstore.testing import Server
 
@@ -64,7 +64,7 @@ class BareCommands:
         self.due = due
 
     def cycle(self) -> None:
-        due = {"next_run_time": {"$lte": time.time()}, **FREE}
+        due = {"next_run_time": {"$lte": time.time()}, **UNLEASED}
         first = self.jobs.find(due, ["_id"], sort=[("next_run_time", 1)], batch_size=self.due + 1)
         ids = [document["_id"] for document in first]
         token = ObjectId()

@@ -14,7 +14,7 @@ from . import queries
 from .connection import Connection
 from .documents import FIELDS, Document, Record
 from .presence import process
-from .updates import change_all_or_each
+from .updates import update_all_or_each
 
 __all__ = ["COUNTED_FIELDS", "MOST_ATTEMPTS", "attempts", "count", "forget_counts", "once_more"]
 
@@ -44,7 +44,7 @@ def count(connection: Connection, due: Document, job_ids: Collection[Any]) -> No
     counted = {"attempts": {"$cond": [by_us, "$attempts", once_more(least=1)]}}
 
     def act(some: list[Any], in_doubt: bool) -> None:
-        _, refused = change_all_or_each(connection, due, some, counted)
+        _, refused = update_all_or_each(connection, due, some, counted)
         # A job whose document is refused does without a count.
         if refused and refused.details["writeConcernErrors"]:
             raise refused

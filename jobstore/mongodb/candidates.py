@@ -8,7 +8,7 @@ from typing import Any
 from . import queries
 from .connection import Connection
 from .documents import REPLACED, Document, HasTime, Record, counts
-from .lease import FREE, IS_OVER
+from .lease import EXPIRED, UNLEASED
 from .ordered import in_order, sized_in_order
 from .pace import ID_BYTES, affordable, parts
 from .sizes import id_bytes, size_of
@@ -20,7 +20,7 @@ LOOKS = 3  # at windows; then one in front, behind what is leased there
 MOST_WINDOWS = 16  # twice the schedulers to expect
 PROJECTION: Document = {
     "next_run_time": 1,
-    "free": IS_OVER,
+    "free": EXPIRED,
     "acquired_by": 1,
     "acquired_until": 1,
     "attempts": 1,  # who has left it behind, if anybody
@@ -80,7 +80,7 @@ class Candidates:
             elif not start and len(window) < size:
                 return  # that was all that is due
         unrunnable = self._unrunnable.current()
-        in_front = self._read(due | FREE, 0, limit + len(unrunnable))
+        in_front = self._read(due | UNLEASED, 0, limit + len(unrunnable))
         if usable := self._usable(in_front, unrunnable)[:limit]:
             yield usable
 

@@ -18,7 +18,7 @@ from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts
 from .candidates import Candidates, chance
 from .connection import Connection
 from .documents import CountedRecord, Document, HasTime, Record, key
-from .lease import FREE, IS_OVER, Lease, acquired
+from .lease import EXPIRED, UNLEASED, Lease, acquired
 from .locks import Locks
 from .ordered import IN_TIME, first_of, sample
 from .paced import is_slow, large_seconds, limited, noted
@@ -27,7 +27,7 @@ from .readers import Due, Queried, Rejected
 from .sizes import bytes_of
 from .summary import Line, Summary
 from .unrunnable import LEAVE_SECONDS, UnrunnableJobs
-from .updates import change_all_or_each, release
+from .updates import release, update_all_or_each
 from .write_behind import WriteBehind
 
 __all__ = ["Claimed"]
@@ -99,7 +99,7 @@ class Claimed(Queried):
         and so many are claimed as can.
         """
         self.give_back()
-        free = {"next_run_time": {"$lte": now}, **FREE}
+        free = {"next_run_time": {"$lte": now}, **UNLEASED}
         most = min(limit, MOST, self._connection.reading.count)
         due = Due([])
         for free_ones in self._candidates.found(now, most):
@@ -147,7 +147,7 @@ class Claimed(Queried):
         fields = {"acquired_by": claim.token, "acquired_until": acquired(claim.seconds)}
         if any(map(is_abandoned, found)):
             fields["attempts"] = abandoned_once_more()
-        matched, refused = change_all_or_each(self._connection, free, claim.ids, fields)
+        matched, refused = update_all_or_each(self._connection, free, claim.ids, fields)
         for refusal in refused.details["writeErrors"] if refused else ():
             self._leave(Record.of(found[refusal["index"]]), refusal["errmsg"])
         return matched
@@ -246,11 +246,11 @@ class Claimed(Queried):
                 {"$match": {"next_run_time": IN_TIME, **query}},
                 {"$sort": {"next_run_time": ASCENDING}},
                 {"$limit": limit},
-                {"$project": {"next_run_time": 1, "free": IS_OVER}},
+                {"$project": {"next_run_time": 1, "free": EXPIRED}},
             ]
 
         jobs = self._connection.jobs
-        free = {"$unionWith": {"coll": jobs.name, "pipeline": those(**FREE)}}
+        free = {"$unionWith": {"coll": jobs.name, "pipeline": those(**UNLEASED)}}
         with self._connection.limit():
             return list(jobs.aggregate([*those(), free], batchSize=2 * limit + 1))
 

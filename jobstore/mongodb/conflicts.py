@@ -61,7 +61,7 @@ def decide(write: GuardedWrite, theirs: Record | None, lines: Summary) -> Guarde
 
 def _is_late(write: GuardedWrite) -> bool:
     """Whether the job was fired under a lease that has ended, so that others may have run it."""
-    return write.lease is not None and write.lease.was_over
+    return write.lease is not None and write.lease.ever_expired
 
 
 def _was_taken(write: GuardedWrite, theirs: Record | None) -> bool:

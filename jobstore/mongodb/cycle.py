@@ -134,7 +134,7 @@ class Cycle:
         if job_id in self._handed:
             self._rewritten.add(job_id)
         if self._lease:
-            self._lease.bar(job_id)
+            self._lease.revoke(job_id)
 
     def release(self) -> None:
         """Give back what is leased and was not touched."""

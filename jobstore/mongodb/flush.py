@@ -64,7 +64,7 @@ def flush(
         if fresh := [job_id for job_id in part if job_id not in sent]:
             sent.update(fresh)
             leases = {write.lease for job_id in fresh if (write := writes[job_id]).lease}
-            if any(lease.was_over for lease in leases if lease):
+            if any(lease.ever_expired for lease in leases if lease):
                 _settle(connection, writes, fresh, found, logger)
                 continue
         failed_before, error = error, None

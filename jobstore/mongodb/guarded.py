@@ -22,7 +22,7 @@ class MayEnd(Protocol):
     """A lease, as a write has to know it."""
 
     @property
-    def was_over(self) -> bool:
+    def ever_expired(self) -> bool:
         """Whether other schedulers may have claimed the job, now or at any time before."""
 
 

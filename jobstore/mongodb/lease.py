@@ -20,12 +20,12 @@ from ..base import first_few
 from . import queries
 from .connection import Connection
 from .documents import Document, key
-from .updates import change_twice, release
+from .updates import release, update_with_retry
 
-__all__ = ["FREE", "IS_OVER", "Lease", "acquired"]
+__all__ = ["EXPIRED", "UNLEASED", "Lease", "acquired"]
 
-IS_OVER: Document = {"$lte": ["$acquired_until", "$$NOW"]}  # by the server; null is before all
-FREE: Document = {"$or": [{"acquired_until": None}, {"$expr": IS_OVER}]}  # the first is cheap
+EXPIRED: Document = {"$lte": ["$acquired_until", "$$NOW"]}  # by the server; null is before all
+UNLEASED: Document = {"$or": [{"acquired_until": None}, {"$expr": EXPIRED}]}  # the first is cheap
 
 
 def acquired(seconds: float) -> Document:
@@ -55,9 +55,9 @@ class Lease:
         self._token = token
         self._claimed = {key(job_id): job_id for job_id in job_ids}
         self._untouched = set(self._claimed)  # neither fired nor given back
-        self._barred: set[Any] = set()  # of these, what is not to be fired any more
+        self._revoked: set[Any] = set()  # of these, what is not to be fired any more
         self._seconds = seconds
-        self._was_over = False
+        self._ever_expired = False
         self._logger = logger
         self._begins(started)
 
@@ -66,10 +66,10 @@ class Lease:
         self._ends_at = started + self._seconds
 
     @property
-    def was_over(self) -> bool:
+    def ever_expired(self) -> bool:
         """Whether others may have claimed what was not yet given back, now or at any time."""
-        self._was_over |= time.monotonic() >= self._ends_at
-        return self._was_over
+        self._ever_expired |= time.monotonic() >= self._ends_at
+        return self._ever_expired
 
     def holds(self, job_id: str) -> bool:
         """Whether a job may be fired now; 2 commands when half of the time is over.
@@ -82,42 +82,42 @@ class Lease:
         return self._may_fire(job_id)
 
     def _may_fire(self, job_id: str) -> bool:
-        return job_id in self._untouched and job_id not in self._barred
+        return job_id in self._untouched and job_id not in self._revoked
 
     def _renew(self) -> None:
         held: set[Any] = set()
         started = time.monotonic()
-        self._was_over = self.was_over
+        self._ever_expired = self.ever_expired
         ids = list(self._claimed.values())
         ours = {"acquired_by": self._token, "acquired_until": {"$type": "date"}}
         try:
             query = {"_id": {"$in": ids}, **ours}
-            change_twice(self._connection, query, {"acquired_until": acquired(self._seconds)})
+            update_with_retry(self._connection, query, {"acquired_until": acquired(self._seconds)})
             held.update(map(key, queries.stored_ids(self._connection, ids, ours)))
             self._begins(started)
         except PyMongoError as error:
             self._logger.warning("Unable to renew the lease of the jobs that are due: %s", error)
         if time.monotonic() >= self._ends_at:
             held.clear()
-        lost = self._untouched - self._barred - held
+        lost = self._untouched - self._revoked - held
         if lost:
             self._logger.warning(
                 "%d due jobs are left to others (%s): their lease ended",
                 len(lost),
                 first_few([job_id for name, job_id in self._claimed.items() if name in lost]),
             )
-        self._barred |= lost  # it may still be ours to give back
+        self._revoked |= lost  # it may still be ours to give back
 
     def done(self, job_id: Any) -> None:
         """Note that a job was fired: what is written for it gives it back."""
         self._untouched.discard(key(job_id))
 
-    def bar(self, job_id: Any) -> None:
+    def revoke(self, job_id: Any) -> None:
         """Fire a job no more: its document is about to be written, which gives it back.
 
         If that fails, the cycle's end does.
         """
-        self._barred |= {key(job_id)} & self._untouched
+        self._revoked |= {key(job_id)} & self._untouched
 
     def release(self, job_ids: Iterable[Any] | None = None) -> None:
         """Give back what was not touched, or those of it; 1 command, if there is any."""

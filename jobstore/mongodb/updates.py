@@ -11,10 +11,10 @@ from ..base import first_few
 from .connection import TRANSIENT, Connection
 from .documents import Document
 
-__all__ = ["change_all_or_each", "change_twice", "release"]
+__all__ = ["release", "update_all_or_each", "update_with_retry"]
 
 
-def change_all_or_each(
+def update_all_or_each(
     connection: Connection, query: Document, job_ids: Collection[Any], fields: Document
 ) -> tuple[int | None, BulkWriteError | None]:
     """Set fields in one command; one by one where the server refuses a document.
@@ -28,14 +28,14 @@ def change_all_or_each(
     :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row.
     """
     try:
-        return change_twice(connection, query | {"_id": {"$in": job_ids}}, fields), None
+        return update_with_retry(connection, query | {"_id": {"$in": job_ids}}, fields), None
     except WriteError as error:
         if error.code in TRANSIENT:
             raise
-    return None, _change_each(connection, query, job_ids, fields)
+    return None, _update_each(connection, query, job_ids, fields)
 
 
-def change_twice(connection: Connection, query: Document, fields: Document) -> int | None:
+def update_with_retry(connection: Connection, query: Document, fields: Document) -> int | None:
     """Set fields, trying twice; a repetition has to be harmless.
 
     Returns how many documents were matched; None if it took a second try, as then the first may
@@ -54,7 +54,7 @@ def change_twice(connection: Connection, query: Document, fields: Document) -> i
     return None
 
 
-def _change_each(
+def _update_each(
     connection: Connection, query: Document, job_ids: Collection[Any], fields: Document
 ) -> BulkWriteError | None:
     """Set fields one by one, where a document is refused for its own sake, by a validator, say.

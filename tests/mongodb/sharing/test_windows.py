@@ -201,18 +201,18 @@ def test_a_lost_claim_is_tried_again(make, monkeypatch):
     draw(monkeypatch, -1)
     first, second = make(batch_size=2), make()
     first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
-    change_twice = updates.change_twice
+    update_with_retry = updates.update_with_retry
 
     def after_another(connection, query, fields):
-        monkeypatch.setattr(updates, "change_twice", change_twice)
+        monkeypatch.setattr(updates, "update_with_retry", update_with_retry)
         assert ids(second_batch(second)) == ["a", "b"]
-        return change_twice(connection, query, fields)
+        return update_with_retry(connection, query, fields)
 
     def second_batch(store):
         store._batch_size = 2
         return store.get_due_jobs(at(10))
 
-    monkeypatch.setattr(updates, "change_twice", after_another)
+    monkeypatch.setattr(updates, "update_with_retry", after_another)
     first.commands.names.clear()
     assert ids(first.get_due_jobs(at(10))) == ["c", "d"]
     assert first.commands.names == ["find", "update", "find", "update", "find"]
@@ -222,7 +222,7 @@ def test_what_is_lost_all_the_time_is_left_for_a_while(make, monkeypatch):
     store = make()
     store.add_job(job("a"))
     draw(monkeypatch, 0)
-    monkeypatch.setattr(updates, "change_twice", lambda *_: 0)
+    monkeypatch.setattr(updates, "update_with_retry", lambda *_: 0)
     store.commands.names.clear()
     assert store.get_due_jobs(at(10)) == []
     assert store.commands.names == ["find"] * (candidates.LOOKS + 1)
