@@ -16,9 +16,9 @@ from .documents import FIELDS, Document, Record
 from .presence import process
 from .updates import update_all_or_each
 
-__all__ = ["COUNTED_FIELDS", "MOST_ATTEMPTS", "attempts", "count", "forget_counts", "once_more"]
+__all__ = ["COUNTED_FIELDS", "MAX_ATTEMPTS", "attempts", "count", "forget_counts", "once_more"]
 
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 COUNTED_FIELDS = [*FIELDS, "attempts"]
 
 

@@ -17,7 +17,7 @@ from .unrunnable import UnrunnableJobs
 __all__ = ["Candidates", "chance"]
 
 LOOKS = 3  # at windows; then one in front, behind what is leased there
-MOST_WINDOWS = 16  # twice the schedulers to expect
+MAX_WINDOWS = 16  # twice the schedulers to expect
 PROJECTION: Document = {
     "next_run_time": 1,
     "free": EXPIRED,
@@ -86,7 +86,7 @@ class Candidates:
 
     def note(self, met_others: bool) -> None:
         """Note whether others have what was found."""
-        self._windows = min(MOST_WINDOWS, max(1, self._windows * (2 if met_others else 0.9)))
+        self._windows = min(MAX_WINDOWS, max(1, self._windows * (2 if met_others else 0.9)))
 
     def _read(self, query: Document, start: int, size: int) -> list[Document]:
         read = sized_in_order if self._connection.is_slow else in_order

@@ -14,10 +14,10 @@ from pymongo.errors import PyMongoError
 
 from . import queries, sharing
 from .abandoned import Abandoned, abandoned_once_more, is_abandoned
-from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts
+from .attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempts
 from .candidates import Candidates, chance
 from .connection import Connection
-from .documents import CountedRecord, Document, HasTime, Record, key
+from .documents import CountedRecord, Document, HasTime, Record, hashable_id
 from .lease import EXPIRED, UNLEASED, Lease, acquired
 from .locks import Locks
 from .ordered import IN_TIME, first_of, sample
@@ -32,7 +32,7 @@ from .write_behind import WriteBehind
 
 __all__ = ["Claimed"]
 
-MOST = 10_000  # ids in one command
+MAX_IDS = 10_000  # ids in one command
 LEFT = Line(
     logging.INFO,
     'Leaving job "%s" to other schedulers: %s',
@@ -100,10 +100,10 @@ class Claimed(Queried):
         """
         self.give_back()
         free = {"next_run_time": {"$lte": now}, **UNLEASED}
-        most = min(limit, MOST, self._connection.reading.count)
+        size = min(limit, MAX_IDS, self._connection.reading.count)
         due = Due([])
-        for free_ones in self._candidates.found(now, most):
-            found = self._abandoned.first(free_ones, most)
+        for free_ones in self._candidates.found(now, size):
+            found = self._abandoned.first(free_ones, size)
             self._unread = claim = self._new_claim(found)
             matched = self._claim(free, found, claim)
             if matched is not None and matched < len(found):
@@ -183,13 +183,13 @@ class Claimed(Queried):
 
     def _innocent(self, won: list[Document]) -> list[Record]:
         """Return the jobs that may run; those that ended so many processes go into quarantine."""
-        culprits = [each for each in won if attempts(each) >= MOST_ATTEMPTS]
+        culprits = [each for each in won if attempts(each) >= MAX_ATTEMPTS]
         if culprits:
             self._quarantine.convict(list(map(CountedRecord.of, culprits)))
         return [
             CountedRecord.of(each) if attempts(each) else Record.of(each)
             for each in won
-            if attempts(each) < MOST_ATTEMPTS
+            if attempts(each) < MAX_ATTEMPTS
         ]
 
     def rejected(self, bad: Rejected, lease: Lease | None) -> Rejected:
@@ -203,12 +203,12 @@ class Claimed(Queried):
         waited = self._overdue(
             [record.id for record, _ in bad if self.unrunnable.has_waited(record)]
         )
-        leaving = [pair for pair in bad if key(pair[0].id) not in waited]
+        leaving = [pair for pair in bad if hashable_id(pair[0].id) not in waited]
         for record, reason in leaving:
             self._leave(record, reason)
         self._lines.log(self._logger)
         lease.release([record.id for record, _ in leaving])
-        taking = [pair for pair in bad if key(pair[0].id) in waited]
+        taking = [pair for pair in bad if hashable_id(pair[0].id) in waited]
         for record, _ in taking:  # once it is back from quarantine, others have a minute again
             self.unrunnable.forget(record.id)
         return taking
@@ -219,9 +219,9 @@ class Claimed(Queried):
         except PyMongoError as error:  # what is claimed is to be handed out all the same
             self._logger.warning("Unable to tell for how long jobs have been due: %s", error)
             found = []
-        return set(map(key, found))
+        return set(map(hashable_id, found))
 
-    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
+    def next_run_time(self, now: float, exclude: Mapping[Any, HasTime]) -> float | None:
         """Return when to look again; O(log n) and one command.
 
         That is the earliest run time of a free job; or that of an earlier one that is leased, and
@@ -231,7 +231,7 @@ class Claimed(Queried):
         soon = now + WAIT_SECONDS * chance.uniform(0.5, 1)
         times = [
             each["next_run_time"] if each["free"] or each["next_run_time"] > now else soon
-            for each in first_of(self._in_order, {**but, **self.unrunnable.current()})
+            for each in first_of(self._in_order, {**exclude, **self.unrunnable.current()})
         ]
         again = self.unrunnable.until()
         if again is not None:

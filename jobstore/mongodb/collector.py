@@ -17,7 +17,7 @@ __all__ = ["collector_paused"]
 
 FEW = 1000  # frozen objects: Python 3.12 begins with some hundreds
 MANY = 5_000  # new objects: of fewer the next collection takes no time
-MOST = 2_000_000  # that join the oldest generation between two full collections
+MAX_OBJECTS = 2_000_000  # that join the oldest generation between two full collections
 
 
 class _Pauses:
@@ -71,7 +71,7 @@ class _Pauses:
         made = gc.get_count()[0]
         collections = gc.get_stats()[-1]["collections"]
         if collections != self._collections:
-            self._collections, self._left = collections, MOST
+            self._collections, self._left = collections, MAX_OBJECTS
         is_frozen = gc.get_freeze_count() >= FEW  # by a user: it is to stay so
         if MANY <= made <= self._left and not is_frozen:
             self._left -= made

@@ -29,7 +29,7 @@ __all__ = [
     "TRANSIENT",
     "UNAUTHORIZED",
     "Connection",
-    "moment",
+    "operation_time",
 ]
 
 COMMAND_SECONDS = 5.0  # the longest that one command may hold the scheduler
@@ -186,7 +186,7 @@ class Connection:
             try:
                 yield session
             finally:
-                self.time = max(self.time, moment(session.operation_time))
+                self.time = max(self.time, operation_time(session.operation_time))
                 self.writes += 1
 
     def now(self, seconds: float | None = None) -> Timestamp | None:
@@ -213,6 +213,6 @@ def is_client(given: Any, database: str) -> bool:
         return False
 
 
-def moment(timestamp: Timestamp | None) -> int:
+def operation_time(timestamp: Timestamp | None) -> int:
     """Make a number of a server's operation time; 0 if it has none, as a standalone one."""
     return (timestamp.time << 32) + timestamp.inc if timestamp else 0

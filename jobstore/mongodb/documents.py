@@ -35,9 +35,9 @@ __all__ = [
     "advanced",
     "counts",
     "dump",
-    "key",
+    "exact_str",
+    "hashable_id",
     "order",
-    "plain",
     "restore",
     "restore_runnable",
     "timestamp",
@@ -138,22 +138,24 @@ def timestamp(run_time: datetime | None) -> float | None:
     return seconds
 
 
-def counts(job_id: Any, run_time: Any, but: Mapping[Any, HasTime]) -> bool:
-    """Whether the scheduler has to wake up for a job: not if `but` has it with this run time.
+def counts(job_id: Any, run_time: Any, exclude: Mapping[Any, HasTime]) -> bool:
+    """Whether the scheduler has to wake up for a job: not if `exclude` has it with this run time.
 
     Ids that are not UTF-8 are read with replacement characters, so several may have one key.
     """
-    if not but or (passed := but.get(key(job_id))) is None:  # other threads may change it
+    if (
+        not exclude or (passed := exclude.get(hashable_id(job_id))) is None
+    ):  # other threads may change it
         return True
     return bool(passed.run_time != run_time) and REPLACED not in str(job_id)
 
 
-def key(job_id: Any) -> Any:
+def hashable_id(job_id: Any) -> Any:
     """Make a dict's key of any `_id`."""
     return job_id if type(job_id) is str else encode({"": job_id})
 
 
-def plain(job_id: Any) -> Any:
+def exact_str(job_id: Any) -> Any:
     """Make an id of a class derived from `str` its characters."""
     return str.__str__(job_id) if isinstance(job_id, str) else job_id
 
@@ -164,7 +166,7 @@ def to_document(job: Job, protocol: int) -> dict[str, Any]:
     :raises TransientJobError: if its function can't be imported by name.
     :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
     """
-    job_id = plain(job.id)
+    job_id = exact_str(job.id)
     job_id.encode()  # now, and not when the batches before its own are stored
     return {
         "_id": job_id,

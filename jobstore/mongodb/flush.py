@@ -31,7 +31,7 @@ from .updates import release
 __all__ = ["flush"]
 
 FEW = 1000  # writes: their ids fit into one command
-MOST_BYTES = 30_000_000  # of states and ids that go out together
+MAX_BYTES = 30_000_000  # of states and ids that go out together
 ROUNDS = 5  # each but the first only because somebody changed the same documents meanwhile
 REFUSED = Line(
     logging.ERROR,
@@ -108,7 +108,7 @@ def _part(connection: Connection, writes: dict[Any, GuardedWrite]) -> list[Any]:
     """Take so many ids as may be written by one command; and be read back, without new states."""
     if not connection.is_slow and len(writes) <= FEW:
         return list(writes)
-    budget = min(MOST_BYTES, connection.writing.budget, 2 * connection.reading.budget)
+    budget = min(MAX_BYTES, connection.writing.budget, 2 * connection.reading.budget)
     return next(parts(list(writes), lambda job_id: size(writes[job_id]), budget))
 
 

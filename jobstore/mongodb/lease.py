@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 from ..base import first_few
 from . import queries
 from .connection import Connection
-from .documents import Document, key
+from .documents import Document, hashable_id
 from .updates import release, update_with_retry
 
 __all__ = ["EXPIRED", "UNLEASED", "Lease", "acquired"]
@@ -53,7 +53,7 @@ class Lease:
     ) -> None:
         self._connection = connection
         self._token = token
-        self._claimed = {key(job_id): job_id for job_id in job_ids}
+        self._claimed = {hashable_id(job_id): job_id for job_id in job_ids}
         self._untouched = set(self._claimed)  # neither fired nor given back
         self._revoked: set[Any] = set()  # of these, what is not to be fired any more
         self._seconds = seconds
@@ -93,7 +93,7 @@ class Lease:
         try:
             query = {"_id": {"$in": ids}, **ours}
             update_with_retry(self._connection, query, {"acquired_until": acquired(self._seconds)})
-            held.update(map(key, queries.stored_ids(self._connection, ids, ours)))
+            held.update(map(hashable_id, queries.stored_ids(self._connection, ids, ours)))
             self._begins(started)
         except PyMongoError as error:
             self._logger.warning("Unable to renew the lease of the jobs that are due: %s", error)
@@ -110,18 +110,20 @@ class Lease:
 
     def done(self, job_id: Any) -> None:
         """Note that a job was fired: what is written for it gives it back."""
-        self._untouched.discard(key(job_id))
+        self._untouched.discard(hashable_id(job_id))
 
     def revoke(self, job_id: Any) -> None:
         """Fire a job no more: its document is about to be written, which gives it back.
 
         If that fails, the cycle's end does.
         """
-        self._revoked |= {key(job_id)} & self._untouched
+        self._revoked |= {hashable_id(job_id)} & self._untouched
 
     def release(self, job_ids: Iterable[Any] | None = None) -> None:
         """Give back what was not touched, or those of it; 1 command, if there is any."""
-        some = set(self._untouched if job_ids is None else map(key, job_ids)) & self._untouched
+        some = (
+            set(self._untouched if job_ids is None else map(hashable_id, job_ids)) & self._untouched
+        )
         self._untouched -= some
         if some:
             ids = [self._claimed[each] for each in some]

@@ -25,7 +25,7 @@ from .watch import Watcher
 
 __all__ = ["Lifecycle"]
 
-LEAST_SECONDS = 0.1  # for the last writes, where threads of the store have used up the time
+MIN_SECONDS = 0.1  # for the last writes, where threads of the store have used up the time
 CLOSE_SHARE = 0.9  # of the time of `shutdown`: the commands in it end before it does
 
 
@@ -175,7 +175,7 @@ class Lifecycle:
         self._locks.hand_over()
         self._end_watchers_together()
         self._end_threads()
-        left = max(ends_at - time.monotonic(), LEAST_SECONDS)
+        left = max(ends_at - time.monotonic(), MIN_SECONDS)
         closing = daemon(partial(self._close, left * CLOSE_SHARE), "jobstore-shutdown")
         try:
             closing.start()

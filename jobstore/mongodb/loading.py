@@ -8,7 +8,7 @@ from itertools import chain
 from bson import Timestamp
 from pymongo.read_concern import ReadConcern
 
-from .connection import START_SECONDS, Connection, moment
+from .connection import START_SECONDS, Connection, operation_time
 from .documents import FIELDS
 from .mirror import Mirror
 from .paged import read_all
@@ -48,5 +48,5 @@ def load(
                 logger.info("%d jobs are in the mirror", count)
             if stopped.wait(pool.turn_seconds):
                 return
-        mirror.loaded(moment(session.operation_time))
+        mirror.loaded(operation_time(session.operation_time))
     logger.info("All %d jobs are in the mirror", count)

@@ -19,7 +19,7 @@ from typing import Any
 
 from .._index import JobIndex
 from .conflicts import decide
-from .documents import Document, HasTime, Record, UnreadableError, counts, key, to_datetime
+from .documents import Document, HasTime, Record, UnreadableError, counts, hashable_id, to_datetime
 from .guarded import GuardedWrite
 from .locks import Locks
 from .write_behind import WriteBehind
@@ -85,11 +85,17 @@ class Mirror:
     def load(self, documents: Collection[Document]) -> None:
         """Take n records that were read; O(n log n)."""
         records = [Record.of(each) for each in documents]
-        marks = {key(each["_id"]): each["quarantine"] for each in documents if "quarantine" in each}
+        marks = {
+            hashable_id(each["_id"]): each["quarantine"]
+            for each in documents
+            if "quarantine" in each
+        }
         try:
             self._index.put_many(records)
         except (TypeError, UnreadableError):  # it has taken none of them
-            validated = (self._validated(record, marks.get(key(record.id))) for record in records)
+            validated = (
+                self._validated(record, marks.get(hashable_id(record.id))) for record in records
+            )
             self._index.put_many(
                 [record for record in validated if record and type(record.id) is str]
             )
@@ -235,12 +241,12 @@ class Mirror:
             due: list[Record] = self._index.due(to_datetime(now), limit)
             return due
 
-    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
+    def next_run_time(self, now: float, exclude: Mapping[Any, HasTime]) -> float | None:
         """Return the earliest run time of a job that `counts`."""
         with self._locks.memory_lock:
             self._must_be_live()
-            for record in self._index.due(LAST, len(but) + 1):
-                if counts(record.id, record.run_time, but):
+            for record in self._index.due(LAST, len(exclude) + 1):
+                if counts(record.id, record.run_time, exclude):
                     earliest: float = record.run_time
                     return earliest
         return None

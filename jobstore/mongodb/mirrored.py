@@ -73,24 +73,24 @@ class Mirrored(Reader):
             lambda: Due(self.mirror.due(now, limit)), lambda: self.queried.due(now, limit)
         )
 
-    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
+    def next_run_time(self, now: float, exclude: Mapping[Any, HasTime]) -> float | None:
         """Return the earliest run time; O(1)."""
 
         def of_mirror() -> float | None:
             if self._write_behind.waits:
                 self._write_behind.request_flush()
-            return self.mirror.next_run_time(now, but)
+            return self.mirror.next_run_time(now, exclude)
 
-        return self._ask(of_mirror, lambda: self.queried.next_run_time(now, but))
+        return self._ask(of_mirror, lambda: self.queried.next_run_time(now, exclude))
 
     def find(self, job_id: Any) -> Document | None:
         """Return the document with that id; O(1)."""
         return self._read(lambda: self.mirror.find(job_id), lambda: self.queried.find(job_id))
 
-    def all(self, anew: Callable[[], None]) -> Iterator[list[Document]]:
+    def all(self, on_restart: Callable[[], None]) -> Iterator[list[Document]]:
         """Yield all n documents in batches; O(n)."""
         return self._read(
-            lambda: queries.batched(self.mirror.all(), BATCH), lambda: self.queried.all(anew)
+            lambda: queries.batched(self.mirror.all(), BATCH), lambda: self.queried.all(on_restart)
         )
 
     def count(self) -> int:

@@ -7,7 +7,7 @@ from pymongo import ASCENDING
 from pymongo.errors import PyMongoError
 
 from .connection import Connection
-from .documents import END_OF_TIME, MIN_TIME, Document, HasTime, counts, key
+from .documents import END_OF_TIME, MIN_TIME, Document, HasTime, counts, hashable_id
 from .pace import affordable
 from .paced import is_slow, limited, noted
 from .sizes import SIZE, bytes_of, size_of
@@ -25,7 +25,7 @@ __all__ = [
 IN_TIME = {"$gte": MIN_TIME, "$lt": END_OF_TIME}
 BY_TIME: Document = {"next_run_time": 1}
 SAMPLE = 100  # documents, whose sizes tell that of a batch
-MOST = 2**31 - 1  # what the driver and the server take for a limit
+MAX_LIMIT = 2**31 - 1  # what the driver and the server take for a limit
 
 
 def in_order(
@@ -40,7 +40,7 @@ def in_order(
 
     Sorted by the run time alone: a second sort key would cost the server its index.
     """
-    limit = min(limit, MOST)
+    limit = min(limit, MAX_LIMIT)
     by_time = [("next_run_time", ASCENDING)]
     found: list[Document] = []
     with noted(connection, connection.reading, lambda: bytes_of(found)), connection.limit(seconds):
@@ -100,22 +100,24 @@ def sized_in_order(
         raise
 
 
-def first_of(read: Callable[[int], list[Document]], but: Mapping[Any, HasTime]) -> list[Document]:
+def first_of(
+    read: Callable[[int], list[Document]], exclude: Mapping[Any, HasTime]
+) -> list[Document]:
     """Return documents from the first on whose run time counts, at least one if there is one.
 
     :param read: returns so many of the first documents, and may repeat some; fewer only if there
         are no more.
-    :param but: the jobs, with their run times, that don't count.
+    :param exclude: the jobs, with their run times, that don't count.
     """
-    limit = len(but) + 1
+    limit = len(exclude) + 1
     while True:
         found = read(limit)
         counting = [
             document
             for document in found
             if isinstance(document["next_run_time"], int | float)
-            and counts(document["_id"], document["next_run_time"], but)
+            and counts(document["_id"], document["next_run_time"], exclude)
         ]
-        if counting or len({key(document["_id"]) for document in found}) < limit:
+        if counting or len({hashable_id(document["_id"]) for document in found}) < limit:
             return counting
         limit *= 10  # decimals or arrays, which no scheduler writes, are in front

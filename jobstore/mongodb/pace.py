@@ -11,8 +11,8 @@ from typing import TypeVar
 
 __all__ = ["ID_BYTES", "PATIENCE", "Answers", "Pace", "affordable", "parts"]
 
-MOST = 12_000_000  # bytes: who carries so many in a second needs no bound
-LEAST = 16_000  # bytes: smaller commands take their time for other reasons
+MAX_BYTES = 12_000_000  # bytes: who carries so many in a second needs no bound
+MIN_BYTES = 16_000  # bytes: smaller commands take their time for other reasons
 EVENTS = 1_000  # of which a time-out leaves an eighth
 GROW_SECONDS = 60.0
 CUT = 8  # what took more than five times as long as it should
@@ -47,7 +47,7 @@ class Pace:
     @property
     def count(self) -> int:
         """How many ids may be looked at, with a little about each."""
-        return max(1, int(min(self.budget, MOST) // 400))
+        return max(1, int(min(self.budget, MAX_BYTES) // 400))
 
     def patience(self, size: int) -> float:
         """How many times the usual limit a command of so many bytes is given.
@@ -69,7 +69,7 @@ class Pace:
         in_time = carried * target / max(seconds, 1e-6)
         if in_time > self.budget:
             self._set(min(2 * self.budget, in_time))
-        elif seconds > target and carried > LEAST:
+        elif seconds > target and carried > MIN_BYTES:
             self._slow_at = time.monotonic()
             self._set(in_time)
         elif not self._is_proved and time.monotonic() - self._slow_at >= GROW_SECONDS:
@@ -81,15 +81,15 @@ class Pace:
         :param size: the bytes that it carried, if that is known.
         :param patience: how many times the usual limit it was given.
         """
-        carried = min(self.budget, MOST) if size is None else size
-        if carried <= LEAST:
+        carried = min(self.budget, MAX_BYTES) if size is None else size
+        if carried <= MIN_BYTES:
             return False
         self._is_proved = True
         self._set(min(self.budget, carried / (CUT * patience)))
         return True
 
     def _set(self, budget: float) -> None:
-        self.budget = math.inf if budget >= MOST else max(LEAST, budget)
+        self.budget = math.inf if budget >= MAX_BYTES else max(MIN_BYTES, budget)
         self._is_proved &= self.is_bounded
 
 
@@ -98,27 +98,27 @@ class Answers:
 
     A stream's answers are as large as the changes, and it is bound when it is opened.
 
-    :ivar most: None is no bound.
+    :ivar max_events: None is no bound.
     :ivar patience: how many times the usual limit an answer gets: one event can't become smaller.
     """
 
     def __init__(self) -> None:
-        self.most: int | None = None
+        self.max_events: int | None = None
         self.patience = 1
         self._since = 0.0
 
     def timed_out(self) -> None:
         """Note that an answer didn't come in time: a large one, or none in an outage."""
-        if self.most == 1:
+        if self.max_events == 1:
             self.patience = PATIENCE
-        self.most = max(1, (self.most or EVENTS) // CUT)
+        self.max_events = max(1, (self.max_events or EVENTS) // CUT)
         self._since = time.monotonic()
 
     def may_grow(self) -> bool:
         """Whether the stream is to be opened anew, with larger answers."""
-        if self.most is None or time.monotonic() - self._since < GROW_SECONDS:
+        if self.max_events is None or time.monotonic() - self._since < GROW_SECONDS:
             return False
-        self.most = None if self.most * CUT >= EVENTS else self.most * CUT
+        self.max_events = None if self.max_events * CUT >= EVENTS else self.max_events * CUT
         self.patience = 1
         self._since = time.monotonic()
         return True
@@ -145,13 +145,15 @@ def affordable(sizes: Sequence[int], budget: float) -> tuple[int, list[int]]:
     return first, small
 
 
-def parts(items: Sequence[Item], size: Callable[[Item], int], most: float) -> Iterator[list[Item]]:
+def parts(
+    items: Sequence[Item], size: Callable[[Item], int], max_bytes: float
+) -> Iterator[list[Item]]:
     """Part items, in order, into lists of at most so many bytes; a larger one is alone."""
     part: list[Item] = []
     total = 0
     for item in items:
         total += size(item)
-        if part and total > most:
+        if part and total > max_bytes:
             yield part
             part, total = [], size(item)
         part.append(item)

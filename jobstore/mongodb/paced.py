@@ -108,7 +108,7 @@ def in_parts(
     items: Sequence[Item],
     size: Callable[[Item], int],
     act: Callable[[list[Item], bool], Result],
-    most: float = math.inf,
+    max_bytes: float = math.inf,
 ) -> Iterator[Result]:
     """Act on items, in order, so many at a time as the line carries; yield what it returns.
 
@@ -116,11 +116,11 @@ def in_parts(
     where there are no fewer.
 
     :param act: is told whether any of these may have been acted on before.
-    :param most: bytes that a command can carry at all.
+    :param max_bytes: bytes that a command can carry at all.
     """
     left, in_doubt, failed = list(items), 0, False
     while left:
-        budget = min(most, pace.budget)
+        budget = min(max_bytes, pace.budget)
         is_whole = budget == math.inf or sum(map(size, left)) <= budget
         part = left if is_whole else next(parts(left, size, budget))
 

@@ -25,7 +25,7 @@ def read_all(
     connection: Connection,
     query: Document,
     fields: Any,
-    anew: Callable[[], None],
+    on_restart: Callable[[], None],
     seconds: float | None,
     jobs: Collection[Document] | None = None,
     session: ClientSession | None = None,
@@ -35,7 +35,7 @@ def read_all(
     A cursor's answer may be as large as 16 MiB, and can't be asked for again. So on a slow line
     the documents are read by ranges of their ids, each with what the line carries.
 
-    :param anew: is called when it begins again, and the server answers.
+    :param on_restart: is called when it begins again, and the server answers.
     :param seconds: the limit of the first command, whose work may be on all of them.
     :param jobs: the collection, if it is to be read otherwise than usual.
     """
@@ -50,7 +50,7 @@ def read_all(
             with connection.limit(connection.seconds / 2):
                 pages.sizes(MinKey(), SAMPLE)  # in an outage this fails, too
             connection.reading.timed_out()
-            anew()
+            on_restart()
         else:
             return
     yield from pages
@@ -87,14 +87,14 @@ class _Pages:
 
     def _page(self, first: Any) -> tuple[list[Document], Any]:
         """Return the documents from an id on, and where the next page begins; None if nowhere."""
-        most = self._connection.reading.count
+        limit = self._connection.reading.count
         try:
-            sized = self.sizes(first, most + 1)
+            sized = self.sizes(first, limit + 1)
         except PyMongoError as error:
             if is_slow(error):
                 self._connection.reading.timed_out()
             raise
-        end = end_of_page(sized, self._connection.reading.budget, is_last=len(sized) <= most)
+        end = end_of_page(sized, self._connection.reading.budget, is_last=len(sized) <= limit)
         following = sized[end]["_id"] if end < len(sized) else None
         last = MaxKey() if following is None else following
         if not sized:

@@ -25,7 +25,7 @@ from .documents import (
     Document,
     Record,
     UnreadableError,
-    key,
+    hashable_id,
     restore,
     to_datetime,
 )
@@ -131,9 +131,9 @@ class Quarantine:
         try:
             return restore(record, scheduler, alias)
         except UnreadableError as reason:
-            passed = self.passed_over.get(key(record.id))
+            passed = self.passed_over.get(hashable_id(record.id))
             if passed is None or passed.run_time != record.run_time:
-                self.passed_over[key(record.id)] = PassedOver(
+                self.passed_over[hashable_id(record.id)] = PassedOver(
                     record.run_time, self.is_unmarked(record.id)
                 )
                 lines.add(PASSED_OVER, record.id, reason)
@@ -146,13 +146,13 @@ class Quarantine:
 
     def is_unmarked(self, job_id: Any) -> bool:
         """Whether a document could not be put into quarantine."""
-        passed = self.passed_over.get(key(job_id)) if self.passed_over else None
+        passed = self.passed_over.get(hashable_id(job_id)) if self.passed_over else None
         return passed is not None and passed.is_unmarked
 
     def forget(self, job_id: Any) -> None:
         """Look at a document anew, as it is written."""
         if self.passed_over:  # then the id is worth a key
-            self.passed_over.pop(key(job_id), None)
+            self.passed_over.pop(hashable_id(job_id), None)
 
     def forget_all(self) -> None:
         """Look at all documents anew."""
@@ -200,9 +200,9 @@ class Quarantine:
         else:  # an id that is not UTF-8 was read with replacements: no statement finds it
             refused += [(write, "its id") for write in writes if REPLACED in str(write.record.id)]
         for write in writes:
-            self.passed_over.pop(key(write.record.id), None)
+            self.passed_over.pop(hashable_id(write.record.id), None)
         for write, _ in refused:
-            self.passed_over[key(write.record.id)] = PassedOver(write.record.run_time, True)
+            self.passed_over[hashable_id(write.record.id)] = PassedOver(write.record.run_time, True)
 
     def sweep(self) -> None:
         """Quarantine the documents whose run time is none: they would never be due."""

@@ -39,18 +39,18 @@ AT_ONCE = 10_000  # documents: a statement stays within its time limit
 Item = TypeVar("Item")
 
 
-def batched(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Part items into batches."""
     iterator = iter(items)
-    while batch := list(islice(iterator, most)):
+    while batch := list(islice(iterator, size)):
         yield batch
 
 
-def document_batches(jobs: Iterable[Job], protocol: int, most: int) -> Iterator[list[Document]]:
+def document_batches(jobs: Iterable[Job], protocol: int, size: int) -> Iterator[list[Document]]:
     """Make the jobs' documents: of a collection all, before the first is used; else by batches."""
     if isinstance(jobs, Sized):
-        return batched(documents_of(jobs, protocol), most)
-    return batched((to_document(job, protocol) for job in jobs), most)
+        return batched(documents_of(jobs, protocol), size)
+    return batched((to_document(job, protocol) for job in jobs), size)
 
 
 def id_filter(job_id: Any) -> Document:
@@ -203,8 +203,8 @@ def all_ids(connection: Connection, query: Document) -> Iterator[list[Any]]:
 
 
 def _ids_from(connection: Connection, first: Any, query: Document) -> list[Any]:
-    most = min(AT_ONCE, connection.reading.count)
+    size = min(AT_ONCE, connection.reading.count)
     with connection.limit():
-        found = connection.jobs.find(query, ["_id"], limit=most, batch_size=most)
+        found = connection.jobs.find(query, ["_id"], limit=size, batch_size=size)
         by_id = found.min([("_id", first)]).hint([("_id", ASCENDING)]).sort("_id")
         return [document["_id"] for document in by_id]

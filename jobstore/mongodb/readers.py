@@ -66,7 +66,7 @@ class Reader(ABC):
         """Return the first jobs that are due."""
 
     @abstractmethod
-    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
+    def next_run_time(self, now: float, exclude: Mapping[Any, HasTime]) -> float | None:
         """Return when to look again: the earliest run time of a job that `counts`."""
 
     @abstractmethod
@@ -74,10 +74,10 @@ class Reader(ABC):
         """Return the document with that id."""
 
     @abstractmethod
-    def all(self, anew: Callable[[], None]) -> Iterator[list[Document]]:
+    def all(self, on_restart: Callable[[], None]) -> Iterator[list[Document]]:
         """Yield all documents in batches.
 
-        :param anew: is called when the reading begins again, after a time-out.
+        :param on_restart: is called when the reading begins again, after a time-out.
         """
 
     @abstractmethod
@@ -158,11 +158,11 @@ class Queried(Reader):
         found = affordable_in_order(self._connection, due, FIELDS, limit)
         return Due([Record.of(document) for document in found])
 
-    def next_run_time(self, now: float, but: Mapping[Any, HasTime]) -> float | None:
+    def next_run_time(self, now: float, exclude: Mapping[Any, HasTime]) -> float | None:
         """Return the earliest run time; O(log n) and one command."""
         in_time = {"next_run_time": IN_TIME}
         for document in first_of(
-            lambda limit: in_order(self._connection, in_time, ["next_run_time"], limit), but
+            lambda limit: in_order(self._connection, in_time, ["next_run_time"], limit), exclude
         ):
             earliest: float = document["next_run_time"]
             return earliest
@@ -173,9 +173,9 @@ class Queried(Reader):
         with self._connection.limit():
             return self._connection.jobs.find_one(queries.id_filter(job_id), FIELDS)
 
-    def all(self, anew: Callable[[], None]) -> Iterator[list[Document]]:
+    def all(self, on_restart: Callable[[], None]) -> Iterator[list[Document]]:
         """Yield all n documents in batches; O(n)."""
-        return read_all(self._connection, {}, FIELDS, anew, START_SECONDS)
+        return read_all(self._connection, {}, FIELDS, on_restart, START_SECONDS)
 
     def count(self) -> int:
         """Count all documents; O(n) in the server, one command."""

@@ -13,7 +13,7 @@ culprit gets a higher count. With a count of 3 it isn't run again: it goes into 
 import logging
 
 from . import sharing
-from .attempts import COUNTED_FIELDS, MOST_ATTEMPTS, attempts, count
+from .attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempts, count
 from .connection import Connection
 from .documents import CountedRecord, Document
 from .locks import Locks
@@ -113,7 +113,7 @@ def _is_suspect(document: Document) -> bool:
 
 
 def _is_culprit(document: Document) -> bool:
-    return attempts(document) >= MOST_ATTEMPTS and _is_suspect(document)
+    return attempts(document) >= MAX_ATTEMPTS and _is_suspect(document)
 
 
 def _is_later(found: list[Document], began: float) -> bool:

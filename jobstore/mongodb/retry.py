@@ -15,7 +15,7 @@ from pymongo import ASCENDING
 
 from . import queries
 from .connection import BATCH, Connection
-from .documents import Document, Record, key
+from .documents import Document, Record, hashable_id
 from .quarantine import RETRIED, Quarantine
 
 __all__ = ["Retry"]
@@ -66,8 +66,8 @@ class Retry:
         healed: list[Any] = []  # reasons
         for firsts in queries.batched(self._first_of_each_reason(), BATCH):
             ids = [first for first, _ in firsts]
-            back = set(map(key, self._quarantine.put_back(restore, ids)))
-            healed += [reason for first, reason in firsts if key(first) in back]
+            back = set(map(hashable_id, self._quarantine.put_back(restore, ids)))
+            healed += [reason for first, reason in firsts if hashable_id(first) in back]
             yield
         for reasons in queries.batched(healed, BATCH):
             kept = 0

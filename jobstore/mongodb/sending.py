@@ -12,7 +12,7 @@ from .paced import carried
 
 __all__ = ["Refused", "send"]
 
-MOST = 100  # documents in one statement: the server searches its arrays from the start
+MAX_WRITES = 100  # documents in one statement: the server searches its arrays from the start
 UNSENDABLE = DocumentTooLarge, BSONError, OverflowError  # raised by the driver
 
 
@@ -20,14 +20,14 @@ Refused = list[tuple[GuardedWrite, str]]  # and why
 
 
 def send(
-    connection: Connection, writes: Collection[GuardedWrite], most: int = MOST
+    connection: Connection, writes: Collection[GuardedWrite], limit: int = MAX_WRITES
 ) -> tuple[int, Refused]:
     """Write all; 1 command, 2 if some are removed.
 
     Returns how many documents were changed, and the writes that were refused for their own
     documents' sake. What is neither lost its guard, or got lost.
 
-    :param most: how many documents share a statement. One that is refused takes those after it
+    :param limit: how many documents share a statement. One that is refused takes those after it
         in its statement along; these are sent again, each by a statement of its own.
     :raises pymongo.errors.PyMongoError: if it is not known what was written.
     """
@@ -37,20 +37,20 @@ def send(
         is_counted = isinstance(record, CountedRecord)
         kind = write.removes, write.quarantine is None, record.claim is None, is_counted
         kinds.setdefault(kind, []).append(write)
-    chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, most)]
+    chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, limit)]
     changed, refused = _bulk_write(connection, chunks)
-    if refused and most > 1:
+    if refused and limit > 1:
         more, refused = send(connection, [write for write, _ in refused], 1)
         changed += more
     return changed, refused
 
 
-def _chunks(writes: list[GuardedWrite], most: int) -> Iterator[list[GuardedWrite]]:
+def _chunks(writes: list[GuardedWrite], limit: int) -> Iterator[list[GuardedWrite]]:
     chunk: list[GuardedWrite] = []
     total = 0
     for write in writes:
         bytes_more = size(write)
-        if chunk and (len(chunk) == most or total + bytes_more > MAX_BYTES):
+        if chunk and (len(chunk) == limit or total + bytes_more > MAX_BYTES):
             yield chunk
             chunk, total = [], 0
         chunk.append(write)

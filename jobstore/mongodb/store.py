@@ -21,7 +21,7 @@ from .cycle import Cycle
 from .documents import (
     END_OF_TIME,
     Document,
-    plain,
+    exact_str,
     timestamp,
     to_datetime,
 )
@@ -158,8 +158,8 @@ class MongoDBJobStore(BaseJobStore):
         :raises pymongo.errors.PyMongoError: if the server can't be reached; nothing is lost.
         :raises NoExecutorError: if the main thread has ended, and with it the thread pools.
         """
-        moment = timestamp(now)
-        assert moment is not None
+        due_by = timestamp(now)
+        assert due_by is not None
         self._lifecycle.start_again_if_running()
         check_executors(self._scheduler)
         with self._turn():
@@ -167,17 +167,17 @@ class MongoDBJobStore(BaseJobStore):
                 return []
             last = self._cycles.current
             if last.in_loop:  # a synchronous job of that cycle asks
-                cycle = self._handed_out(now, self._due(moment, last))
+                cycle = self._handed_out(now, self._due(due_by, last))
                 last.nest(cycle)
                 return cycle.jobs
-            if self._waits_for(last, moment) is not None:
+            if self._waits_for(last, due_by) is not None:
                 cycle = Cycle(now, ())
                 cycle.asked = last.asked
             else:
                 last.asked = None
                 self._wakeups.cycle_begins()
                 try:
-                    cycle = self._handed_out(now, self._due(moment, last))
+                    cycle = self._handed_out(now, self._due(due_by, last))
                 except Exception:
                     self._wakeups.cycle_ends(timestamp(self._next_try()))
                     raise
@@ -242,7 +242,7 @@ class MongoDBJobStore(BaseJobStore):
 
         :raises JobLookupError: if no job of that id is stored.
         """
-        job_id = plain(job_id)
+        job_id = exact_str(job_id)
         with self._turn():
             cycle = self._cycles.current
             if cycle.is_scheduler_removal(job_id, by_scheduler=is_cycle()):
@@ -309,7 +309,7 @@ class MongoDBJobStore(BaseJobStore):
         :raises JobLookupError: where a scheduler is to change the job, and it can't be restored
             here; the error says why.
         """
-        return self._write_through.lookup_job(plain(job_id))
+        return self._write_through.lookup_job(exact_str(job_id))
 
     def add_job(self, job: Job) -> None:
         """Add a job; 1 command, 2 if its id is taken.

@@ -10,7 +10,7 @@ from ..base import first_few
 
 __all__ = ["Line", "Summary", "summed"]
 
-MOST_REASONS = 10  # lines of a kind; reasons that name each job would be a line for each
+MAX_REASONS = 10  # lines of a kind; reasons that name each job would be a line for each
 
 
 class Line(NamedTuple):
@@ -68,9 +68,9 @@ def summed(logger: logging.Logger) -> Iterator[Summary]:
 
 
 def _joined(reasons: dict[str | None, list[Any]]) -> dict[str | None, list[Any]]:
-    if len(reasons) <= MOST_REASONS:
+    if len(reasons) <= MAX_REASONS:
         return reasons
     kept = list(reasons.items())
-    first, rest = kept[: MOST_REASONS - 1], kept[MOST_REASONS - 1 :]
+    first, rest = kept[: MAX_REASONS - 1], kept[MAX_REASONS - 1 :]
     shared = f"{rest[0][0]} (and {len(rest) - 1:,} other reasons)"
     return {**dict(first), shared: [job_id for _, job_ids in rest for job_id in job_ids]}

@@ -3,7 +3,7 @@
 import time
 from typing import Any, NamedTuple
 
-from .documents import Record, key
+from .documents import Record, hashable_id
 
 __all__ = ["UnrunnableJobs"]
 
@@ -33,15 +33,17 @@ class UnrunnableJobs:
 
     def add(self, record: Record) -> bool:
         """Leave a document to others; tells whether it was not left before."""
-        old = self._left.get(key(record.id))
+        old = self._left.get(hashable_id(record.id))
         if not (old and old.is_recent and old.run_time == record.run_time):
-            self._left[key(record.id)] = Unrunnable(record.id, record.run_time, time.monotonic())
+            self._left[hashable_id(record.id)] = Unrunnable(
+                record.id, record.run_time, time.monotonic()
+            )
         return old is None
 
     def forget(self, job_id: Any) -> None:
         """Look at a document anew, as it is written."""
         if self._left:  # then the id is worth a key
-            self._left.pop(key(job_id), None)
+            self._left.pop(hashable_id(job_id), None)
 
     def forget_all(self) -> None:
         """Look at all documents anew."""
@@ -49,12 +51,12 @@ class UnrunnableJobs:
 
     def has_waited(self, record: Record) -> bool:
         """Whether nobody has taken it for a minute."""
-        left = self._left.get(key(record.id))
+        left = self._left.get(hashable_id(record.id))
         return left is not None and not left.is_recent and left.run_time == record.run_time
 
     def current(self) -> dict[Any, Unrunnable]:
         """Return the jobs that are left to others now, by the keys of their ids."""
-        return {key(left.id): left for left in self._recent()}
+        return {hashable_id(left.id): left for left in self._recent()}
 
     def until(self) -> float | None:
         """Return when the first of them is to be looked at again, by the monotonic clock."""
@@ -65,5 +67,5 @@ class UnrunnableJobs:
         oldest = time.monotonic() - 2 * LEAVE_SECONDS
         for left in list(self._left.values()):  # also the watcher's thread asks
             if left.since <= oldest:
-                self._left.pop(key(left.id), None)
+                self._left.pop(hashable_id(left.id), None)
         return [left for left in list(self._left.values()) if left.is_recent]

@@ -9,7 +9,7 @@ from typing import Any
 from pymongo.change_stream import CollectionChangeStream
 from pymongo.errors import OperationFailure, PyMongoError, WaitQueueTimeoutError
 
-from .connection import START_SECONDS, TRANSIENT, Connection, moment
+from .connection import START_SECONDS, TRANSIENT, Connection, operation_time
 from .documents import Document, HasTime
 from .loading import load
 from .mirror import Mirror
@@ -225,7 +225,9 @@ class Watcher:
         since = None
         if self._token is None:
             since = self._connection.now(None if self._ready.is_set() else START_SECONDS)
-            if moment(since) <= self._lost_at:  # nothing has happened since, and to begin with that
+            if (
+                operation_time(since) <= self._lost_at
+            ):  # nothing has happened since, and to begin with that
                 self._stopped.wait(PAUSE_SECONDS)
                 return
         elif self._answers.patience > 1:
@@ -236,7 +238,7 @@ class Watcher:
                     pipeline,
                     resume_after=self._token,
                     start_at_operation_time=since,
-                    batch_size=self._answers.most,
+                    batch_size=self._answers.max_events,
                     max_await_time_ms=ASK_MS if small else self._connection.await_ms,
                 )
         except OperationFailure as error:
@@ -251,10 +253,10 @@ class Watcher:
                 self._ask()
             elif self._token is None:
                 load(self._connection, since, self._mirror, self._logger, self._stopped)
-                self._passed(self._mirror, moment(since))
+                self._passed(self._mirror, operation_time(since))
                 self._wakeups.wake()
             self._token = stream.resume_token
-            self._named = moment(since)  # 0 where it resumes: another node may be behind
+            self._named = operation_time(since)  # 0 where it resumes: another node may be behind
             self._follows = self._mirror is None
             try:
                 while not self._ends() and self._pool.is_small == small:

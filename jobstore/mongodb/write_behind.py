@@ -41,7 +41,7 @@ class WriteBehind:
     :param flush: sends the writes in a dict, and takes out of it those that are through; puts the
         records that others have changed into another dict. It is told whether any of the writes
         was sent before.
-    :param most: how many are written at a time.
+    :param limit: how many are written at a time.
     :param acknowledged: called under `memory_lock` with the ids whose writes succeeded or lost a
         conflict, and were not deferred anew; and with the records that others have changed.
     :ivar request_flush: called when it is time to flush; either it flushes, or it wakes a thread
@@ -54,12 +54,12 @@ class WriteBehind:
         self,
         locks: Locks,
         flush: Callable[[Writes, Found, bool, logging.Logger], None],
-        most: int,
+        limit: int,
         acknowledged: Callable[[list[Any], Found], None],
     ) -> None:
         self._locks = locks
         self._flush = flush
-        self._most = most
+        self._limit = limit
         self._acknowledged = acknowledged
         self.logger = logging.getLogger(__name__)
         self.lines = Summary()
@@ -129,7 +129,7 @@ class WriteBehind:
                 self._since = time.monotonic()
             self._waiting[write.record.id] = write
             self._bytes += _size(write) - _size(earlier)
-        if len(self._waiting) >= self._most:
+        if len(self._waiting) >= self._limit:
             self.request_flush()
         elif self._timed and self._timer is None and not self.failing:
             with contextlib.suppress(RuntimeError):  # no more threads: the cycle's end will do
@@ -191,7 +191,7 @@ class WriteBehind:
         with self._locks.memory_lock:
             size = 0
             self._sending_since = self._since
-            for job_id in list(islice(self._waiting, self._most)):
+            for job_id in list(islice(self._waiting, self._limit)):
                 size += _size(self._waiting[job_id])
                 if self._sending and size > FLUSH_BYTES:
                     break

@@ -18,7 +18,7 @@ from ..base import (
 from ..caller import is_change, is_replacement
 from . import queries, reasons, sharing
 from .collector import collector_paused
-from .documents import Document, Record, order, plain, to_document
+from .documents import Document, Record, exact_str, order, to_document
 from .parts import Parts
 from .summary import Summary, summed
 
@@ -30,20 +30,20 @@ class WriteThrough:
 
     The methods are those of the store, which documents them.
 
-    :param most: how many jobs go into one command.
+    :param limit: how many jobs go into one command.
     """
 
-    def __init__(self, parts: Parts, most: int) -> None:
+    def __init__(self, parts: Parts, limit: int) -> None:
         self._host, self._locks, self._cycles = parts.host, parts.locks, parts.cycles
         self._connection, self._quarantine = parts.connection, parts.quarantine
         self._write_behind, self._reader = parts.write_behind, parts.reader
-        self._most = most
+        self._limit = limit
 
     # One job
 
     def lookup_job(self, job_id: str) -> Job | None:
         """Return a job; where a scheduler is to change one that can't be restored, say why."""
-        job_id = plain(job_id)
+        job_id = exact_str(job_id)
 
         self._reader.settle()
         document = self._reader.find(job_id)
@@ -133,7 +133,7 @@ class WriteThrough:
     def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
         """Insert jobs, a batch in a command."""
         refused = self._in_batches(
-            queries.document_batches(jobs, self._host.pickle_protocol, self._most),
+            queries.document_batches(jobs, self._host.pickle_protocol, self._limit),
             lambda documents: queries.add(self._connection, documents, replace_existing),
             Record.of,
         )
@@ -143,7 +143,7 @@ class WriteThrough:
     def update_jobs(self, jobs: Iterable[Job]) -> None:
         """Replace stored jobs, a batch in two commands."""
         refused = self._in_batches(
-            queries.document_batches(jobs, self._host.pickle_protocol, self._most),
+            queries.document_batches(jobs, self._host.pickle_protocol, self._limit),
             lambda documents: queries.update(self._connection, documents),
             Record.of,
         )
@@ -153,7 +153,7 @@ class WriteThrough:
     def remove_jobs(self, job_ids: Iterable[str]) -> None:
         """Remove jobs, a batch in two commands."""
         refused = self._in_batches(
-            queries.batched(map(plain, job_ids), self._most),
+            queries.batched(map(exact_str, job_ids), self._limit),
             lambda ids: queries.remove(self._connection, ids),
             lambda job_id: None,
             lambda job_id: job_id,

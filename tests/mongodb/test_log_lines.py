@@ -8,7 +8,7 @@ import pytest
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb.summary import MOST_REASONS, Line, Summary
+from jobstore.mongodb.summary import MAX_REASONS, Line, Summary
 from support.damaged_documents import good
 from support.jobs import YEARS, at, job, names
 from support.manual_scheduler import by_hand
@@ -58,7 +58,7 @@ def test_reasons_that_differ_for_each_job_share_a_line(caplog):
     for i in range(5_000):
         lines.add(LINE, i, f"no {i}")
     lines.log(logging.getLogger("test"))
-    assert len(caplog.messages) == MOST_REASONS
+    assert len(caplog.messages) == MAX_REASONS
     assert caplog.messages[0] == 'job "0": no 0'
     assert caplog.messages[-1] == (
         "4,991 jobs (9, 10, 11, 12, 13, 14, 15, 16, 17, 18 and 4,981 more): "

@@ -131,17 +131,17 @@ def test_parts_are_in_order_and_what_is_too_large_is_alone():
 
 def test_answers_of_a_stream_become_smaller_after_time_outs_and_grow_when_it_is_quiet(monkeypatch):
     answers = Answers()
-    assert answers.most is None
+    assert answers.max_events is None
     assert not answers.may_grow()
     sizes = []
     for _ in range(4):
         answers.timed_out()
-        sizes.append(answers.most)
+        sizes.append(answers.max_events)
     assert sizes == [125, 15, 1, 1]
     assert not answers.may_grow(), "not soon after a time-out"
     assert answers.patience == 6, "one event can't become smaller"
     monkeypatch.setattr(pace, "GROW_SECONDS", 0.0)
-    while answers.most:
+    while answers.max_events:
         assert answers.may_grow()
         assert answers.patience == 1
     assert not answers.may_grow()

@@ -222,7 +222,7 @@ def test_garbage_is_collected_where_all_jobs_are_read_often(store):
 
 
 def test_garbage_is_collected_where_many_objects_are_made_often(monkeypatch):
-    monkeypatch.setattr(collector, "MOST", 20_000)
+    monkeypatch.setattr(collector, "MAX_OBJECTS", 20_000)
     gc.collect()
     alive = weakref.WeakSet()
     for _ in range(500):

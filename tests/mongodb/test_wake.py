@@ -337,66 +337,66 @@ def wakeups():
 
 
 def test_in_a_cycle_nobody_is_woken_and_after_it_once(wakeups):
-    wakeups.told(5.0)
+    wakeups.notify(5.0)
     wakeups.cycle_ends(7.0)
     assert wakeups._scheduler.count == 1
-    wakeups.told(5.0)
-    wakeups.told(6)
+    wakeups.notify(5.0)
+    wakeups.notify(6)
     assert wakeups._scheduler.count == 1
-    wakeups.told(4)
+    wakeups.notify(4)
     assert wakeups._scheduler.count == 2
     wakeups.cycle_begins()
-    wakeups.told(9.0)
+    wakeups.notify(9.0)
     wakeups.cycle_ends(9.0)
     assert wakeups._scheduler.count == 2
     wakeups.cycle_ends(None)  # by somebody else's question, outside a cycle
-    wakeups.told(9.0)
+    wakeups.notify(9.0)
     assert wakeups._scheduler.count == 2
 
 
 def test_whoever_asks_what_is_due_beside_the_scheduler_silences_nothing(wakeups):
     wakeups.cycle_ends(7.0)
     in_thread(wakeups.cycle_begins)  # and never asks when to ask again
-    wakeups.told(6.0)
+    wakeups.notify(6.0)
     assert wakeups._scheduler.count == 1
     wakeups.cycle_begins()
     in_thread(wakeups.cycle_begins)
     in_thread(wakeups.cycle_ends, 5.0)
-    wakeups.told(5.0)
+    wakeups.notify(5.0)
     assert wakeups._scheduler.count == 1
     wakeups.cycle_ends(9.0)
     assert wakeups._scheduler.count == 2
 
 
 def test_a_scheduler_that_does_not_come_when_it_should_is_woken_once(wakeups):
-    wakeups.look(1e12)
+    wakeups.check_clock(1e12)
     assert wakeups._scheduler.count == 0, "it is in a cycle"
     wakeups.cycle_ends(1000.0)
     for now in (0.0, 999.0, 1000.0):
-        wakeups.look(now)
+        wakeups.check_clock(now)
     assert wakeups._scheduler.count == 0, "it may be about to come by itself"
     wakeups.cycle_begins()
     wakeups.cycle_ends(2000.0)
-    wakeups.look(2000.0)
+    wakeups.check_clock(2000.0)
     assert wakeups._scheduler.count == 0, "as it did"
     for now in (2000.0, 2000.5):
-        wakeups.look(now)
-    wakeups.told(5.0)
+        wakeups.check_clock(now)
+    wakeups.notify(5.0)
     assert wakeups._scheduler.count == 1
     wakeups.cycle_begins()
     wakeups.cycle_ends(None)
-    wakeups.look(1e12)
+    wakeups.check_clock(1e12)
     assert wakeups._scheduler.count == 1
 
 
 @pytest.mark.parametrize("value", [None, "soon", [1.0], True, float("nan")])
 def test_what_is_no_run_time_wakes_nobody(wakeups, value):
     wakeups.cycle_ends(None)
-    wakeups.told(value)
+    wakeups.notify(value)
     assert wakeups._scheduler.count == 0
 
 
 def test_a_scheduler_that_cannot_be_woken_now_does_no_harm(wakeups):
     wakeups._scheduler.wakeup = lambda: 1 / 0
     wakeups.cycle_ends(None)
-    wakeups.told(at(YEARS).timestamp())
+    wakeups.notify(at(YEARS).timestamp())

@@ -8,7 +8,7 @@ from support.programs import command, environment
 from support.restarts import MODES
 
 PATIENCE = 120  # seconds until a test that hangs fails
-MOST_STARTS = 8
+MAX_STARTS = 8
 
 
 class Supervisor:
@@ -22,7 +22,7 @@ class Supervisor:
 
     def run(self):
         """Run it until it ends as it should; returns how often each job was submitted."""
-        while self.starts < MOST_STARTS:
+        while self.starts < MAX_STARTS:
             code = self.start().wait(PATIENCE)
             if code == 0:
                 return self.submitted()

@@ -185,7 +185,7 @@ def test_a_failure_in_the_middle_of_a_batch_is_not_tried_again_in_the_cycle(
 
         scheduler = by_hand(store)
         write, store._write_behind._flush = store._write_behind._flush, flush
-        monkeypatch.setattr(store._write_behind, "_most", 10)
+        monkeypatch.setattr(store._write_behind, "_limit", 10)
         assert 5 < scheduler._process_jobs() <= 10
         assert flushes == [10]
         scheduler._process_jobs()

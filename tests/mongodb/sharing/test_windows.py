@@ -147,7 +147,7 @@ def test_what_can_not_be_named_is_not_in_the_way(make):
 
 
 def test_at_most_so_many_ids_are_in_one_command(make, monkeypatch):
-    monkeypatch.setattr(claimed, "MOST", 3)
+    monkeypatch.setattr(claimed, "MAX_IDS", 3)
     store = make(batch_size=5)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
     assert ids(store.get_due_jobs(at(10))) == ["a", "b", "c"]
@@ -162,7 +162,7 @@ def test_the_number_of_windows_is_bounded(make, monkeypatch):
     for _ in range(9):
         second.get_due_jobs(at(100))
     assert asked[:4] == [1, 2, 4, 8]
-    assert max(asked) == candidates.MOST_WINDOWS
+    assert max(asked) == candidates.MAX_WINDOWS
 
 
 @pytest.mark.parametrize(("others", "got"), [("ab", "cd"), ("abc", "efgh")])
