@@ -17,8 +17,8 @@ from pymongo import MongoClient
 
 import jobstore
 from jobstore.mongodb.locks import Locks
-from jobstore.mongodb.mirror import Mirror
-from jobstore.mongodb.write_behind import WriteBehind
+from jobstore.mongodb.mirroring.mirror import Mirror
+from jobstore.mongodb.writes.write_behind import WriteBehind
 from jobstore.testing import Server
 
 TABLE = "MongoDB, mirrored"

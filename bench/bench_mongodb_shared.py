@@ -23,9 +23,9 @@ from pymongo import MongoClient
 import jobstore
 from jobstore.mongodb.connection import Connection
 from jobstore.mongodb.documents import Record
-from jobstore.mongodb.guarded import GuardedWrite
-from jobstore.mongodb.lease import UNLEASED, acquired
-from jobstore.mongodb.sending import send
+from jobstore.mongodb.sharing.lease import UNLEASED, acquired
+from jobstore.mongodb.writes.guarded import GuardedWrite
+from jobstore.mongodb.writes.sending import send
 from jobstore.testing import Server
 
 TABLE = "MongoDB, many schedulers on one collection"

@@ -14,7 +14,8 @@ from mongodb_variants import Counter, CycleVariant, make_document, make_job, med
 from pymongo import MongoClient, UpdateOne
 
 import jobstore
-from jobstore.mongodb import cycle, documents, flush
+from jobstore.mongodb import documents
+from jobstore.mongodb.writes import cycle, flush
 from jobstore.testing import Server
 
 TABLE = "MongoDB, a one-node replica set on the loopback interface, majority"

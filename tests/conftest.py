@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, settings
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import connection, paced, write_behind
+from jobstore.mongodb import connection
+from jobstore.mongodb.slow_line import paced
+from jobstore.mongodb.writes import write_behind
 from jobstore.testing import mongod
 from support.commands import Commands
 from support.mirrored_stores import start  # a fixture

@@ -5,8 +5,8 @@ try:
 except ImportError as error:
     raise ImportError("MongoDBJobStore needs PyMongo: pip install jobstore[mongodb]") from error
 
-from .quarantine import QuarantinedJob
 from .status import Status
 from .store import MongoDBJobStore
+from .writes.quarantine import QuarantinedJob
 
 __all__ = ["MongoDBJobStore", "QuarantinedJob", "Status"]

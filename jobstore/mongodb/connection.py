@@ -20,7 +20,7 @@ from pymongo.read_concern import ReadConcern
 
 from .clients import open_client
 from .documents import Document
-from .pace import Pace
+from .slow_line.pace import Pace
 
 __all__ = [
     "BATCH",

@@ -10,18 +10,18 @@ from apscheduler.schedulers.base import STATE_STOPPED
 
 from ..base import first_few
 from .connection import CLOSE_SECONDS
-from .flusher import Flusher
 from .indexes import Indexes
-from .mirrored import Mirrored
+from .mirroring.change_stream import Watcher
+from .mirroring.flusher import Flusher
+from .mirroring.mirrored import Mirrored
 from .owner import Owner, start_failed
 from .parts import Parts
 from .polling import poll_seconds
-from .retry import Retry
 from .server import check_server
 from .status import Status
 from .threads import daemon
 from .wakeups import can_be_woken
-from .watch import Watcher
+from .writes.retry import Retry
 
 __all__ = ["Lifecycle"]
 

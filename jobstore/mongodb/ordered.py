@@ -8,9 +8,9 @@ from pymongo.errors import PyMongoError
 
 from .connection import Connection
 from .documents import END_OF_TIME, MIN_TIME, Document, HasTime, counts, hashable_id
-from .pace import affordable
-from .paced import is_slow, limited, noted
-from .sizes import SIZE, bytes_of, size_of
+from .slow_line.pace import affordable
+from .slow_line.paced import is_slow, limited, noted
+from .slow_line.sizes import SIZE, bytes_of, size_of
 
 __all__ = [
     "IN_TIME",

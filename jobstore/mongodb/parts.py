@@ -4,19 +4,19 @@ import weakref
 from functools import partial
 from typing import Any, NamedTuple
 
-from .claimed import Claimed
 from .connection import Connection
-from .cycle import Cycles
 from .documents import Record
-from .flush import flush
 from .host import Host, Store
 from .locks import Locks
-from .mirrored import Mirrored
-from .quarantine import Quarantine
+from .mirroring.mirrored import Mirrored
 from .readers import Reader
-from .recovery import Recovering
+from .recovery.recovering import Recovering
+from .sharing.claims import Claimed
 from .wakeups import Wakeups
-from .write_behind import WriteBehind
+from .writes.cycle import Cycles
+from .writes.flush import flush
+from .writes.quarantine import Quarantine
+from .writes.write_behind import WriteBehind
 
 __all__ = ["Parts", "assembled"]
 

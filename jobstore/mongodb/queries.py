@@ -12,9 +12,9 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from .bad_jobs import documents_of
 from .connection import Connection
 from .documents import Document, to_document
-from .pace import ID_BYTES
-from .paced import in_parts, is_slow
-from .sizes import bytes_of, id_bytes
+from .slow_line.pace import ID_BYTES
+from .slow_line.paced import in_parts, is_slow
+from .slow_line.sizes import bytes_of, id_bytes
 
 __all__ = [
     "NO_LEASE",

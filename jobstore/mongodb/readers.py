@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from . import queries
 from .connection import START_SECONDS, Connection
 from .documents import FIELDS, Document, HasTime, Record, UnreadableError
-from .guarded import GuardedWrite
-from .lease import Lease
 from .locks import Locks
 from .ordered import IN_TIME, affordable_in_order, first_of, in_order
-from .paged import read_all
-from .write_behind import WriteBehind
+from .sharing.lease import Lease
+from .slow_line.paged import read_all
+from .writes.guarded import GuardedWrite
+from .writes.write_behind import WriteBehind
 
 __all__ = ["Due", "Queried", "Reader", "Rejected"]
 

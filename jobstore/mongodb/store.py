@@ -17,7 +17,6 @@ from ..caller import is_cycle
 from .arguments import check
 from .cached import Asked
 from .connection import Connection
-from .cycle import Cycle
 from .documents import (
     END_OF_TIME,
     Document,
@@ -28,10 +27,11 @@ from .documents import (
 from .executors import check_executors
 from .lifecycle import Lifecycle
 from .parts import assembled
-from .quarantine import QuarantinedJob
 from .readers import Due, Rejected
 from .status import Status
 from .write_through import WriteThrough
+from .writes.cycle import Cycle
+from .writes.quarantine import QuarantinedJob
 
 __all__ = ["MongoDBJobStore"]
 

@@ -16,10 +16,11 @@ from ..base import (
     JobsLookupError,
 )
 from ..caller import is_change, is_replacement
-from . import queries, reasons, sharing
+from . import queries, reasons
 from .collector import collector_paused
 from .documents import Document, Record, exact_str, order, to_document
 from .parts import Parts
+from .sharing import marker
 from .summary import Summary, summed
 
 __all__ = ["WriteThrough"]
@@ -173,7 +174,7 @@ class WriteThrough:
         """Take away all claims, and the mark."""
         with self._locks.io_lock:
             self._write_behind.flush()
-            sharing.end(self._connection)
+            marker.end(self._connection)
 
     # How it is done
 

@@ -13,7 +13,8 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import cached, connection, watch
+from jobstore.mongodb import cached, connection
+from jobstore.mongodb.mirroring import change_stream
 from jobstore.testing import mongod
 from support.commands import Commands
 from support.jobs import at, job
@@ -29,7 +30,7 @@ MODES = {"queried": {}, "shared": {"shared": True}}
 def patient(monkeypatch):
     """On a slow machine as well the stream keeps up, and answers are not too old."""
     monkeypatch.setattr(cached, "KEPT_SECONDS", 1e6)
-    monkeypatch.setattr(watch, "LAG_SECONDS", 60)
+    monkeypatch.setattr(change_stream, "LAG_SECONDS", 60)
 
 
 class Asked(Commands):
@@ -104,7 +105,7 @@ def test_without_a_change_stream_each_cycle_asks(open_store, stock, monkeypatch)
     stock.add_job(job("a", 2e9))
     store = open_store()
     settle(store, 5)
-    monkeypatch.setattr(watch.Watcher, "tells_all", False)
+    monkeypatch.setattr(change_stream.Watcher, "tells_all", False)
     assert cycle(store, 5) == ([], at(2e9), ["find", "find"])
 
 
@@ -220,7 +221,7 @@ def test_while_the_stream_lags_the_server_is_asked(
         store = open_store(way.uri)
         stock.add_job(job("far", 2e9))
         settle(store, 5)
-        monkeypatch.setattr(watch, "LAG_SECONDS", 1.0)
+        monkeypatch.setattr(change_stream, "LAG_SECONDS", 1.0)
         way.fail("getMore", "hang", 10**9)
         until(lambda: way.happened and store.status().lag > 1)
         stock.add_job(job("a", 1))
@@ -247,7 +248,7 @@ def test_while_the_stream_is_lost_the_server_is_asked(database, stock, server, o
 def test_what_others_changed_while_there_was_no_stream_is_known_with_the_next(
     stock, server, open_store, monkeypatch
 ):
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.01)
     with Proxy(server.nodes[0].port) as way:
         store = open_store(way.uri)
         stock.add_job(job("far", 2e9))

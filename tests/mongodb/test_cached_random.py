@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import cached, watch
+from jobstore.mongodb import cached
+from jobstore.mongodb.mirroring import change_stream
 from support.jobs import at, job
 from support.manual_scheduler import Submissions
 from support.waiting import until
@@ -120,8 +121,8 @@ def test_a_store_that_saves_commands_says_what_the_database_does(
     database, session_client, options, monkeypatch
 ):
     monkeypatch.setattr(cached, "KEPT_SECONDS", 1e6)
-    monkeypatch.setattr(watch, "LAG_SECONDS", 60)
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(change_stream, "LAG_SECONDS", 60)
+    monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.01)
 
     class OnServer(Cached):
         def place(self):

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from jobstore.mongodb import pace
-from jobstore.mongodb.pace import Answers, Pace, affordable, parts
-from jobstore.mongodb.paged import end_of_page
+from jobstore.mongodb.slow_line import pace
+from jobstore.mongodb.slow_line.pace import Answers, Pace, affordable, parts
+from jobstore.mongodb.slow_line.paged import end_of_page
 
 
 def never():

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb.flusher import Wanted
+from jobstore.mongodb.mirroring.flusher import Wanted
 from support.jobs import YEARS, at, job
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import own_threads

@@ -9,7 +9,8 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from jobstore import ConflictingIdError
-from jobstore.mongodb import connection, loading, readers, watch
+from jobstore.mongodb import connection, readers
+from jobstore.mongodb.mirroring import change_stream, loading
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import is_quiet, mirrored, restarted
@@ -25,7 +26,7 @@ SIZE = 40_000
 @pytest.fixture
 def line(server, database, monkeypatch):
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 1.0)
-    for module in (readers, loading, watch):
+    for module in (readers, loading, change_stream):
         monkeypatch.setattr(module, "START_SECONDS", 1.0)
     with lines(server, database) as line:
         yield line

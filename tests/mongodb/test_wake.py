@@ -20,7 +20,8 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import connection, watch
+from jobstore.mongodb import connection
+from jobstore.mongodb.mirroring import change_stream
 from jobstore.mongodb.wakeups import Wakeups, can_be_woken
 from jobstore.testing import mongod
 from support.jobs import YEARS, at, job
@@ -279,7 +280,7 @@ def test_on_a_standalone_server_it_asks(database, caplog):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_an_outage_ends_no_watcher(database, mode, monkeypatch):
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.05)
     with mongod() as server:
         store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
         scheduler = run(store, jobstore_retry_interval=0.2)

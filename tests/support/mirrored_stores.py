@@ -10,7 +10,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb.mirror import NotLiveError
+from jobstore.mongodb.mirroring.mirror import NotLiveError
 from support.jobs import at, job
 from support.manual_scheduler import by_hand
 from support.waiting import until

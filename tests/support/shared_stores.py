@@ -4,7 +4,7 @@ import pytest
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import claimed, lease, unrunnable
+from jobstore.mongodb.sharing import claims, lease, unrunnable
 from support.commands import Commands
 from support.manual_scheduler import by_hand
 
@@ -64,7 +64,7 @@ CLOCK = lease.time.monotonic
 @pytest.fixture
 def clock(database, monkeypatch):
     clock = Clock(database["jobs"])
-    for module in (lease, claimed, unrunnable):
+    for module in (lease, claims, unrunnable):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

@@ -3,8 +3,8 @@
 import pytest
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb.attempts import count
 from jobstore.mongodb.documents import to_document
+from jobstore.mongodb.recovery.attempts import count
 from support.jobs import YEARS, at, job
 from support.manual_scheduler import by_hand
 from support.proxy import Proxy

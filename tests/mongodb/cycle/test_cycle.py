@@ -12,7 +12,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import write_behind
+from jobstore.mongodb.writes import write_behind
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import Submissions, by_hand
 from support.waiting import in_thread

@@ -5,7 +5,8 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import connection, sharing
+from jobstore.mongodb import connection
+from jobstore.mongodb.sharing import marker
 from support.jobs import YEARS, at, job, run_times
 from support.manual_scheduler import by_hand
 from support.proxy import Proxy
@@ -222,7 +223,7 @@ def test_shutdown_while_the_server_is_away_never_raises(cycles, caplog):
 
 
 def test_start_while_the_server_is_away_raises_in_time(monkeypatch, database):
-    for module in (connection, sharing):
+    for module in (connection, marker):
         monkeypatch.setattr(module, "START_SECONDS", 0.2)
     with Proxy(1) as nobody, MongoClient(nobody.uri) as client:
         store = MongoDBJobStore(database.name, client=client)

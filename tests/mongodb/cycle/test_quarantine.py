@@ -12,7 +12,7 @@ from bson import Decimal128, ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
-import jobstore.mongodb.retry
+import jobstore.mongodb.writes.retry
 from jobstore import ConflictingIdError, MongoDBJobStore
 from support.damaged_documents import Fatal, Raises, corpus, damaged, good, state
 from support.jobs import YEARS, at, job, names
@@ -144,7 +144,7 @@ def test_the_cycle_puts_back_every_ten_minutes(store, lost, module, monkeypatch)
     lost._process_jobs()
     assert not is_back(store)
     due_at = store._lifecycle._retry._next_at
-    monkeypatch.setattr(jobstore.mongodb.retry.time, "monotonic", lambda: due_at)
+    monkeypatch.setattr(jobstore.mongodb.writes.retry.time, "monotonic", lambda: due_at)
     lost._process_jobs()
     assert lost.executor.submitted[-1] == ("lost", [at(7)])
 

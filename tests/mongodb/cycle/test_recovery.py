@@ -171,7 +171,7 @@ def convicted(restart):
 def test_no_start_and_no_retry_puts_a_convicted_job_back(restart, monkeypatch):
     convicted(restart)
     store = restart()._lookup_jobstore("default")
-    monkeypatch.setattr("jobstore.mongodb.retry.STEP_SECONDS", 0)
+    monkeypatch.setattr("jobstore.mongodb.writes.retry.STEP_SECONDS", 0)
     store._lifecycle._retry._next_at = 0
     for _ in range(3):
         assert store.get_due_jobs(at(10)) == []

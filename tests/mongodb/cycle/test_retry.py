@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 import pytest
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import retry
+from jobstore.mongodb.writes import retry
 from support.damaged_documents import Raises, good
 from support.jobs import YEARS, at, job, run_times
 from support.manual_scheduler import by_hand

@@ -3,9 +3,9 @@
 import pickle
 
 from jobstore.mongodb.documents import Record
-from jobstore.mongodb.guarded import GuardedWrite
 from jobstore.mongodb.locks import Locks
-from jobstore.mongodb.write_behind import WriteBehind
+from jobstore.mongodb.writes.guarded import GuardedWrite
+from jobstore.mongodb.writes.write_behind import WriteBehind
 
 
 def write(name):
@@ -65,7 +65,7 @@ def test_what_others_changed_wins_over_what_was_deferred_meanwhile():
 
 def test_how_long_the_oldest_waits_is_counted_from_when_it_was_deferred(monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("jobstore.mongodb.write_behind.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("jobstore.mongodb.writes.write_behind.time.monotonic", lambda: clock[0])
 
     def flush(writes, found, sent_before, logger):
         writes.clear()

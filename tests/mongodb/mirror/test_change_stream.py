@@ -8,9 +8,9 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import mirrored as mirrored_module
-from jobstore.mongodb import watch
-from jobstore.mongodb.watch import time_of
+from jobstore.mongodb.mirroring import change_stream
+from jobstore.mongodb.mirroring import mirrored as mirrored_module
+from jobstore.mongodb.mirroring.change_stream import time_of
 from jobstore.testing import mongod
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import by_hand
@@ -88,7 +88,7 @@ def test_where_the_collection_goes_the_mirror_is_filled_anew(store, stock, datab
 
 def test_a_drop_that_nothing_follows_is_told_once(store, database, monkeypatch):
     """A new stream begins at the last thing that has happened, and that is the drop."""
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.01)
     by_hand(store)
     store.add_job(job("a", 5))
     agree(store)

@@ -10,7 +10,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import connection, watch
+from jobstore.mongodb import connection
+from jobstore.mongodb.mirroring import change_stream
 from jobstore.testing import mongod
 from support.jobs import YEARS, at, job, run_times
 from support.manual_scheduler import by_hand
@@ -229,7 +230,7 @@ def test_a_change_of_more_than_16_mb_costs_a_new_start(start, stock):
     ],
 )
 def test_what_an_error_of_the_stream_means_for_the_mirror(start, monkeypatch, code, live, resumes):
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.0)
     _, store = start()
     watcher, rung = store._lifecycle.watcher, []
     watcher.stop()
@@ -325,7 +326,7 @@ def test_a_document_that_is_no_job_and_is_changed_meanwhile_is_quarantined(start
 
 def test_a_stream_that_breaks_at_once_is_opened_again(server, database, point, monkeypatch):
     """It was there: that is no reason to do without."""
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.01)
     point("failCommand", failCommands=["getMore"], appName="broken", errorCode=286)
     store = MongoDBJobStore(database.name, host=f"{server.uri}&appName=broken")
     opened, jobs = [], type(store._connection.jobs)

@@ -12,7 +12,8 @@ from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import connection, loading
+from jobstore.mongodb import connection
+from jobstore.mongodb.mirroring import loading
 from support.commands import Commands
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import by_hand

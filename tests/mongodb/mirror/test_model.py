@@ -5,13 +5,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from jobstore.mongodb.conflicts import decide
 from jobstore.mongodb.documents import Record
-from jobstore.mongodb.guarded import GuardedWrite
 from jobstore.mongodb.locks import Locks
-from jobstore.mongodb.mirror import Mirror
+from jobstore.mongodb.mirroring.mirror import Mirror
 from jobstore.mongodb.summary import Summary
-from jobstore.mongodb.write_behind import WriteBehind
+from jobstore.mongodb.writes.conflicts import decide
+from jobstore.mongodb.writes.guarded import GuardedWrite
+from jobstore.mongodb.writes.write_behind import WriteBehind
 from support.jobs import at
 
 IDS = st.sampled_from("ab")

@@ -28,7 +28,7 @@ def test_what_was_deferred_before_the_start_is_written_first(start, server, data
 
 
 def test_a_forked_process_writes_what_it_defers(start, monkeypatch):
-    monkeypatch.setattr("jobstore.mongodb.write_behind.FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr("jobstore.mongodb.writes.write_behind.FLUSH_SECONDS", 0.01)
     _, store = start()
     store.add_job(job("a"))
     agree(store)

@@ -15,7 +15,8 @@ from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStor
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import candidates, claimed, lease, unrunnable, write_behind
+from jobstore.mongodb.sharing import candidates, claims, lease, unrunnable
+from jobstore.mongodb.writes import write_behind
 from support.commands import Commands
 from support.interleavings import choose, every_order, step
 from support.jobs import YEARS, at, job
@@ -70,10 +71,10 @@ class World:
         self.windows = 1
         self.log = Twice()
         self.clock = Clock(self.jobs)
-        for module in (lease, claimed, unrunnable):
+        for module in (lease, claims, unrunnable):
             monkeypatch.setattr(module, "time", self.clock)
         monkeypatch.setattr(candidates, "chance", SimpleNamespace(randrange=choose))
-        monkeypatch.setattr(claimed, "chance", SimpleNamespace(uniform=min))
+        monkeypatch.setattr(claims, "chance", SimpleNamespace(uniform=min))
         monkeypatch.setattr(write_behind, "FLUSH_SECONDS", 3600)  # a cycle may stand still
         self.schedulers = [self.scheduler(name, self.stepped) for _ in range(2)]
         self.last = self.scheduler(name, self.plain)

@@ -5,7 +5,7 @@ from pymongo import MongoClient
 from pymongo.errors import ExecutionTimeout
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import sharing
+from jobstore.mongodb.sharing import marker
 from support.jobs import YEARS, at, job, names
 from support.shared_stores import run
 
@@ -129,8 +129,8 @@ PLACES = {
 def test_a_start_looks_at_the_first_jobs_stored_and_at_those_due_first(
     make, database, monkeypatch, place, run_time, found
 ):
-    monkeypatch.setattr(sharing, "FIRST_STORED", 2)
-    monkeypatch.setattr(sharing, "FIRST_DUE", 2)
+    monkeypatch.setattr(marker, "FIRST_STORED", 2)
+    monkeypatch.setattr(marker, "FIRST_DUE", 2)
     store = make(shared=False)
     for name in PLACES[place]:
         store.add_job(job(name, run_time if name == "claimed" else 100))
@@ -152,7 +152,7 @@ def test_a_start_whose_look_fails_raises_that_and_a_later_one_refuses(
     server, database, copied, monkeypatch, passed
 ):
     """With one look passed, that one has found nothing."""
-    monkeypatch.setattr(sharing, "FIRST_STORED", 1)
+    monkeypatch.setattr(marker, "FIRST_STORED", 1)
     database["copies"].update_one({"_id": "a"}, {"$unset": {"acquired_by": ""}})
     database["copies"].update_one({"_id": "new"}, {"$set": {"acquired_by": "token"}})
     data = {"failCommands": ["aggregate"], "appName": "looks", "errorCode": 50}

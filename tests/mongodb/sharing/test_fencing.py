@@ -6,7 +6,7 @@ import warnings
 import pytest
 from pymongo.errors import PyMongoError
 
-from jobstore.mongodb import claimed, lease
+from jobstore.mongodb.sharing import claims, lease
 from support.jobs import YEARS, at, job, run_times
 from support.manual_scheduler import by_hand
 from support.proxy import Proxy
@@ -331,7 +331,7 @@ def test_where_it_can_not_be_told_for_how_long_a_job_was_due_the_others_run(
     def fail(*_):
         raise PyMongoError("planned")
 
-    monkeypatch.setattr(claimed.queries, "stored_ids", fail)
+    monkeypatch.setattr(claims.queries, "stored_ids", fail)
     assert run(store)[0] == ["good"]
     monkeypatch.undo()
     assert leased(store) == []

@@ -8,7 +8,8 @@ from bson import Code, encode
 from bson.raw_bson import RawBSONDocument
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import claimed, queries
+from jobstore.mongodb import queries
+from jobstore.mongodb.sharing import claims
 from support.jobs import at, job, names
 from support.manual_scheduler import Submissions, by_hand
 from support.shared_stores import finish, ids, leased, run
@@ -83,7 +84,7 @@ def test_a_minute_is_counted_anew_when_others_have_run_it(make, clock):
 
 
 def test_what_can_not_be_run_here_keeps_nothing_back_however_much_it_is(make, monkeypatch):
-    monkeypatch.setattr(claimed, "MAX_IDS", 3)
+    monkeypatch.setattr(claims, "MAX_IDS", 3)
     store = make(batch_size=2)
     store.add_jobs([job(f"{n}", n, executor="special") for n in range(7)])
     store.add_job(job("good", 8))

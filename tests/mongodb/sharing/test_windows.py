@@ -6,8 +6,9 @@ import pytest
 from bson import encode
 from bson.raw_bson import RawBSONDocument
 
-from jobstore.mongodb import candidates, claimed, updates
-from jobstore.mongodb.lease import acquired
+from jobstore.mongodb import updates
+from jobstore.mongodb.sharing import candidates, claims
+from jobstore.mongodb.sharing.lease import acquired
 from support.jobs import at, job
 from support.shared_stores import ids, leased, run
 
@@ -147,7 +148,7 @@ def test_what_can_not_be_named_is_not_in_the_way(make):
 
 
 def test_at_most_so_many_ids_are_in_one_command(make, monkeypatch):
-    monkeypatch.setattr(claimed, "MAX_IDS", 3)
+    monkeypatch.setattr(claims, "MAX_IDS", 3)
     store = make(batch_size=5)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
     assert ids(store.get_due_jobs(at(10))) == ["a", "b", "c"]

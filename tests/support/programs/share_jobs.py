@@ -18,8 +18,9 @@ from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb import flush, summary
+from jobstore.mongodb import summary
 from jobstore.mongodb.summary import Summary
+from jobstore.mongodb.writes import flush
 
 
 class Reported(MongoDBJobStore):

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from ..base import first_few
+from ...base import first_few
+from ..documents import Record
+from ..locks import Locks
+from ..summary import Summary
 from .conflicts import decide
-from .documents import Record
 from .guarded import GuardedWrite
-from .locks import Locks
-from .summary import Summary
 
 __all__ = ["WriteBehind"]
 

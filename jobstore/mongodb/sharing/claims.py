@@ -12,23 +12,24 @@ from bson import ObjectId
 from pymongo import ASCENDING
 from pymongo.errors import PyMongoError
 
-from . import queries, sharing
+from .. import queries
+from ..connection import Connection
+from ..documents import CountedRecord, Document, HasTime, Record, hashable_id
+from ..locks import Locks
+from ..ordered import IN_TIME, first_of, sample
+from ..readers import Due, Queried, Rejected
+from ..recovery.attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempts
+from ..slow_line.paced import is_slow, large_seconds, limited, noted
+from ..slow_line.sizes import bytes_of
+from ..summary import Line, Summary
+from ..updates import release, update_all_or_each
+from ..writes.quarantine import Quarantine
+from ..writes.write_behind import WriteBehind
+from . import marker
 from .abandoned import Abandoned, abandoned_once_more, is_abandoned
-from .attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempts
 from .candidates import Candidates, chance
-from .connection import Connection
-from .documents import CountedRecord, Document, HasTime, Record, hashable_id
 from .lease import EXPIRED, UNLEASED, Lease, acquired
-from .locks import Locks
-from .ordered import IN_TIME, first_of, sample
-from .paced import is_slow, large_seconds, limited, noted
-from .quarantine import Quarantine
-from .readers import Due, Queried, Rejected
-from .sizes import bytes_of
-from .summary import Line, Summary
 from .unrunnable import LEAVE_SECONDS, UnrunnableJobs
-from .updates import release, update_all_or_each
-from .write_behind import WriteBehind
 
 __all__ = ["Claimed"]
 
@@ -89,7 +90,7 @@ class Claimed(Queried):
         """Mark the collection as shared; 1 command."""
         self._logger = logger
         self.unrunnable.forget_all()
-        sharing.begin(self._connection)
+        marker.begin(self._connection)
 
     def due(self, now: float, limit: int, is_second_try: bool = False) -> Due:
         """Claim due jobs that are free; O(log n + k), 3 commands, 1 if nothing is due.

@@ -8,11 +8,11 @@ from itertools import chain
 from bson import Timestamp
 from pymongo.read_concern import ReadConcern
 
-from .connection import START_SECONDS, Connection, operation_time
-from .documents import FIELDS
+from ..connection import START_SECONDS, Connection, operation_time
+from ..documents import FIELDS
+from ..pool import pool_of
+from ..slow_line.paged import read_all
 from .mirror import Mirror
-from .paged import read_all
-from .pool import pool_of
 
 __all__ = ["load"]
 

@@ -8,11 +8,11 @@ from datetime import datetime, timezone
 
 from apscheduler.job import Job
 
-from .cached import Asked
-from .documents import UNTOUCHABLE, Record, advanced, dump, timestamp
+from ..cached import Asked
+from ..documents import UNTOUCHABLE, Record, advanced, dump, timestamp
+from ..sharing.lease import Lease
+from ..summary import Line, Summary
 from .guarded import GuardedWrite
-from .lease import Lease
-from .summary import Line, Summary
 
 __all__ = ["Cycle", "Cycles", "DueJobs"]
 

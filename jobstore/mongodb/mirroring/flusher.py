@@ -6,11 +6,11 @@ import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from ..base import first_few
-from .owner import Owner
-from .threads import daemon
-from .wakeups import Wakeups
-from .write_behind import WriteBehind
+from ...base import first_few
+from ..owner import Owner
+from ..threads import daemon
+from ..wakeups import Wakeups
+from ..writes.write_behind import WriteBehind
 
 __all__ = ["Flusher"]
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from ..base import first_few
-from . import queries
-from .connection import Connection
-from .documents import Document, hashable_id
-from .updates import release, update_with_retry
+from ...base import first_few
+from .. import queries
+from ..connection import Connection
+from ..documents import Document, hashable_id
+from ..updates import release, update_with_retry
 
 __all__ = ["EXPIRED", "UNLEASED", "Lease", "acquired"]
 

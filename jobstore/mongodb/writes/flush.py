@@ -16,17 +16,17 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from .attempts import forget_counts
+from ..connection import Connection
+from ..documents import FIELDS, CountedRecord, Record
+from ..recovery.attempts import forget_counts
+from ..slow_line.pace import parts
+from ..slow_line.paced import carried
+from ..summary import Line, summed
+from ..updates import release
 from .conflicts import decide
-from .connection import Connection
-from .documents import FIELDS, CountedRecord, Record
 from .guarded import GuardedWrite, size
-from .pace import parts
-from .paced import carried
 from .quarantine import Quarantine
 from .sending import Refused, send
-from .summary import Line, summed
-from .updates import release
 
 __all__ = ["flush"]
 

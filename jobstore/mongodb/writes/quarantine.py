@@ -14,10 +14,10 @@ from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 from pymongo import UpdateOne
 
-from ..base import first_few
-from . import queries
-from .connection import Connection
-from .documents import (
+from ...base import first_few
+from .. import queries
+from ..connection import Connection
+from ..documents import (
     END_OF_TIME,
     FIELDS,
     MIN_TIME,
@@ -29,13 +29,13 @@ from .documents import (
     restore,
     to_datetime,
 )
+from ..slow_line.pace import ID_BYTES, parts
+from ..slow_line.paced import in_parts
+from ..slow_line.paged import read_all
+from ..slow_line.sizes import bytes_of, id_bytes
+from ..summary import Line, Summary, summed
 from .guarded import GuardedWrite
-from .pace import ID_BYTES, parts
-from .paced import in_parts
-from .paged import read_all
 from .sending import send
-from .sizes import bytes_of, id_bytes
-from .summary import Line, Summary, summed
 
 __all__ = ["RETRIED", "Quarantine", "QuarantinedJob"]
 

@@ -12,16 +12,16 @@ culprit gets a higher count. With a count of 3 it isn't run again: it goes into 
 
 import logging
 
-from . import sharing
+from ..connection import Connection
+from ..documents import CountedRecord, Document
+from ..locks import Locks
+from ..ordered import affordable_in_order
+from ..readers import Due, Queried
+from ..sharing import marker
+from ..writes.quarantine import Quarantine
+from ..writes.write_behind import WriteBehind
 from .attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempts, count
-from .connection import Connection
-from .documents import CountedRecord, Document
-from .locks import Locks
-from .ordered import affordable_in_order
 from .presence import Presence, process
-from .quarantine import Quarantine
-from .readers import Due, Queried
-from .write_behind import WriteBehind
 
 __all__ = ["Recovering"]
 
@@ -52,7 +52,7 @@ class Recovering(Queried):
 
         :raises ValueError: if schedulers share the collection.
         """
-        sharing.check(self._connection, logger)
+        marker.check(self._connection, logger)
         self._is_under_way = self._presence.begin(logger)
         if self._is_under_way:
             logger.info("A scheduler ended without a shutdown: its due jobs run in small batches")

@@ -3,7 +3,7 @@
 import time
 from typing import Any, NamedTuple
 
-from .documents import Record, hashable_id
+from ..documents import Record, hashable_id
 
 __all__ = ["UnrunnableJobs"]
 

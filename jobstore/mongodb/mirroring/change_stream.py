@@ -9,18 +9,18 @@ from typing import Any
 from pymongo.change_stream import CollectionChangeStream
 from pymongo.errors import OperationFailure, PyMongoError, WaitQueueTimeoutError
 
-from .connection import START_SECONDS, TRANSIENT, Connection, operation_time
-from .documents import Document, HasTime
+from ..connection import START_SECONDS, TRANSIENT, Connection, operation_time
+from ..documents import Document, HasTime
+from ..owner import Owner
+from ..polling import pause
+from ..pool import pool_of
+from ..readers import Reader
+from ..slow_line.pace import Answers
+from ..slow_line.paced import answering
+from ..threads import daemon
+from ..wakeups import Wakeups
 from .loading import load
 from .mirror import Mirror
-from .owner import Owner
-from .pace import Answers
-from .paced import answering
-from .polling import pause
-from .pool import pool_of
-from .readers import Reader
-from .threads import daemon
-from .wakeups import Wakeups
 
 __all__ = ["Watcher", "needs_replica_set"]
 

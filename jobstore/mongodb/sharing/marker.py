@@ -9,10 +9,10 @@ from typing import Any
 from pymongo import ASCENDING
 from pymongo.errors import OperationFailure
 
-from . import queries
-from .connection import START_SECONDS, UNAUTHORIZED, Connection
-from .documents import Document
-from .ordered import IN_TIME
+from .. import queries
+from ..connection import START_SECONDS, UNAUTHORIZED, Connection
+from ..documents import Document
+from ..ordered import IN_TIME
 
 __all__ = ["begin", "check", "end"]
 

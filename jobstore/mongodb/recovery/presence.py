@@ -13,8 +13,8 @@ import socket
 from bson import ObjectId
 from pymongo.errors import OperationFailure, PyMongoError
 
-from .connection import START_SECONDS, UNAUTHORIZED, Connection
-from .documents import Document
+from ..connection import START_SECONDS, UNAUTHORIZED, Connection
+from ..documents import Document
 
 __all__ = ["Presence", "process"]
 

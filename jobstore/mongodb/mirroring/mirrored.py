@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from . import queries
-from .connection import BATCH, Connection
-from .documents import Document, HasTime, Record, UnreadableError
-from .guarded import GuardedWrite
+from .. import queries
+from ..connection import BATCH, Connection
+from ..documents import Document, HasTime, Record, UnreadableError
+from ..locks import Locks
+from ..readers import Due, Reader
+from ..recovery.recovering import Recovering
+from ..writes.guarded import GuardedWrite
+from ..writes.quarantine import Quarantine
+from ..writes.write_behind import WriteBehind
 from .loading import load
-from .locks import Locks
 from .mirror import Mirror, NotLiveError
-from .quarantine import Quarantine
-from .readers import Due, Reader
-from .recovery import Recovering
-from .write_behind import WriteBehind
 
 __all__ = ["Mirrored"]
 

@@ -8,9 +8,9 @@ abandoned in batches that double.
 
 from bson import ObjectId
 
-from .attempts import attempts, once_more
-from .documents import Document
-from .presence import process
+from ..documents import Document
+from ..recovery.attempts import attempts, once_more
+from ..recovery.presence import process
 
 __all__ = ["Abandoned", "abandoned_once_more", "is_abandoned"]
 

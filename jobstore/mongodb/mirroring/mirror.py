@@ -17,12 +17,12 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from .._index import JobIndex
-from .conflicts import decide
-from .documents import Document, HasTime, Record, UnreadableError, counts, hashable_id, to_datetime
-from .guarded import GuardedWrite
-from .locks import Locks
-from .write_behind import WriteBehind
+from ..._index import JobIndex
+from ..documents import Document, HasTime, Record, UnreadableError, counts, hashable_id, to_datetime
+from ..locks import Locks
+from ..writes.conflicts import decide
+from ..writes.guarded import GuardedWrite
+from ..writes.write_behind import WriteBehind
 
 __all__ = ["Mirror", "NotLiveError"]
 

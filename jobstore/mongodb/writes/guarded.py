@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 from bson import encode
 from pymongo import DeleteMany, UpdateMany
 
-from .documents import CountedRecord, Document, Record
-from .sizes import id_bytes
+from ..documents import CountedRecord, Document, Record
+from ..slow_line.sizes import id_bytes
 
 __all__ = ["MAX_BYTES", "GuardedWrite", "operation", "size"]
 

@@ -6,9 +6,9 @@ Guarded writes are optimistic concurrency control: each write names the document
 import logging
 from datetime import datetime
 
-from .documents import Record, advanced, restore, timestamp
+from ..documents import Record, advanced, restore, timestamp
+from ..summary import Line, Summary
 from .guarded import GuardedWrite
-from .summary import Line, Summary
 
 __all__ = ["decide"]
 

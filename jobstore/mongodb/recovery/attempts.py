@@ -10,11 +10,11 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from . import queries
-from .connection import Connection
-from .documents import FIELDS, Document, Record
+from .. import queries
+from ..connection import Connection
+from ..documents import FIELDS, Document, Record
+from ..updates import update_all_or_each
 from .presence import process
-from .updates import update_all_or_each
 
 __all__ = ["COUNTED_FIELDS", "MAX_ATTEMPTS", "attempts", "count", "forget_counts", "once_more"]
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
 
-from .connection import Connection
+from ..connection import Connection
 from .pace import PATIENCE, Answers, Pace, parts
 
 __all__ = [

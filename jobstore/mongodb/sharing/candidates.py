@@ -5,13 +5,13 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import queries
-from .connection import Connection
-from .documents import REPLACED, Document, HasTime, Record, counts
+from .. import queries
+from ..connection import Connection
+from ..documents import REPLACED, Document, HasTime, Record, counts
+from ..ordered import in_order, sized_in_order
+from ..slow_line.pace import ID_BYTES, affordable, parts
+from ..slow_line.sizes import id_bytes, size_of
 from .lease import EXPIRED, UNLEASED
-from .ordered import in_order, sized_in_order
-from .pace import ID_BYTES, affordable, parts
-from .sizes import id_bytes, size_of
 from .unrunnable import UnrunnableJobs
 
 __all__ = ["Candidates", "chance"]

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator
 from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DocumentTooLarge
 
-from .connection import TRANSIENT, Connection
-from .documents import CountedRecord
+from ..connection import TRANSIENT, Connection
+from ..documents import CountedRecord
+from ..slow_line.paced import carried
 from .guarded import MAX_BYTES, GuardedWrite, operation, size
-from .paced import carried
 
 __all__ = ["Refused", "send"]
 

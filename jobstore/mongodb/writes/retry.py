@@ -13,9 +13,9 @@ from typing import Any
 from apscheduler.job import Job
 from pymongo import ASCENDING
 
-from . import queries
-from .connection import BATCH, Connection
-from .documents import Document, Record, hashable_id
+from .. import queries
+from ..connection import BATCH, Connection
+from ..documents import Document, Record, hashable_id
 from .quarantine import RETRIED, Quarantine
 
 __all__ = ["Retry"]

@@ -9,9 +9,9 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
-from .connection import Connection
-from .documents import REPLACED, Document
-from .ordered import SAMPLE
+from ..connection import Connection
+from ..documents import REPLACED, Document
+from ..ordered import SAMPLE
 from .pace import affordable
 from .paced import is_slow, limited, noted
 from .sizes import SIZE, bytes_of, size_of

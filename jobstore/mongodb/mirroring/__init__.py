@@ -1,0 +1,1 @@
+"""The mirrored store: all records in memory, kept current by a change stream."""

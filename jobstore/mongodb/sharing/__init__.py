@@ -1,0 +1,1 @@
+"""The shared store: many schedulers claim jobs of one collection."""

@@ -1,0 +1,1 @@
+"""Commands that carry no more bytes than the line does in their time."""

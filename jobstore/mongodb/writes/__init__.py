@@ -1,0 +1,1 @@
+"""From the writes of a cycle to the flush, conflicts and quarantine."""
