@@ -32,6 +32,7 @@ lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 BENCH = $(BIN)/python -m pytest bench --benchmark-only --benchmark-quiet -q
 
