@@ -13,10 +13,12 @@ from .connection import CLOSE_SECONDS
 from .indexes import Indexes
 from .mirroring.change_stream import Watcher
 from .mirroring.flusher import Flusher
+from .mirroring.mirror import Mirror
 from .mirroring.mirrored import Mirrored
 from .owner import Owner, start_failed
 from .parts import Parts
 from .polling import poll_seconds
+from .readers import Reader
 from .server import check_server
 from .status import Status
 from .threads import daemon
@@ -103,36 +105,48 @@ class Lifecycle:
             self.start()
 
     def _start_threads(self) -> None:
+        is_woken = self._choose_whom_to_wake()
+        if isinstance(self._reader, Mirrored):
+            self._start_mirror(self._reader)
+        elif is_woken:
+            every = None if self._watched is True else self._watched
+            self._start_watcher(self._reader, None, every)
+
+    def _choose_whom_to_wake(self) -> bool:
+        """Wake the store's scheduler where that is wanted and possible; returns whether it is."""
         scheduler = self._host.scheduler
-        woken = self._watched is not False
-        if woken and scheduler is not None and not can_be_woken(scheduler):
+        is_woken = self._watched is not False and scheduler is not None
+        if is_woken and not can_be_woken(scheduler):
             kind = type(scheduler).__name__
             self._host.logger.info("No wake-ups: a %s can't be woken by other threads", kind)
-            woken = False
-        self._wakeups.set(weakref.proxy(scheduler) if woken and scheduler else None)
-        mirrored = self._reader if isinstance(self._reader, Mirrored) else None
-        if mirrored and not mirrored.follows:
+            is_woken = False
+        self._wakeups.set(weakref.proxy(scheduler) if is_woken else None)
+        return is_woken
+
+    def _start_mirror(self, mirrored: Mirrored) -> None:
+        if mirrored.follows:
+            self._start_watcher(mirrored.queried, mirrored.mirror, None)
+        else:
             mirrored.fill()
-        elif mirrored or (woken and scheduler):
-            self.watcher = Watcher(
-                Owner(self),
-                self.connection,
-                self._wakeups,
-                mirrored.queried if mirrored else self._reader,
-                self._quarantine.passed_over,
-                mirrored.mirror if mirrored else None,
-                None if mirrored or self._watched is True else self._watched,
-                poll_seconds(scheduler),
-                self._host.logger,
-            )
-            self.watcher.start()
-        if mirrored:
-            self.flusher = Flusher(
-                self._write_behind, Owner(self), self._wakeups, self._host.logger
-            )
-            self.flusher.start()
-            with self._locks.io_lock:
-                mirrored.go_live()
+        logger = self._host.logger
+        self.flusher = Flusher(self._write_behind, Owner(self), self._wakeups, logger)
+        self.flusher.start()
+        with self._locks.io_lock:
+            mirrored.go_live()
+
+    def _start_watcher(self, reader: Reader, mirror: Mirror | None, every: float | None) -> None:
+        self.watcher = Watcher(
+            Owner(self),
+            self.connection,
+            self._wakeups,
+            reader,
+            self._quarantine.passed_over,
+            mirror,
+            every,
+            poll_seconds(self._host.scheduler),
+            self._host.logger,
+        )
+        self.watcher.start()
 
     @property
     def is_told_all(self) -> bool:

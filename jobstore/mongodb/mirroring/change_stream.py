@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from bson import Timestamp
 from pymongo.change_stream import CollectionChangeStream
 from pymongo.errors import OperationFailure, PyMongoError, WaitQueueTimeoutError
 
@@ -221,21 +222,30 @@ class Watcher:
         small = self._pool.is_small
         if small:
             self._pool.warn(self._logger)
-        pipeline = RUN_TIMES if self._mirror is None else []
         since = None
         if self._token is None:
             since = self._connection.now(None if self._ready.is_set() else START_SECONDS)
-            if (
-                operation_time(since) <= self._lost_at
-            ):  # nothing has happened since, and to begin with that
-                self._stopped.wait(PAUSE_SECONDS)
+            if operation_time(since) <= self._lost_at:
+                self._stopped.wait(PAUSE_SECONDS)  # else the stream would begin with its own end
                 return
         elif self._answers.patience > 1:
             self._connection.now()  # who hangs already is not waited for that long
+        stream = self._opened(since, small)
+        with self._connection.closing(stream):
+            self.connected = True
+            self._catch_up(stream, since)
+            self._follows = self._mirror is None
+            try:
+                self._read(stream, small)
+            finally:
+                self._follows = False
+
+    def _opened(self, since: Timestamp | None, small: bool) -> CollectionChangeStream[Document]:
+        """Open the stream, or resume it where there is a token."""
         try:
             with answering(self._connection, self._answers):
-                stream = self._connection.jobs.watch(
-                    pipeline,
+                return self._connection.jobs.watch(
+                    RUN_TIMES if self._mirror is None else [],
                     resume_after=self._token,
                     start_at_operation_time=since,
                     batch_size=self._answers.max_events,
@@ -246,28 +256,27 @@ class Watcher:
                 self._ask()  # if that fails, too, it is an outage
                 raise LostError("the stream is refused, and the jobs are not") from error
             raise
-        with self._connection.closing(stream):
-            self.connected = True
-            if self._mirror is None:
-                self._token = stream.resume_token  # not the stream is refused, if the question is
-                self._ask()
-            elif self._token is None:
-                load(self._connection, since, self._mirror, self._logger, self._stopped)
-                self._passed(self._mirror, operation_time(since))
-                self._wakeups.wake()
-            self._token = stream.resume_token
-            self._named = operation_time(since)  # 0 where it resumes: another node may be behind
-            self._follows = self._mirror is None
-            try:
-                while not self._ends() and self._pool.is_small == small:
-                    found = self._next(stream)
-                    self._do_chores()
-                    if not found and self._answers.may_grow():
-                        break
-                    if small:
-                        self._leave_connection(found)
-            finally:
-                self._follows = False
+
+    def _catch_up(self, stream: CollectionChangeStream[Document], since: Timestamp | None) -> None:
+        """Learn all that was before the stream began."""
+        if self._mirror is None:
+            self._token = stream.resume_token  # not the stream is refused, if the question is
+            self._ask()
+        elif self._token is None:
+            load(self._connection, since, self._mirror, self._logger, self._stopped)
+            self._passed(self._mirror, operation_time(since))
+            self._wakeups.wake()
+        self._token = stream.resume_token
+        self._named = operation_time(since)  # 0 where it resumes: another node may be behind
+
+    def _read(self, stream: CollectionChangeStream[Document], small: bool) -> None:
+        while not self._ends() and self._pool.is_small == small:
+            found = self._next(stream)
+            self._do_chores()
+            if not found and self._answers.may_grow():
+                return
+            if small:
+                self._leave_connection(found)
 
     def _leave_connection(self, more: bool) -> None:
         """Let other threads have the pool's connection; for a moment if there is more to read."""

@@ -57,101 +57,133 @@ def flush(
     :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row; what is
         still in `writes` is to be flushed again.
     """
-    sent = set(writes) if sent_before else set()
-    rounds, error = ROUNDS, None
-    while writes and rounds:
-        part = _part(connection, writes)
-        if fresh := [job_id for job_id in part if job_id not in sent]:
+    _Flush(connection, quarantine, writes, found, logger).run(sent_before)
+
+
+class _Flush:
+    """One flush, with the arguments of `flush`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        quarantine: Quarantine,
+        writes: dict[Any, GuardedWrite],
+        found: dict[Any, Record | None],
+        logger: logging.Logger,
+    ) -> None:
+        self._connection = connection
+        self._quarantine = quarantine
+        self._writes = writes
+        self._found = found
+        self._logger = logger
+
+    def run(self, sent_before: bool) -> None:
+        """Send one part of the writes after the other, until all are settled."""
+        sent = set(self._writes) if sent_before else set()
+        rounds, error = ROUNDS, None
+        while self._writes and rounds:
+            part = self._part()
+            fresh = [job_id for job_id in part if job_id not in sent]
             sent.update(fresh)
-            leases = {write.lease for job_id in fresh if (write := writes[job_id]).lease}
-            if any(lease.ever_expired for lease in leases if lease):
-                _settle(connection, writes, fresh, found, logger)
+            if self._has_expired(fresh):
+                self._settle(fresh)
                 continue
-        failed_before, error = error, None
-        rounds -= 1
+            rounds -= 1
+            count = len(self._writes)
+            failed_before, error = error, self._send(part)
+            if error and failed_before:
+                raise error
+            if len(self._writes) < count:
+                rounds = ROUNDS
+        if self._writes:
+            number = len(self._writes)
+            raise error or PyMongoError(f"{number} jobs are changed by others all the time")
+
+    def _part(self) -> list[Any]:
+        """Take so many ids as one command may write, and read back without new states."""
+        if not self._connection.is_slow and len(self._writes) <= FEW:
+            return list(self._writes)
+        reading, writing = self._connection.reading, self._connection.writing
+        budget = min(MAX_BYTES, writing.budget, 2 * reading.budget)
+        return next(parts(list(self._writes), lambda job_id: size(self._writes[job_id]), budget))
+
+    def _has_expired(self, ids: list[Any]) -> bool:
+        """Whether others may have run some of these jobs, as a lease has expired."""
+        leases = {self._writes[job_id].lease for job_id in ids}
+        return any(lease.ever_expired for lease in leases if lease)
+
+    def _send(self, part: list[Any]) -> PyMongoError | None:
+        """Send a part, and settle it; returns an error after which it may be written or not."""
         try:
-            changed, refused = send(connection, [writes[job_id] for job_id in part])
-        except PyMongoError as failure:  # some may have been written
-            if failed_before:
-                raise
-            error = failure
-            continue
+            changed, refused = send(self._connection, [self._writes[job_id] for job_id in part])
+        except PyMongoError as error:
+            return error
         if refused:
-            _refuse(quarantine, refused, logger)
+            self._refuse(refused)
+        part = [job_id for job_id in part if job_id in self._writes]
+        if changed != len(part):
+            self._settle(part)
+            return None
+        for job_id in part:
+            del self._writes[job_id]
+        return None
+
+    def _refuse(self, refused: Refused) -> None:
+        """Quarantine the jobs whose documents the server refuses."""
+        verdicts = []
+        with summed(self._logger) as lines:
+            for write, reason in refused:
+                lines.add(REFUSED, write.record.id, reason)
+                why = f"it can't be written: {reason}"
+                verdicts.append(self._quarantine.verdict(write.record, why, write.run_time))
+        self._quarantine.put(verdicts)
         for write, _ in refused:
-            del writes[write.record.id]
-        before = len(writes)
-        part = [job_id for job_id in part if job_id in writes]
-        if changed == len(part):
-            for job_id in part:
-                del writes[job_id]
-        else:
-            _settle(connection, writes, part, found, logger)
-        if len(writes) < before:
-            rounds = ROUNDS
-    if writes:
-        raise error or PyMongoError(f"{len(writes)} jobs are changed by others all the time")
+            del self._writes[write.record.id]
 
+    def _settle(self, part: list[Any]) -> None:
+        """Read back a part that is not known to be written, and decide for each document.
 
-def _refuse(quarantine: Quarantine, refused: Refused, logger: logging.Logger) -> None:
-    """Quarantine the jobs whose documents the server refuses."""
-    verdicts = []
-    with summed(logger) as lines:
-        for write, reason in refused:
-            lines.add(REFUSED, write.record.id, reason)
-            why = f"it can't be written: {reason}"
-            verdicts.append(quarantine.verdict(write.record, why, write.run_time))
-    quarantine.put(verdicts)
+        What others have changed, and left our claim on, is released.
+        """
+        stored = self._read_back(part)
+        theirs: list[tuple[GuardedWrite, Record]] = []  # writes that lost to others' changes
+        with summed(self._logger) as lines:
+            for write in [self._writes[job_id] for job_id in part]:
+                job_id, record = write.record.id, stored.get(write.record.id)
+                left = decide(write, record, lines)
+                if left is None:
+                    del self._writes[job_id]
+                    self._found[job_id] = record
+                    if record and record != write.after:
+                        theirs.append((write, record))
+                elif left is not write:
+                    self._writes[job_id] = left
+                    self._found[job_id] = left.after
+        self._give_up(theirs)
 
+    def _read_back(self, part: list[Any]) -> dict[Any, Record]:
+        def bytes_of_part() -> int:
+            return sum(size(self._writes[job_id]) for job_id in part) // 2
 
-def _part(connection: Connection, writes: dict[Any, GuardedWrite]) -> list[Any]:
-    """Take so many ids as may be written by one command; and be read back, without new states."""
-    if not connection.is_slow and len(writes) <= FEW:
-        return list(writes)
-    budget = min(MAX_BYTES, connection.writing.budget, 2 * connection.reading.budget)
-    return next(parts(list(writes), lambda job_id: size(writes[job_id]), budget))
+        connection = self._connection
+        with (
+            carried(connection, connection.reading, bytes_of_part) as seconds,
+            connection.session(seconds) as session,
+        ):
+            query = {"_id": {"$in": part}}
+            cursor = connection.jobs.find(query, FIELDS, batch_size=len(part) + 1, session=session)
+            found = connection.read(cursor, seconds)
+            return {document["_id"]: Record.of(document) for document in found}
 
-
-def _settle(
-    connection: Connection,
-    writes: dict[Any, GuardedWrite],
-    part: list[Any],
-    found: dict[Any, Record | None],
-    logger: logging.Logger,
-) -> None:
-    """Read back a part that is not known to be written, and decide for each document.
-
-    What others have changed, and left our claim on, is released.
-    """
-    claims, counted = {}, []
-    query = {"_id": {"$in": part}}
-
-    def bytes_of_part() -> int:
-        return sum(size(writes[job_id]) for job_id in part) // 2
-
-    with (
-        carried(connection, connection.reading, bytes_of_part) as seconds,
-        connection.session(seconds) as session,
-    ):
-        cursor = connection.jobs.find(query, FIELDS, batch_size=len(part) + 1, session=session)
-        found_now = connection.read(cursor, seconds)
-        stored = {document["_id"]: Record.of(document) for document in found_now}
-    with summed(logger) as lines:
-        for write in [writes[job_id] for job_id in part]:
-            record = stored.get(write.record.id)
-            left = decide(write, record, lines)
-            if left is None:
-                del writes[write.record.id]
-                found[write.record.id] = record
-                claim = write.record.claim
-                if record and record != write.after and claim is not None and record.claim == claim:
-                    claims[record.id] = claim
-                if isinstance(write.record, CountedRecord) and record and record != write.after:
-                    counted.append(write.record)
-            elif left is not write:
-                writes[write.record.id] = left
-                found[write.record.id] = left.after
-    if claims:
-        release(connection, claims, list(claims.values()), logger)
-    if counted:
-        forget_counts(connection, counted, logger)
+    def _give_up(self, theirs: list[tuple[GuardedWrite, Record]]) -> None:
+        """Release our claims on documents that others have changed, and take our counts away."""
+        claims = {
+            record.id: record.claim
+            for write, record in theirs
+            if record.claim is not None and record.claim == write.record.claim
+        }
+        if claims:
+            release(self._connection, claims, list(claims.values()), self._logger)
+        counted = [write.record for write, _ in theirs if isinstance(write.record, CountedRecord)]
+        if counted:
+            forget_counts(self._connection, counted, self._logger)
