@@ -17,13 +17,7 @@ from ..caller import is_cycle
 from .arguments import check
 from .cached import Asked
 from .connection import Connection
-from .documents import (
-    END_OF_TIME,
-    Document,
-    exact_str,
-    timestamp,
-    to_datetime,
-)
+from .documents import END_OF_TIME, Document, exact_str, timestamp, to_datetime
 from .executors import check_executors
 from .lifecycle import Lifecycle
 from .parts import assembled
@@ -40,9 +34,9 @@ class MongoDBJobStore(BaseJobStore):
     """Keeps jobs in a MongoDB collection, in the documents of APScheduler's own store.
 
     Takes the place of `apscheduler.jobstores.mongodb.MongoDBJobStore`; plugin alias
-    ``fastmongodb``. Within a scheduler's cycle writes are deferred, and written at its end by one
-    guarded statement, which changes nothing that others have changed meanwhile. No database error
-    escapes into the cycle.
+    ``fastmongodb``. A scheduler's cycle defers its writes (write-behind). One guarded statement
+    flushes them at the cycle's end, and overwrites no change by others. No database error escapes
+    into the cycle. Delivery is at-least-once.
 
     >>> from apscheduler.schedulers.background import BackgroundScheduler
     >>> from jobstore import MongoDBJobStore
@@ -50,23 +44,23 @@ class MongoDBJobStore(BaseJobStore):
 
     :param database: the database's name.
     :param collection: the collection's name.
-    :param client: a `pymongo.MongoClient`, or a textual reference to one (``module:name``); it is
-        not closed by `shutdown`.
-    :param pickle_protocol: for the jobs' states.
-    :param batch_size: the most jobs that are handed out, or written, at a time.
-    :param unreadable: what happens to a due job that can't be restored here: ``"quarantine"``,
-        or ``"remove"``, as the stock store does.
-    :param mirror: keep all records in memory, current by a change stream, so that a cycle does no
-        I/O of its own; ``"exclusive"`` does so without one, if nobody else writes to them.
-    :param watch: wake the scheduler when others make a job due earlier than what it waits for:
-        True by a change stream, or by asking, once a second or more often, where there is none; a
-        number of seconds to ask that often; False not at all.
-    :param shared: share the collection with other schedulers, each told so: a due job fires from
-        exactly one of them.
-    :param lease: seconds for which a job that is about to fire here is kept from the others.
-    :param connect_args: for the `MongoClient` that is made if none is given.
-    :raises TypeError: if `client` is no `MongoClient`, and wraps none.
-    :raises ValueError: if another one of these can't be used.
+    :param client: a `pymongo.MongoClient`, or a textual reference to one (``module:name``);
+        `shutdown` does not close it.
+    :param pickle_protocol: the protocol for the jobs' states.
+    :param batch_size: the number of jobs that are handed out, or written, at a time.
+    :param unreadable: ``"quarantine"`` keeps a due job that can't be restored here; ``"remove"``
+        removes it, as the stock store does.
+    :param mirror: True keeps all records in memory, current by a change stream, so that a cycle
+        does no I/O; ``"exclusive"`` needs no change stream, but nobody else may write.
+    :param watch: True wakes the scheduler by a change stream when others make a job due earlier;
+        without change streams it asks the server, once a second or more often. A number asks
+        every so many seconds; False never wakes the scheduler.
+    :param shared: share the collection with other schedulers, which all have to set it. Each due
+        job is claimed by one of them; it runs again only after a crash, or an expired lease.
+    :param lease: seconds for which a claim keeps a due job from the other schedulers.
+    :param connect_args: arguments of the `MongoClient` that the store makes if none is given.
+    :raises TypeError: if `client` neither is a `MongoClient` nor wraps one.
+    :raises ValueError: naming any other argument that can't be used.
     """
 
     def __init__(
@@ -117,29 +111,29 @@ class MongoDBJobStore(BaseJobStore):
         return self.client
 
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
-        """Create the indexes that are missing, try what is in quarantine again, fill the mirror.
+        """Start: create missing indexes, retry the quarantine, fill a mirror; O(n) with a mirror.
 
-        O(n) with a mirror. Of the threads that it starts, `shutdown` ends all; so they end when
-        the scheduler's start fails, or the store is dropped.
+        The store's threads end with `shutdown`, when the scheduler's start fails, and when the
+        store is dropped.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached within 30 s.
-        :raises ValueError: if the server lacks updates with a pipeline, or is older than MongoDB
-            4.4, or has no change streams to keep a mirror current by; if schedulers share the
-            collection, or did, and this one was not told to.
+        :raises ValueError: if the server is older than MongoDB 4.4, lacks updates with a pipeline,
+            or lacks the change streams that a mirror needs; or if schedulers share the collection
+            and this store has not set `shared`.
         """
         super().start(scheduler, alias)
         self._lifecycle.start()
 
     def shutdown(self) -> None:
-        """Write what is deferred, and close the client, if it is the store's own; never raises.
+        """Flush deferred writes, and close the client if the store made it; never raises.
 
-        Waits at most 5 s for the last writes, also in a signal's handler, whatever that has
-        interrupted. Jobs of the cycle that are not yet through stay due. `start` may follow.
+        Waits at most 5 s, also in a signal's handler. Jobs that the current cycle has not yet
+        written stay due. `start` may follow.
         """
         self._lifecycle.stop()
 
     def status(self) -> Status:
-        """Tell whether the server is there, what waits to be written, and how old the mirror is.
+        """Report the connection, the deferred writes, and the age of the mirror.
 
         >>> store.status().pending
         0
@@ -151,12 +145,12 @@ class MongoDBJobStore(BaseJobStore):
     def get_due_jobs(self, now: datetime) -> list[Job]:
         """Hand out the first k jobs that are due, at most `batch_size`; 1 command, 3 if shared.
 
-        What an earlier flush left behind is written first. A mirror answers without a command;
-        so does a store whose change stream has told of nothing that is due.
-        Where others share the jobs, it is some of the first ones; each look in vain is 1 more.
+        Writes that an earlier flush left behind go first. No command is needed where a mirror
+        answers, or where the change stream has told of no due job. Schedulers that share jobs get
+        some of the first ones; each search that finds only others' jobs costs 1 command more.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached; nothing is lost.
-        :raises NoExecutorError: if the main thread has ended, and with it the thread pools.
+        :raises NoExecutorError: if the main thread has ended, and the thread pools with it.
         """
         due_by = timestamp(now)
         assert due_by is not None
@@ -185,7 +179,7 @@ class MongoDBJobStore(BaseJobStore):
             return cycle.jobs
 
     def _waits_for(self, last: Cycle, now: float) -> float | None:
-        """When the next job is due, where that is known without a command, and is not yet."""
+        """Return when the next job is due, if that is known without a command, and later."""
         asked = last.asked
         if asked is None or not self._lifecycle.is_told_all or self._write_behind.waits:
             return None
@@ -193,7 +187,7 @@ class MongoDBJobStore(BaseJobStore):
         return awaited if awaited is not None and awaited > now else None
 
     def _due(self, now: float, last: Cycle) -> Due:
-        """Read the first due jobs, when all is written that the last cycle deferred."""
+        """Read the first due jobs, after the writes of the last cycle."""
         self._reader.settle()
         if not last.in_loop:
             self._between_cycles(last)
@@ -201,12 +195,12 @@ class MongoDBJobStore(BaseJobStore):
         return self._reader.due(now, self._batch_size + self._quarantine.unmarked)
 
     def _between_cycles(self, last: Cycle) -> None:
-        """Give back what the last cycle leased and did not fire; use a mirror that is ready."""
+        """Give back the jobs that the last cycle leased and did not fire; use a ready mirror."""
         last.release()
         self._reader.go_live()
 
     def _handed_out(self, now: datetime, due: Due) -> Cycle:
-        """Make the jobs that can run here, in order; the others are set aside."""
+        """Restore the jobs that can run here, in order; set the others aside."""
         good, bad = self._host.restored(due.records)
         if bad and (bad := self._reader.rejected(bad, due.lease)):
             self._set_aside(bad)
@@ -214,7 +208,7 @@ class MongoDBJobStore(BaseJobStore):
         return Cycle(now, good[: self._batch_size], due.lease)
 
     def _set_aside(self, bad: Rejected) -> None:
-        """Put jobs into quarantine; where no cycle waits for the server, by deferred writes."""
+        """Quarantine jobs; by deferred writes where cycles do no I/O."""
         verdicts = self._quarantine.verdicts(bad)
         if self._reader.is_live:
             for write in verdicts:
@@ -251,12 +245,11 @@ class MongoDBJobStore(BaseJobStore):
         self._write_through.remove_job(job_id)
 
     def get_next_run_time(self) -> datetime | None:
-        """Write what the cycle deferred, and return the earliest run time; 1 to 3 commands.
+        """Flush the cycle's writes, and return the earliest run time; 1 to 3 commands.
 
-        A job that is due, but leased by another scheduler, counts 0.2 to 0.4 s from now.
-
-        If the server can't be reached, it is the time of the next try instead. A mirror answers
-        at once, and its store's own thread writes.
+        If the server can't be reached, returns the time of the next try. A mirror answers at once,
+        and the store's own thread flushes. A due job that another scheduler has leased counts as
+        due 0.2 to 0.4 s from now.
         """
         answer: datetime | None = self._next_try()
         with self._turn():
@@ -283,7 +276,7 @@ class MongoDBJobStore(BaseJobStore):
         return answer
 
     def _earliest(self, cycle: Cycle) -> float | None:
-        """When the next job is due; what was deferred is written first, or is about to be."""
+        """Return when the next job is due, after a flush, or with one requested."""
         self._reader.settle()
         if not cycle.in_loop:
             self._between_cycles(cycle)
@@ -294,7 +287,7 @@ class MongoDBJobStore(BaseJobStore):
         return earliest
 
     def _turn(self) -> AbstractContextManager[object]:
-        """Return the lock for a call of a cycle; none where the answers come from memory."""
+        """Return the lock that a cycle's call holds; none where answers come from memory."""
         return nullcontext() if self._reader.is_live else self._locks.io_lock
 
     def _next_try(self) -> datetime:
