@@ -18,6 +18,7 @@ from .ordered import IN_TIME, affordable_in_order, first_of, in_order
 from .sharing.lease import Lease
 from .slow_line.paged import read_all
 from .writes.guarded import GuardedWrite
+from .writes.quarantine import Quarantine
 from .writes.write_behind import WriteBehind
 
 __all__ = ["Due", "Queried", "Reader", "Rejected"]
@@ -84,6 +85,10 @@ class Reader(ABC):
     def count(self) -> int:
         """Count all documents."""
 
+    @abstractmethod
+    def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
+        """Keep due jobs that can't run here from being due here."""
+
     # The store's life
 
     def opened(self, logger: logging.Logger) -> None:  # noqa: B027
@@ -112,10 +117,6 @@ class Reader(ABC):
 
     # Events
 
-    def rejected(self, bad: Rejected, lease: Lease | None) -> Rejected:
-        """Hear of due jobs that can't run here; returns those that go into quarantine."""
-        return bad
-
     def apply_optimistically(self, write: GuardedWrite) -> GuardedWrite | None:
         """Take a deferred write as written; None if it would lose to a change by others.
 
@@ -142,10 +143,17 @@ class Reader(ABC):
 class Queried(Reader):
     """Asks the server each time, so it is right whatever other processes do."""
 
-    def __init__(self, connection: Connection, locks: Locks, write_behind: WriteBehind) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        locks: Locks,
+        write_behind: WriteBehind,
+        quarantine: Quarantine,
+    ) -> None:
         self._connection = connection
         self._locks = locks
         self._write_behind = write_behind
+        self._quarantine = quarantine
 
     def settle(self) -> None:
         """Flush the deferred writes."""
@@ -181,3 +189,7 @@ class Queried(Reader):
         """Count all documents; O(n) in the server, one command."""
         with self._connection.limit(START_SECONDS):
             return self._connection.jobs.count_documents({})
+
+    def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
+        """Put the jobs into quarantine; one command, two if some are removed."""
+        self._quarantine.put(self._quarantine.verdicts(bad))

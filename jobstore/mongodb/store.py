@@ -21,7 +21,7 @@ from .documents import END_OF_TIME, Document, exact_str, timestamp, to_datetime
 from .executors import check_executors
 from .lifecycle import Lifecycle
 from .parts import assembled
-from .readers import Due, Rejected
+from .readers import Due
 from .status import Status
 from .write_through import WriteThrough
 from .writes.cycle import Cycle
@@ -202,19 +202,10 @@ class MongoDBJobStore(BaseJobStore):
     def _handed_out(self, now: datetime, due: Due) -> Cycle:
         """Restore the jobs that can run here, in order; set the others aside."""
         good, bad = self._host.restored(due.records)
-        if bad and (bad := self._reader.rejected(bad, due.lease)):
-            self._set_aside(bad)
+        if bad:
+            self._reader.set_aside(bad, due.lease)
         good.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
         return Cycle(now, good[: self._batch_size], due.lease)
-
-    def _set_aside(self, bad: Rejected) -> None:
-        """Quarantine jobs; by deferred writes where cycles do no I/O."""
-        verdicts = self._quarantine.verdicts(bad)
-        if self._reader.is_live:
-            for write in verdicts:
-                self._write_behind.add(write, self._reader.apply_optimistically)
-        else:
-            self._quarantine.put(verdicts)
 
     def update_job(self, job: Job) -> None:
         """Replace a stored job; deferred in a cycle for a job handed out, else 1 command.

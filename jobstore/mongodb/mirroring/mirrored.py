@@ -10,8 +10,9 @@ from .. import queries
 from ..connection import BATCH, Connection
 from ..documents import Document, HasTime, Record, UnreadableError
 from ..locks import Locks
-from ..readers import Due, Reader
+from ..readers import Due, Reader, Rejected
 from ..recovery.recovering import Recovering
+from ..sharing.lease import Lease
 from ..writes.guarded import GuardedWrite
 from ..writes.quarantine import Quarantine
 from ..writes.write_behind import WriteBehind
@@ -113,6 +114,14 @@ class Mirrored(Reader):
                 return of_mirror()
         self.queried.settle()
         return of_server()
+
+    def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
+        """Quarantine jobs by deferred writes: a live mirror's cycle does no I/O."""
+        if not self.mirror.live:
+            self.queried.set_aside(bad, lease)
+            return
+        for write in self._quarantine.verdicts(bad):
+            self._write_behind.add(write, self.apply_optimistically)
 
     # The store's life
 

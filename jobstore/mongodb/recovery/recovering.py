@@ -40,8 +40,7 @@ class Recovering(Queried):
         write_behind: WriteBehind,
         quarantine: Quarantine,
     ) -> None:
-        super().__init__(connection, locks, write_behind)
-        self._quarantine = quarantine
+        super().__init__(connection, locks, write_behind, quarantine)
         self._presence = Presence(connection)
         self._is_under_way = False
 

@@ -76,8 +76,7 @@ class Claimed(Queried):
         quarantine: Quarantine,
         seconds: float,
     ) -> None:
-        super().__init__(connection, locks, write_behind)
-        self._quarantine = quarantine
+        super().__init__(connection, locks, write_behind, quarantine)
         self._abandoned = Abandoned()
         self._seconds = seconds
         self._unread: Claim | None = None  # it isn't known which jobs it has won
@@ -193,14 +192,12 @@ class Claimed(Queried):
             if attempts(each) < MAX_ATTEMPTS
         ]
 
-    def rejected(self, bad: Rejected, lease: Lease | None) -> Rejected:
-        """Give back what can't be run here; returns what nobody has taken for a minute.
+    def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
+        """Leave jobs that can't run here to others; quarantine those nobody has taken for a minute.
 
-        It was seen due a minute ago, and by the server's clock it has been due as long: where
-        ours is ahead, for others it may not be due yet.
+        Such a job was due here a minute ago, and has been due as long by the server's clock: a
+        clock that is ahead here makes a job due that is not yet due for others.
         """
-        if lease is None:
-            return bad
         waited = self._overdue(
             [record.id for record, _ in bad if self.unrunnable.has_waited(record)]
         )
@@ -208,11 +205,13 @@ class Claimed(Queried):
         for record, reason in leaving:
             self._leave(record, reason)
         self._lines.log(self._logger)
-        lease.release([record.id for record, _ in leaving])
+        if lease:
+            lease.release([record.id for record, _ in leaving])
         taking = [pair for pair in bad if hashable_id(pair[0].id) in waited]
         for record, _ in taking:  # once it is back from quarantine, others have a minute again
             self.unrunnable.forget(record.id)
-        return taking
+        if taking:
+            super().set_aside(taking, lease)
 
     def _overdue(self, ids: list[Any]) -> set[Any]:
         try:
