@@ -15,7 +15,7 @@ LOOK_SECONDS = 600.0  # between two looks
 SOON_SECONDS = 5.0  # before another one, where the collection was dropped and is empty
 BUILD_SECONDS = 600.0  # the longest that the server may build them
 INDEXES: list[Document] = [
-    {"hashable_id": {field: 1}, "name": f"{field}_1", "sparse": True}
+    {"key": {field: 1}, "name": f"{field}_1", "sparse": True}
     for field in ("next_run_time", "quarantine.since")
 ]
 
