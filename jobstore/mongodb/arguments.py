@@ -1,6 +1,6 @@
 """What the store's arguments may be."""
 
-from typing import Any
+from typing import Literal
 
 __all__ = ["check"]
 
@@ -11,8 +11,8 @@ def check(
     database: str,
     collection: str,
     batch_size: int,
-    unreadable: str,
-    mirror: bool | str,
+    unreadable: Literal["quarantine", "remove"],
+    mirror: bool | Literal["exclusive"],
     watch: bool | float,
     shared: bool,
     lease: float,
@@ -40,5 +40,5 @@ def check(
         raise ValueError(f"lease is {lease!r}: it must be a number of seconds, 1 to {DAY}")
 
 
-def _is_number(value: Any, least: float) -> bool:
+def _is_number(value: object, least: float) -> bool:
     return isinstance(value, int | float) and least < value < float("inf")

@@ -9,7 +9,7 @@ from apscheduler.jobstores.base import TransientJobError
 from pymongo.errors import DocumentTooLarge
 
 from ..base import TransientJobsError, first_few
-from .documents import to_document
+from .documents import DocumentId, to_document
 
 __all__ = ["documents_of"]
 
@@ -22,7 +22,7 @@ def documents_of(jobs: Iterable[Job], protocol: int) -> list[dict[str, Any]]:
         that the error's text doesn't.
     """
     documents: list[dict[str, Any]] = []
-    bad: list[tuple[Any, Exception]] = []
+    bad: list[tuple[DocumentId, Exception]] = []
     for job in jobs:
         try:
             document = to_document(job, protocol)
@@ -38,7 +38,7 @@ def documents_of(jobs: Iterable[Job], protocol: int) -> list[dict[str, Any]]:
     return documents
 
 
-def _together(bad: list[tuple[Any, Exception]]) -> Exception:
+def _together(bad: list[tuple[DocumentId, Exception]]) -> Exception:
     first = bad[0][1]
     alike = [(job_id, error) for job_id, error in bad if type(error) is type(first)]
     together, names_all = first, False
@@ -53,7 +53,7 @@ def _together(bad: list[tuple[Any, Exception]]) -> Exception:
     return together
 
 
-def _of_kind(first: Exception, alike: list[tuple[Any, Exception]]) -> Exception:
+def _of_kind(first: Exception, alike: list[tuple[DocumentId, Exception]]) -> Exception:
     if isinstance(first, TransientJobError):
         return TransientJobsError([job_id for job_id, _ in alike])
     return DocumentTooLarge(first_few([error for _, error in alike]))

@@ -8,9 +8,9 @@ may carry more fields: ``quarantine`` (see `jobstore.mongodb.quarantine`), ``acq
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, overload
 
 from apscheduler.job import Job
 from apscheduler.jobstores.base import TransientJobError
@@ -29,7 +29,9 @@ __all__ = [
     "CountedRecord",
     "Document",
     "DocumentId",
+    "Fields",
     "HasTime",
+    "IdKey",
     "Record",
     "UnreadableError",
     "advanced",
@@ -46,7 +48,9 @@ __all__ = [
 ]
 
 Document = dict[str, Any]
-DocumentId = Any  # a job's id; anything that MongoDB takes, where others have written it
+DocumentId = Any  # a job's id is a str; others may have stored a document under anything
+IdKey = str | bytes  # of a dict, see `hashable_id`
+Fields = Sequence[str] | Document  # of documents, to be read
 
 FIELDS = ["next_run_time", "job_state", "quarantine", "acquired_by"]  # and _id: all that is read
 MIN_TIME = datetime_to_utc_timestamp(datetime.min)  # seconds: what a datetime can say
@@ -66,7 +70,7 @@ class Record(NamedTuple):
     The claim is the token of who has acquired it last, if many schedulers share the collection.
     """
 
-    id: Any
+    id: DocumentId
     run_time: Any
     state: Any
     claim: Any = None
@@ -77,7 +81,8 @@ class Record(NamedTuple):
 
         :raises UnreadableError: if it is none.
         """
-        return to_datetime(self.run_time)
+        run_time: datetime | None = to_datetime(self.run_time)
+        return run_time
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Record":
@@ -123,6 +128,14 @@ def dump(job: Job, protocol: int) -> bytes:
     return state
 
 
+@overload
+def timestamp(run_time: datetime) -> float: ...
+
+
+@overload
+def timestamp(run_time: datetime | None) -> float | None: ...
+
+
 def timestamp(run_time: datetime | None) -> float | None:
     """Convert a run time as the stock store does, which takes a naive one for UTC.
 
@@ -138,7 +151,7 @@ def timestamp(run_time: datetime | None) -> float | None:
     return seconds
 
 
-def counts(job_id: Any, run_time: Any, exclude: Mapping[Any, HasTime]) -> bool:
+def counts(job_id: DocumentId, run_time: Any, exclude: Mapping[IdKey, HasTime]) -> bool:
     """Whether the scheduler has to wake up for a job: not if `exclude` has it with this run time.
 
     Ids that are not UTF-8 are read with replacement characters, so several may have one key.
@@ -150,17 +163,17 @@ def counts(job_id: Any, run_time: Any, exclude: Mapping[Any, HasTime]) -> bool:
     return bool(passed.run_time != run_time) and REPLACED not in str(job_id)
 
 
-def hashable_id(job_id: Any) -> Any:
+def hashable_id(job_id: DocumentId) -> IdKey:
     """Make a dict's key of any `_id`."""
     return job_id if type(job_id) is str else encode({"": job_id})
 
 
-def exact_str(job_id: Any) -> Any:
+def exact_str(job_id: DocumentId) -> DocumentId:
     """Make an id of a class derived from `str` its characters."""
     return str.__str__(job_id) if isinstance(job_id, str) else job_id
 
 
-def to_document(job: Job, protocol: int) -> dict[str, Any]:
+def to_document(job: Job, protocol: int) -> Document:
     """Make a job's document.
 
     :raises TransientJobError: if its function can't be imported by name.
@@ -253,7 +266,15 @@ def advanced(state: bytes, run_time: float | None) -> bytes:
         return state  # the document's own time is what counts
 
 
-def to_datetime(value: Any) -> datetime | None:
+@overload
+def to_datetime(value: float) -> datetime: ...
+
+
+@overload
+def to_datetime(value: object) -> datetime | None: ...
+
+
+def to_datetime(value: object) -> datetime | None:
     """Convert a document's run time back.
 
     :raises UnreadableError: if it is none.

@@ -1,13 +1,12 @@
 """The first documents in order of their run times."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from pymongo import ASCENDING
 from pymongo.errors import PyMongoError
 
 from .connection import Connection
-from .documents import END_OF_TIME, MIN_TIME, Document, HasTime, counts, hashable_id
+from .documents import END_OF_TIME, MIN_TIME, Document, Fields, HasTime, IdKey, counts, hashable_id
 from .slow_line.pace import affordable
 from .slow_line.paced import is_slow, limited, noted
 from .slow_line.sizes import SIZE, bytes_of, size_of
@@ -31,7 +30,7 @@ MAX_LIMIT = 2**31 - 1  # what the driver and the server take for a limit
 def in_order(
     connection: Connection,
     query: Document,
-    fields: Any,
+    fields: Fields,
     limit: int,
     skip: int = 0,
     seconds: float | None = None,
@@ -51,7 +50,7 @@ def in_order(
 
 
 def affordable_in_order(
-    connection: Connection, query: Document, fields: Any, limit: int
+    connection: Connection, query: Document, fields: Fields, limit: int
 ) -> list[Document]:
     """Return the first documents by run time; on a slow line so many as it carries.
 
@@ -101,7 +100,7 @@ def sized_in_order(
 
 
 def first_of(
-    read: Callable[[int], list[Document]], exclude: Mapping[Any, HasTime]
+    read: Callable[[int], list[Document]], exclude: Mapping[IdKey, HasTime]
 ) -> list[Document]:
     """Return documents from the first on whose run time counts, at least one if there is one.
 

@@ -2,10 +2,10 @@
 
 import weakref
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 from .connection import Connection
-from .documents import Record
+from .documents import DocumentId, Record
 from .host import Host, Store
 from .locks import Locks
 from .mirroring.mirrored import Mirrored
@@ -38,8 +38,8 @@ def assembled(
     store: Store,
     connection: Connection,
     batch_size: int,
-    unreadable: str,
-    mirror: bool | str,
+    unreadable: Literal["quarantine", "remove"],
+    mirror: bool | Literal["exclusive"],
     shared: bool,
     lease: float,
 ) -> Parts:
@@ -48,7 +48,7 @@ def assembled(
     quarantine = Quarantine(connection, unreadable == "remove")
     listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # the reader that is chosen below
 
-    def acknowledged(ids: list[Any], found: dict[Any, Record | None]) -> None:
+    def acknowledged(ids: list[DocumentId], found: dict[DocumentId, Record | None]) -> None:
         for listener in listeners:
             listener.acknowledged(ids, found)
 

@@ -11,7 +11,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from .bad_jobs import documents_of
 from .connection import Connection
-from .documents import Document, to_document
+from .documents import Document, DocumentId, to_document
 from .slow_line.pace import ID_BYTES
 from .slow_line.paced import in_parts, is_slow
 from .slow_line.sizes import bytes_of, id_bytes
@@ -53,7 +53,7 @@ def document_batches(jobs: Iterable[Job], protocol: int, size: int) -> Iterator[
     return batched((to_document(job, protocol) for job in jobs), size)
 
 
-def id_filter(job_id: Any) -> Document:
+def id_filter(job_id: DocumentId) -> Document:
     """Build the filter for one id, whatever it is."""
     return {"_id": {"$eq": job_id}}
 
@@ -131,7 +131,7 @@ def update(connection: Connection, documents: list[Document]) -> list[str]:
             return [document["_id"] for document in documents if document["_id"] not in found]
 
 
-def remove(connection: Connection, job_ids: list[Any]) -> list[Any]:
+def remove(connection: Connection, job_ids: list[DocumentId]) -> list[DocumentId]:
     """Remove the stored ones of a batch; 2 commands, more if their ids are long."""
     found = set(stored_ids(connection, job_ids))
     delete(connection, list(found))
@@ -144,10 +144,10 @@ def remove(connection: Connection, job_ids: list[Any]) -> list[Any]:
     return refused
 
 
-def delete(connection: Connection, job_ids: list[Any]) -> None:
+def delete(connection: Connection, job_ids: list[DocumentId]) -> None:
     """Remove the documents with these ids; 1 command, more if they are long."""
 
-    def act(some: list[Any], in_doubt: bool) -> None:
+    def act(some: list[DocumentId], in_doubt: bool) -> None:
         with connection.session() as session:
             connection.jobs.delete_many({"_id": {"$in": some}}, session=session)
 
@@ -155,7 +155,9 @@ def delete(connection: Connection, job_ids: list[Any]) -> None:
 
 
 def for_ids(
-    connection: Connection, job_ids: list[Any], act: Callable[[list[Any], bool], object]
+    connection: Connection,
+    job_ids: list[DocumentId],
+    act: Callable[[list[DocumentId], bool], object],
 ) -> None:
     """Write to the documents with these ids, so many at once as a command can name."""
     for _ in in_parts(connection, connection.writing, job_ids, id_bytes, act, ID_BYTES):
@@ -163,13 +165,13 @@ def for_ids(
 
 
 def stored_ids(
-    connection: Connection, job_ids: list[Any], also: Mapping[str, Any] | None = None
-) -> list[Any]:
+    connection: Connection, job_ids: list[DocumentId], also: Mapping[str, Any] | None = None
+) -> list[DocumentId]:
     """Return those ids that are stored, in documents that have `also` this; 1 command, more if
     they are long.
     """
 
-    def act(some: list[Any], in_doubt: bool) -> list[Any]:
+    def act(some: list[DocumentId], in_doubt: bool) -> list[DocumentId]:
         with connection.limit():
             query = {"_id": {"$in": some}, **(also or {})}
             found = connection.jobs.find(query, ["_id"], batch_size=len(some) + 1)
@@ -185,7 +187,7 @@ def remove_all(connection: Connection) -> None:
         delete(connection, ids)
 
 
-def all_ids(connection: Connection, query: Document) -> Iterator[list[Any]]:
+def all_ids(connection: Connection, query: Document) -> Iterator[list[DocumentId]]:
     """Yield the ids of such documents, so many that a statement on them is done in time."""
     first, failed = MinKey(), False
     while True:
@@ -202,7 +204,7 @@ def all_ids(connection: Connection, query: Document) -> Iterator[list[Any]]:
         first, failed = ids[-1], False
 
 
-def _ids_from(connection: Connection, first: Any, query: Document) -> list[Any]:
+def _ids_from(connection: Connection, first: Any, query: Document) -> list[DocumentId]:
     size = min(AT_ONCE, connection.reading.count)
     with connection.limit():
         found = connection.jobs.find(query, ["_id"], limit=size, batch_size=size)

@@ -8,11 +8,11 @@ chooses one of them when it is made.
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from . import queries
 from .connection import START_SECONDS, Connection
-from .documents import FIELDS, Document, HasTime, Record, UnreadableError
+from .documents import FIELDS, Document, DocumentId, HasTime, IdKey, Record, UnreadableError
 from .locks import Locks
 from .ordered import IN_TIME, affordable_in_order, first_of, in_order
 from .sharing.lease import Lease
@@ -67,11 +67,11 @@ class Reader(ABC):
         """Return the first jobs that are due."""
 
     @abstractmethod
-    def next_run_time(self, now: float, exclude: Mapping[Any, HasTime]) -> float | None:
+    def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
         """Return when to look again: the earliest run time of a job that `counts`."""
 
     @abstractmethod
-    def find(self, job_id: Any) -> Document | None:
+    def find(self, job_id: DocumentId) -> Document | None:
         """Return the document with that id."""
 
     @abstractmethod
@@ -91,28 +91,28 @@ class Reader(ABC):
 
     # The store's life
 
-    def opened(self, logger: logging.Logger) -> None:  # noqa: B027
+    def opened(self, logger: logging.Logger) -> None:
         """Begin: the store starts, and is connected.
 
         :raises ValueError: if the collection is used in a way that excludes this one.
         """
 
-    def go_live(self) -> None:  # noqa: B027
+    def go_live(self) -> None:
         """Answer from memory from now on, if all records are there; a cycle asks for it."""
 
-    def do_chores(self) -> None:  # noqa: B027
+    def do_chores(self) -> None:
         """Do work that no cycle should wait for, in a thread of the store."""
 
-    def reset(self) -> None:  # noqa: B027
+    def reset(self) -> None:
         """Forget all that is in memory."""
 
-    def give_back(self) -> None:  # noqa: B027
+    def give_back(self) -> None:
         """Give back the jobs whose claim was not read."""
 
-    def closed(self) -> None:  # noqa: B027
+    def closed(self) -> None:
         """End: the scheduler does not run any more. Never raises."""
 
-    def forked(self) -> None:  # noqa: B027
+    def forked(self) -> None:
         """In a forked process: the parent goes on, and this process has none of its threads."""
 
     # Events
@@ -124,19 +124,21 @@ class Reader(ABC):
         """
         return write
 
-    def acknowledged(self, ids: list[Any], found: Mapping[Any, Record | None]) -> None:  # noqa: B027
+    def acknowledged(
+        self, ids: list[DocumentId], found: Mapping[DocumentId, Record | None]
+    ) -> None:
         """Hear which deferred writes are through, and which records others have changed."""
 
-    def rewritten(self, job_id: Any) -> None:  # noqa: B027
+    def rewritten(self, job_id: DocumentId) -> None:
         """Hear that a document is about to be written outside a cycle."""
 
-    def wrote(self, records: Mapping[Any, Record | None]) -> None:  # noqa: B027
+    def wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
         """Hear of documents that were written outside a cycle; None is a document removed."""
 
-    def cleared(self) -> None:  # noqa: B027
+    def cleared(self) -> None:
         """Hear that all documents were removed."""
 
-    def in_doubt(self) -> None:  # noqa: B027
+    def in_doubt(self) -> None:
         """Hear that documents may have been written, as a command failed."""
 
 
@@ -166,7 +168,7 @@ class Queried(Reader):
         found = affordable_in_order(self._connection, due, FIELDS, limit)
         return Due([Record.of(document) for document in found])
 
-    def next_run_time(self, now: float, exclude: Mapping[Any, HasTime]) -> float | None:
+    def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
         """Return the earliest run time; O(log n) and one command."""
         in_time = {"next_run_time": IN_TIME}
         for document in first_of(
@@ -176,7 +178,7 @@ class Queried(Reader):
             return earliest
         return None
 
-    def find(self, job_id: Any) -> Document | None:
+    def find(self, job_id: DocumentId) -> Document | None:
         """Return the document with that id; one command."""
         with self._connection.limit():
             return self._connection.jobs.find_one(queries.id_filter(job_id), FIELDS)

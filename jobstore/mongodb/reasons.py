@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from ..base import ConflictingIdError, JobLookupError
 from . import queries
 from .connection import Connection
-from .documents import Document, Record, UnreadableError, restore
+from .documents import Document, DocumentId, Record, UnreadableError, restore
 
 __all__ = ["conflict", "noted", "unusable"]
 
@@ -83,7 +83,9 @@ def noted(connection: Connection, job_ids: Sequence[str]) -> str:
     return f"; in quarantine: {shown}{more}"
 
 
-def _marks(connection: Connection, job_ids: list[Any]) -> dict[Any, Mapping[str, Any]]:
+def _marks(
+    connection: Connection, job_ids: list[DocumentId]
+) -> dict[DocumentId, Mapping[str, Any]]:
     """Read the marks of quarantine; none if the server can't be asked, as the error is another."""
     with suppress(PyMongoError), connection.limit():
         found = connection.jobs.find({"_id": {"$in": job_ids}, **MARKED}, ["quarantine"])

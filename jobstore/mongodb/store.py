@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Literal
 
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
@@ -71,8 +71,8 @@ class MongoDBJobStore(BaseJobStore):
         pickle_protocol: int = pickle.HIGHEST_PROTOCOL,
         *,
         batch_size: int = 1000,
-        unreadable: str = "quarantine",
-        mirror: bool | str = False,
+        unreadable: Literal["quarantine", "remove"] = "quarantine",
+        mirror: bool | Literal["exclusive"] = False,
         watch: bool | float = True,
         shared: bool = False,
         lease: float = 10,
@@ -153,7 +153,6 @@ class MongoDBJobStore(BaseJobStore):
         :raises NoExecutorError: if the main thread has ended, and the thread pools with it.
         """
         due_by = timestamp(now)
-        assert due_by is not None
         self._lifecycle.start_again_if_running()
         check_executors(self._scheduler)
         with self._turn():

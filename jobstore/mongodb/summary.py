@@ -4,9 +4,10 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..base import first_few
+from .documents import DocumentId
 
 __all__ = ["Line", "Summary", "summed"]
 
@@ -29,9 +30,9 @@ class Summary:
     """Collects notes of single jobs for the log; any thread may add one."""
 
     def __init__(self) -> None:
-        self._noted: deque[tuple[Line, Any, str | None]] = deque()
+        self._noted: deque[tuple[Line, DocumentId, str | None]] = deque()
 
-    def add(self, line: Line, job_id: Any, reason: object = None) -> None:
+    def add(self, line: Line, job_id: DocumentId, reason: object = None) -> None:
         """Note a job."""
         self._noted.append((line, job_id, None if reason is None else str(reason)))
 
@@ -42,7 +43,7 @@ class Summary:
         """
         if not self._noted:
             return
-        kinds: dict[Line, dict[str | None, list[Any]]] = {}
+        kinds: dict[Line, dict[str | None, list[DocumentId]]] = {}
         with suppress(IndexError):  # another thread may log the last ones
             while True:
                 line, job_id, reason = self._noted.popleft()
@@ -67,7 +68,7 @@ def summed(logger: logging.Logger) -> Iterator[Summary]:
         lines.log(logger)
 
 
-def _joined(reasons: dict[str | None, list[Any]]) -> dict[str | None, list[Any]]:
+def _joined(reasons: dict[str | None, list[DocumentId]]) -> dict[str | None, list[DocumentId]]:
     if len(reasons) <= MAX_REASONS:
         return reasons
     kept = list(reasons.items())

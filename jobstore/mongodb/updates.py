@@ -9,13 +9,13 @@ from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
 from ..base import first_few
 from .connection import TRANSIENT, Connection
-from .documents import Document
+from .documents import Document, DocumentId
 
 __all__ = ["release", "update_all_or_each", "update_with_retry"]
 
 
 def update_all_or_each(
-    connection: Connection, query: Document, job_ids: Collection[Any], fields: Document
+    connection: Connection, query: Document, job_ids: Collection[DocumentId], fields: Document
 ) -> tuple[int | None, BulkWriteError | None]:
     """Set fields in one command; one by one where the server refuses a document.
 
@@ -55,7 +55,7 @@ def update_with_retry(connection: Connection, query: Document, fields: Document)
 
 
 def _update_each(
-    connection: Connection, query: Document, job_ids: Collection[Any], fields: Document
+    connection: Connection, query: Document, job_ids: Collection[DocumentId], fields: Document
 ) -> BulkWriteError | None:
     """Set fields one by one, where a document is refused for its own sake, by a validator, say.
 
@@ -71,7 +71,10 @@ def _update_each(
 
 
 def release(
-    connection: Connection, job_ids: Collection[Any], tokens: list[Any], logger: logging.Logger
+    connection: Connection,
+    job_ids: Collection[DocumentId],
+    tokens: list[Any],
+    logger: logging.Logger,
 ) -> None:
     """Give back the jobs that are claimed by these tokens; if that fails, their leases end."""
     query = {"_id": {"$in": list(job_ids)}, "acquired_by": {"$in": tokens}}

@@ -18,7 +18,7 @@ from ..base import (
 from ..caller import is_change, is_replacement
 from . import queries, reasons
 from .collector import collector_paused
-from .documents import Document, Record, exact_str, order, to_document
+from .documents import Document, DocumentId, Record, exact_str, order, to_document
 from .parts import Parts
 from .sharing import marker
 from .summary import Summary, summed
@@ -188,7 +188,7 @@ class WriteThrough:
                 self._reader.in_doubt()
                 raise
 
-    def _about_to_write(self, *job_ids: Any) -> None:
+    def _about_to_write(self, *job_ids: DocumentId) -> None:
         """Flush, and note whose documents are written otherwise than by the cycle."""
         self._write_behind.flush()
         for job_id in job_ids:
@@ -214,7 +214,7 @@ class WriteThrough:
             refused += more
         return refused
 
-    def _wrote(self, records: Mapping[Any, Record | None]) -> None:
+    def _wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
         self._reader.wrote(records)
 
     def _readable(self, document: Document, lines: Summary) -> Job | None:
@@ -226,13 +226,13 @@ def _done(
     refused: list[str],
     after: Callable[[Any], Record | None],
     id_of: Callable[[Any], Any],
-) -> dict[Any, Record | None]:
+) -> dict[DocumentId, Record | None]:
     """Say what the documents are after a batch.
 
     Of several items of an id the later ones are refused, of those not refused the last counts.
     """
     left = Counter(refused)
-    done: dict[Any, Record | None] = {}
+    done: dict[DocumentId, Record | None] = {}
     for item in reversed(batch):
         job_id = id_of(item)
         if left[job_id]:

@@ -11,7 +11,7 @@ from pymongo.change_stream import CollectionChangeStream
 from pymongo.errors import OperationFailure, PyMongoError, WaitQueueTimeoutError
 
 from ..connection import START_SECONDS, TRANSIENT, Connection, operation_time
-from ..documents import Document, HasTime
+from ..documents import Document, HasTime, IdKey
 from ..owner import Owner
 from ..polling import pause
 from ..pool import pool_of
@@ -84,7 +84,7 @@ class Watcher:
         connection: Connection,
         wakeups: Wakeups,
         source: Reader,
-        passed_over: Mapping[Any, HasTime],
+        passed_over: Mapping[IdKey, HasTime],
         mirror: Mirror | None,
         every: float | None,
         instead: float,

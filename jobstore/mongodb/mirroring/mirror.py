@@ -18,7 +18,17 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..._index import JobIndex
-from ..documents import Document, HasTime, Record, UnreadableError, counts, hashable_id, to_datetime
+from ..documents import (
+    Document,
+    DocumentId,
+    HasTime,
+    IdKey,
+    Record,
+    UnreadableError,
+    counts,
+    hashable_id,
+    to_datetime,
+)
 from ..locks import Locks
 from ..writes.conflicts import decide
 from ..writes.guarded import GuardedWrite
@@ -67,8 +77,8 @@ class Mirror:
     def reset(self) -> None:
         """Forget all; it is to be loaded."""
         with self._locks.memory_lock:
-            self._index: Any = JobIndex()  # of `Record`s, which are jobs enough for it
-            self._marks: dict[str, Any] = {}  # of documents in quarantine
+            self._index: JobIndex[Record] = JobIndex()
+            self._marks: dict[IdKey, Any] = {}  # of documents in quarantine
             self._ahead: dict[str, Ahead] = {}
             self._settled: deque[tuple[int, list[str]]] = deque()
             self._time = 0
@@ -147,7 +157,7 @@ class Mirror:
                             corrected.append(ahead.told)
         return corrected
 
-    def _changed(self, job_id: Any, before: Found, event: Mapping[str, Any]) -> Found:
+    def _changed(self, job_id: DocumentId, before: Found, event: Mapping[str, Any]) -> Found:
         """Apply a change to a record; a field that it doesn't name is as before."""
         document = event.get("fullDocument")
         if event["operationType"] == "update" and before is not None:
@@ -185,7 +195,7 @@ class Mirror:
             self._marks[write.record.id] = write.quarantine
         return write
 
-    def acknowledged(self, ids: list[str], found: Mapping[Any, Found], time: int) -> None:
+    def acknowledged(self, ids: list[str], found: Mapping[DocumentId, Found], time: int) -> None:
         """Note that the foreseen writes of some records are through, by a command of that time.
 
         :param found: what records are that others have changed meanwhile. It is not left to the
@@ -214,7 +224,7 @@ class Mirror:
         with self._locks.memory_lock:
             self.wrote({record.id: None for record in self._index}, time)
 
-    def wrote(self, records: Mapping[Any, Found], time: int) -> None:
+    def wrote(self, records: Mapping[DocumentId, Found], time: int) -> None:
         """Take what was written by a command of that time; None is a document removed."""
         with self._locks.memory_lock:
             if self.notes_writes and not (self._follows and self._time >= time):
@@ -238,10 +248,9 @@ class Mirror:
         """
         with self._locks.memory_lock:
             self._must_be_live()
-            due: list[Record] = self._index.due(to_datetime(now), limit)
-            return due
+            return self._index.due(to_datetime(now), limit)
 
-    def next_run_time(self, now: float, exclude: Mapping[Any, HasTime]) -> float | None:
+    def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
         """Return the earliest run time of a job that `counts`."""
         with self._locks.memory_lock:
             self._must_be_live()
@@ -275,11 +284,10 @@ class Mirror:
         if not self.live:
             raise NotLiveError
 
-    def _get(self, job_id: Any) -> Found:
-        found: Found = self._index.get(job_id) if type(job_id) is str else None
-        return found
+    def _get(self, job_id: DocumentId) -> Found:
+        return self._index.get(job_id) if type(job_id) is str else None
 
-    def _put(self, job_id: Any, record: Found) -> None:
+    def _put(self, job_id: DocumentId, record: Found) -> None:
         there = self._get(job_id) is not None
         if record is not None:
             (self._index.replace if there else self._index.add)(record)
@@ -305,7 +313,7 @@ class Mirror:
         return record._replace(run_time=None) if type(record.id) is str else None
 
 
-def _document(record: Record, marks: Mapping[str, Any]) -> Document:
+def _document(record: Record, marks: Mapping[IdKey, Any]) -> Document:
     document = {"_id": record.id, "next_run_time": record.run_time, "job_state": record.state}
     if record.claim is not None:  # left by schedulers that shared the collection
         document["acquired_by"] = record.claim

@@ -4,11 +4,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .. import queries
 from ..connection import BATCH, Connection
-from ..documents import Document, HasTime, Record, UnreadableError
+from ..documents import Document, DocumentId, HasTime, IdKey, Record, UnreadableError
 from ..locks import Locks
 from ..readers import Due, Reader, Rejected
 from ..recovery.recovering import Recovering
@@ -74,7 +74,7 @@ class Mirrored(Reader):
             lambda: Due(self.mirror.due(now, limit)), lambda: self.queried.due(now, limit)
         )
 
-    def next_run_time(self, now: float, exclude: Mapping[Any, HasTime]) -> float | None:
+    def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
         """Return the earliest run time; O(1)."""
 
         def of_mirror() -> float | None:
@@ -84,7 +84,7 @@ class Mirrored(Reader):
 
         return self._ask(of_mirror, lambda: self.queried.next_run_time(now, exclude))
 
-    def find(self, job_id: Any) -> Document | None:
+    def find(self, job_id: DocumentId) -> Document | None:
         """Return the document with that id; O(1)."""
         return self._read(lambda: self.mirror.find(job_id), lambda: self.queried.find(job_id))
 
@@ -193,11 +193,13 @@ class Mirrored(Reader):
         """Take a deferred write as written."""
         return self.mirror.apply_optimistically(write)
 
-    def acknowledged(self, ids: list[Any], found: Mapping[Any, Record | None]) -> None:
+    def acknowledged(
+        self, ids: list[DocumentId], found: Mapping[DocumentId, Record | None]
+    ) -> None:
         """Tell the mirror which deferred writes are through."""
         self.mirror.acknowledged(ids, found, self._connection.time)
 
-    def wrote(self, records: Mapping[Any, Record | None]) -> None:
+    def wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
         """Tell the mirror of documents that were written outside a cycle."""
         self.mirror.wrote(records, self._connection.time)
 

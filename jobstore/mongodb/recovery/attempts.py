@@ -6,13 +6,12 @@ The write that comes of a run takes it away, as does every other write of ours.
 
 import logging
 from collections.abc import Collection
-from typing import Any
 
 from pymongo.errors import PyMongoError
 
 from .. import queries
 from ..connection import Connection
-from ..documents import FIELDS, Document, Record
+from ..documents import FIELDS, Document, DocumentId, Record
 from ..updates import update_all_or_each
 from .presence import process
 
@@ -34,7 +33,7 @@ def once_more(least: int) -> Document:
     return {"count": {"$add": [{"$ifNull": ["$attempts.count", least]}, 1]}, "by": process()}
 
 
-def count(connection: Connection, due: Document, job_ids: Collection[Any]) -> None:
+def count(connection: Connection, due: Document, job_ids: Collection[DocumentId]) -> None:
     """Count an attempt to run each of these jobs; 1 command, more if their ids are long.
 
     It may be repeated. A job that is due after an unclean end was run by the process that ended,
@@ -43,7 +42,7 @@ def count(connection: Connection, due: Document, job_ids: Collection[Any]) -> No
     by_us = {"$eq": ["$attempts.by", process()]}
     counted = {"attempts": {"$cond": [by_us, "$attempts", once_more(least=1)]}}
 
-    def act(some: list[Any], in_doubt: bool) -> None:
+    def act(some: list[DocumentId], in_doubt: bool) -> None:
         _, refused = update_all_or_each(connection, due, some, counted)
         # A job whose document is refused does without a count.
         if refused and refused.details["writeConcernErrors"]:

@@ -3,11 +3,10 @@
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from .. import queries
 from ..connection import Connection
-from ..documents import REPLACED, Document, HasTime, Record, counts
+from ..documents import REPLACED, Document, HasTime, IdKey, Record, counts
 from ..ordered import in_order, sized_in_order
 from ..slow_line.pace import ID_BYTES, affordable, parts
 from ..slow_line.sizes import id_bytes, size_of
@@ -92,7 +91,7 @@ class Candidates:
         read = sized_in_order if self._connection.is_slow else in_order
         return read(self._connection, query, PROJECTION, size, start)
 
-    def _usable(self, free: list[Document], unrunnable: Mapping[Any, HasTime]) -> list[Document]:
+    def _usable(self, free: list[Document], unrunnable: Mapping[IdKey, HasTime]) -> list[Document]:
         mine = [each for each in free if counts(each["_id"], each["next_run_time"], unrunnable)]
         return self._nameable(self._affordable(mine))
 

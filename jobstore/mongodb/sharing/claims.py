@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 
 from .. import queries
 from ..connection import Connection
-from ..documents import CountedRecord, Document, HasTime, Record, hashable_id
+from ..documents import CountedRecord, Document, DocumentId, HasTime, IdKey, Record, hashable_id
 from ..locks import Locks
 from ..ordered import IN_TIME, first_of, sample
 from ..readers import Due, Queried, Rejected
@@ -54,7 +54,7 @@ class Claim(NamedTuple):
     """
 
     token: ObjectId
-    ids: list[Any]
+    ids: list[DocumentId]
     size: int
     started: float
     seconds: float
@@ -132,7 +132,7 @@ class Claimed(Queried):
             claim, self._unread = self._unread, None
             release(self._connection, claim.ids, [claim.token], self._logger)
 
-    def rewritten(self, job_id: Any) -> None:
+    def rewritten(self, job_id: DocumentId) -> None:
         """Try a job again that could not run here: it is about to be written."""
         self.unrunnable.forget(job_id)
 
@@ -213,7 +213,7 @@ class Claimed(Queried):
         if taking:
             super().set_aside(taking, lease)
 
-    def _overdue(self, ids: list[Any]) -> set[Any]:
+    def _overdue(self, ids: list[DocumentId]) -> set[IdKey]:
         try:
             found = queries.stored_ids(self._connection, ids, {"$expr": OVERDUE}) if ids else []
         except PyMongoError as error:  # what is claimed is to be handed out all the same
@@ -221,7 +221,7 @@ class Claimed(Queried):
             found = []
         return set(map(hashable_id, found))
 
-    def next_run_time(self, now: float, exclude: Mapping[Any, HasTime]) -> float | None:
+    def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
         """Return when to look again; O(log n) and one command.
 
         That is the earliest run time of a free job; or that of an earlier one that is leased, and

@@ -12,14 +12,14 @@ nobody sets: so it always ends them earlier than the server does.
 import logging
 import time
 from collections.abc import Iterable
-from typing import Any
 
+from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from ...base import first_few
 from .. import queries
 from ..connection import Connection
-from ..documents import Document, hashable_id
+from ..documents import Document, DocumentId, IdKey, hashable_id
 from ..updates import release, update_with_retry
 
 __all__ = ["EXPIRED", "UNLEASED", "Lease", "acquired"]
@@ -45,8 +45,8 @@ class Lease:
     def __init__(
         self,
         connection: Connection,
-        token: Any,
-        job_ids: Iterable[Any],
+        token: ObjectId,
+        job_ids: Iterable[DocumentId],
         started: float,
         seconds: float,
         logger: logging.Logger,
@@ -55,7 +55,7 @@ class Lease:
         self._token = token
         self._claimed = {hashable_id(job_id): job_id for job_id in job_ids}
         self._untouched = set(self._claimed)  # neither fired nor given back
-        self._revoked: set[Any] = set()  # of these, what is not to be fired any more
+        self._revoked: set[IdKey] = set()  # of these, what is not to be fired any more
         self._seconds = seconds
         self._ever_expired = False
         self._logger = logger
@@ -85,7 +85,7 @@ class Lease:
         return job_id in self._untouched and job_id not in self._revoked
 
     def _renew(self) -> None:
-        held: set[Any] = set()
+        held: set[IdKey] = set()
         started = time.monotonic()
         self._ever_expired = self.ever_expired
         ids = list(self._claimed.values())
@@ -108,18 +108,18 @@ class Lease:
             )
         self._revoked |= lost  # it may still be ours to give back
 
-    def done(self, job_id: Any) -> None:
+    def done(self, job_id: DocumentId) -> None:
         """Note that a job was fired: what is written for it gives it back."""
         self._untouched.discard(hashable_id(job_id))
 
-    def revoke(self, job_id: Any) -> None:
+    def revoke(self, job_id: DocumentId) -> None:
         """Fire a job no more: its document is about to be written, which gives it back.
 
         If that fails, the cycle's end does.
         """
         self._revoked |= {hashable_id(job_id)} & self._untouched
 
-    def release(self, job_ids: Iterable[Any] | None = None) -> None:
+    def release(self, job_ids: Iterable[DocumentId] | None = None) -> None:
         """Give back what was not touched, or those of it; 1 command, if there is any."""
         some = (
             set(self._untouched if job_ids is None else map(hashable_id, job_ids)) & self._untouched

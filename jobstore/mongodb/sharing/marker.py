@@ -4,14 +4,13 @@ It is a document, ``{_id: "sharing", since: ...}``, in the collection ``<jobs>_m
 """
 
 import logging
-from typing import Any
 
 from pymongo import ASCENDING
 from pymongo.errors import OperationFailure
 
 from .. import queries
 from ..connection import START_SECONDS, UNAUTHORIZED, Connection
-from ..documents import Document
+from ..documents import Document, DocumentId
 from ..ordered import IN_TIME
 
 __all__ = ["begin", "check", "end"]
@@ -92,7 +91,7 @@ def end(connection: Connection) -> None:
     """Take away the mark, and all claims first; O(n)."""
     claimed = {"$or": [{name: {"$exists": True}} for name in queries.NO_LEASE]}
 
-    def unclaim(ids: list[Any], in_doubt: bool) -> None:
+    def unclaim(ids: list[DocumentId], in_doubt: bool) -> None:
         none = {"$unset": queries.NO_LEASE}
         with connection.session() as session:
             connection.jobs.update_many({"_id": {"$in": ids}}, none, session=session)

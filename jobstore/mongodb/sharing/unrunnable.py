@@ -3,7 +3,7 @@
 import time
 from typing import Any, NamedTuple
 
-from ..documents import Record, hashable_id
+from ..documents import DocumentId, IdKey, Record, hashable_id
 
 __all__ = ["UnrunnableJobs"]
 
@@ -13,7 +13,7 @@ LEAVE_SECONDS = 60.0
 class Unrunnable(NamedTuple):
     """A document that was left: due since when, and since when, by the monotonic clock, so seen."""
 
-    id: Any
+    id: DocumentId
     run_time: Any
     since: float
 
@@ -29,7 +29,7 @@ class UnrunnableJobs:
     """
 
     def __init__(self) -> None:
-        self._left: dict[Any, Unrunnable] = {}
+        self._left: dict[IdKey, Unrunnable] = {}
 
     def add(self, record: Record) -> bool:
         """Leave a document to others; tells whether it was not left before."""
@@ -40,7 +40,7 @@ class UnrunnableJobs:
             )
         return old is None
 
-    def forget(self, job_id: Any) -> None:
+    def forget(self, job_id: DocumentId) -> None:
         """Look at a document anew, as it is written."""
         if self._left:  # then the id is worth a key
             self._left.pop(hashable_id(job_id), None)
@@ -54,7 +54,7 @@ class UnrunnableJobs:
         left = self._left.get(hashable_id(record.id))
         return left is not None and not left.is_recent and left.run_time == record.run_time
 
-    def current(self) -> dict[Any, Unrunnable]:
+    def current(self) -> dict[IdKey, Unrunnable]:
         """Return the jobs that are left to others now, by the keys of their ids."""
         return {hashable_id(left.id): left for left in self._recent()}
 

@@ -10,7 +10,7 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from ..connection import Connection
-from ..documents import REPLACED, Document
+from ..documents import REPLACED, Document, Fields
 from ..ordered import SAMPLE
 from .pace import affordable
 from .paced import is_slow, limited, noted
@@ -24,7 +24,7 @@ TRIES = 3  # of a page, each smaller: a line of 1/512 of the first try's speed
 def read_all(
     connection: Connection,
     query: Document,
-    fields: Any,
+    fields: Fields,
     on_restart: Callable[[], None],
     seconds: float | None,
     jobs: Collection[Document] | None = None,
@@ -63,7 +63,7 @@ class _Pages:
         self,
         connection: Connection,
         query: Document,
-        fields: Any,
+        fields: Fields,
         jobs: Collection[Document],
         session: ClientSession | None,
     ) -> None:
@@ -108,7 +108,7 @@ class _Pages:
         return self._range({"size": SIZE}, first, MaxKey(), limit)
 
     def _range(
-        self, fields: Any, first: Any, last: Any, limit: int, seconds: float | None = None
+        self, fields: Fields, first: Any, last: Any, limit: int, seconds: float | None = None
     ) -> list[Document]:
         found: list[Document] = []
         connection = self._connection

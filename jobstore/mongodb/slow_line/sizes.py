@@ -5,13 +5,15 @@ from typing import Any
 
 from bson import encode
 
+from ..documents import DocumentId
+
 __all__ = ["SIZE", "bytes_of", "id_bytes", "size_of"]
 
 SIZE = {"$bsonSize": "$$ROOT"}  # the server's expression for a document's size
 OVERHEAD = 100  # bytes of a document beside its state and its id
 
 
-def id_bytes(job_id: Any) -> int:
+def id_bytes(job_id: DocumentId) -> int:
     """Count the bytes of an id, or a few more."""
     return 3 * len(job_id) if type(job_id) is str else len(encode({"": job_id}))
 

@@ -68,9 +68,7 @@ class Cycle:
     @property
     def now(self) -> float:
         """The time by the scheduler's clock, in seconds since the epoch."""
-        began = timestamp(self._now)
-        assert began is not None
-        return began + time.monotonic() - self._began
+        return timestamp(self._now) + time.monotonic() - self._began
 
     @property
     def in_loop(self) -> bool:

@@ -12,12 +12,11 @@ in a fail-over, would be taken for done.
 """
 
 import logging
-from typing import Any
 
 from pymongo.errors import PyMongoError
 
 from ..connection import Connection
-from ..documents import FIELDS, CountedRecord, Record
+from ..documents import FIELDS, CountedRecord, DocumentId, Record
 from ..recovery.attempts import forget_counts
 from ..slow_line.pace import parts
 from ..slow_line.paced import carried
@@ -43,8 +42,8 @@ REFUSED = Line(
 def flush(
     connection: Connection,
     quarantine: Quarantine,
-    writes: dict[Any, GuardedWrite],
-    found: dict[Any, Record | None],
+    writes: dict[DocumentId, GuardedWrite],
+    found: dict[DocumentId, Record | None],
     sent_before: bool,
     logger: logging.Logger,
 ) -> None:
@@ -67,8 +66,8 @@ class _Flush:
         self,
         connection: Connection,
         quarantine: Quarantine,
-        writes: dict[Any, GuardedWrite],
-        found: dict[Any, Record | None],
+        writes: dict[DocumentId, GuardedWrite],
+        found: dict[DocumentId, Record | None],
         logger: logging.Logger,
     ) -> None:
         self._connection = connection
@@ -99,7 +98,7 @@ class _Flush:
             number = len(self._writes)
             raise error or PyMongoError(f"{number} jobs are changed by others all the time")
 
-    def _part(self) -> list[Any]:
+    def _part(self) -> list[DocumentId]:
         """Take so many ids as one command may write, and read back without new states."""
         if not self._connection.is_slow and len(self._writes) <= FEW:
             return list(self._writes)
@@ -107,12 +106,12 @@ class _Flush:
         budget = min(MAX_BYTES, writing.budget, 2 * reading.budget)
         return next(parts(list(self._writes), lambda job_id: size(self._writes[job_id]), budget))
 
-    def _has_expired(self, ids: list[Any]) -> bool:
+    def _has_expired(self, ids: list[DocumentId]) -> bool:
         """Whether others may have run some of these jobs, as a lease has expired."""
         leases = {self._writes[job_id].lease for job_id in ids}
         return any(lease.ever_expired for lease in leases if lease)
 
-    def _send(self, part: list[Any]) -> PyMongoError | None:
+    def _send(self, part: list[DocumentId]) -> PyMongoError | None:
         """Send a part, and settle it; returns an error after which it may be written or not."""
         try:
             changed, refused = send(self._connection, [self._writes[job_id] for job_id in part])
@@ -140,7 +139,7 @@ class _Flush:
         for write, _ in refused:
             del self._writes[write.record.id]
 
-    def _settle(self, part: list[Any]) -> None:
+    def _settle(self, part: list[DocumentId]) -> None:
         """Read back a part that is not known to be written, and decide for each document.
 
         What others have changed, and left our claim on, is released.
@@ -161,7 +160,7 @@ class _Flush:
                     self._found[job_id] = left.after
         self._give_up(theirs)
 
-    def _read_back(self, part: list[Any]) -> dict[Any, Record]:
+    def _read_back(self, part: list[DocumentId]) -> dict[DocumentId, Record]:
         def bytes_of_part() -> int:
             return sum(size(self._writes[job_id]) for job_id in part) // 2
 

@@ -23,6 +23,8 @@ from ..documents import (
     MIN_TIME,
     REPLACED,
     Document,
+    DocumentId,
+    IdKey,
     Record,
     UnreadableError,
     hashable_id,
@@ -80,7 +82,7 @@ class QuarantinedJob(NamedTuple):
     :ivar next_run_time: when it was due; None if its document had no valid time.
     """
 
-    id: Any
+    id: DocumentId
     reason: str
     since: datetime
     next_run_time: datetime | None
@@ -109,7 +111,7 @@ class Quarantine:
         self._connection = connection
         self._remove = remove
         self.changes = 0
-        self.passed_over: dict[Any, PassedOver] = {}
+        self.passed_over: dict[IdKey, PassedOver] = {}
         self.logger = logging.getLogger(__name__)
 
     def read(
@@ -144,12 +146,12 @@ class Quarantine:
         """How many due documents could not be put into quarantine: they stay in front."""
         return sum(passed.is_unmarked for passed in list(self.passed_over.values()))
 
-    def is_unmarked(self, job_id: Any) -> bool:
+    def is_unmarked(self, job_id: DocumentId) -> bool:
         """Whether a document could not be put into quarantine."""
         passed = self.passed_over.get(hashable_id(job_id)) if self.passed_over else None
         return passed is not None and passed.is_unmarked
 
-    def forget(self, job_id: Any) -> None:
+    def forget(self, job_id: DocumentId) -> None:
         """Look at a document anew, as it is written."""
         if self.passed_over:  # then the id is worth a key
             self.passed_over.pop(hashable_id(job_id), None)
@@ -233,7 +235,7 @@ class Quarantine:
         if job_ids is not None:
             lists = parts(list(job_ids), id_bytes, ID_BYTES)
             queries = [MARKED | {"_id": {"$in": some}} for some in lists]
-        back: list[Any] = []
+        back: list[DocumentId] = []
         for query in queries:
             # Where it reads again after a time-out, jobs that are back are not found any more.
             for batch in read_all(self._connection, query, FIELDS, lambda: None, None):
@@ -241,12 +243,12 @@ class Quarantine:
                 back += self._write_back(healed)
         return back
 
-    def _write_back(self, healed: list["Healed"]) -> list[Any]:
+    def _write_back(self, healed: list["Healed"]) -> list[DocumentId]:
         """Write, and return the ids of those that are back; 2 commands, if there are any."""
         if not healed:
             return []
 
-        def act(some: list[Healed], in_doubt: bool) -> list[Any]:
+        def act(some: list[Healed], in_doubt: bool) -> list[DocumentId]:
             with self._connection.session() as session:
                 writes = [each.write for each in some]
                 self._connection.jobs.bulk_write(writes, ordered=False, session=session)
@@ -301,7 +303,7 @@ def _record(document: Document) -> QuarantinedJob:
     )
 
 
-def _datetime(value: Any) -> datetime | None:
+def _datetime(value: object) -> datetime | None:
     try:
         return to_datetime(value)
     except UnreadableError:

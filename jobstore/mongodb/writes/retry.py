@@ -15,7 +15,7 @@ from pymongo import ASCENDING
 
 from .. import queries
 from ..connection import BATCH, Connection
-from ..documents import Document, Record, hashable_id
+from ..documents import Document, DocumentId, Record, hashable_id
 from .quarantine import RETRIED, Quarantine
 
 __all__ = ["Retry"]
@@ -75,7 +75,7 @@ class Retry:
                 kept += len(found) - len(self._quarantine.put_back(restore, found))
                 yield
 
-    def _first_of_each_reason(self) -> list[tuple[Any, Any]]:
+    def _first_of_each_reason(self) -> list[tuple[DocumentId, str]]:
         """Return the id of one job of each reason, with the reason."""
         pipeline: list[Document] = [
             {"$match": RETRIED},
@@ -85,7 +85,7 @@ class Retry:
             found = self._connection.jobs.aggregate(pipeline, allowDiskUse=True)
             return [(each["first"], each["_id"]) for each in found]
 
-    def _batch(self, reasons: list[Any], skip: int) -> list[Any]:
+    def _batch(self, reasons: list[Any], skip: int) -> list[DocumentId]:
         """Return ids of jobs with these reasons, the oldest first, without those tried."""
         query = RETRIED | {"quarantine.reason": {"$in": reasons}}
         since = [("quarantine.since", ASCENDING)]

@@ -8,10 +8,9 @@ import time
 import weakref
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
 
 from ...base import first_few
-from ..documents import Record
+from ..documents import DocumentId, Record
 from ..locks import Locks
 from ..summary import Summary
 from .conflicts import decide
@@ -22,8 +21,8 @@ __all__ = ["WriteBehind"]
 FLUSH_SECONDS = 1.0  # the longest that a write waits
 FLUSH_BYTES = 12_000_000  # of states that wait
 
-Writes = dict[Any, GuardedWrite]
-Found = dict[Any, Record | None]
+Writes = dict[DocumentId, GuardedWrite]
+Found = dict[DocumentId, Record | None]
 
 
 def _size(write: GuardedWrite | None) -> int:
@@ -55,7 +54,7 @@ class WriteBehind:
         locks: Locks,
         flush: Callable[[Writes, Found, bool, logging.Logger], None],
         limit: int,
-        acknowledged: Callable[[list[Any], Found], None],
+        acknowledged: Callable[[list[DocumentId], Found], None],
     ) -> None:
         self._locks = locks
         self._flush = flush
@@ -197,12 +196,12 @@ class WriteBehind:
                     break
                 self._sending[job_id] = self._pop(job_id)
 
-    def _pop(self, job_id: Any) -> GuardedWrite:
+    def _pop(self, job_id: DocumentId) -> GuardedWrite:
         write = self._waiting.pop(job_id)
         self._bytes -= _size(write)
         return write
 
-    def _note(self, ids: list[Any], found: Found) -> None:
+    def _note(self, ids: list[DocumentId], found: Found) -> None:
         """Let others' changes win over what was deferred since, too; and tell what is through."""
         with self._locks.memory_lock:
             for job_id in found.keys() & self._waiting.keys():

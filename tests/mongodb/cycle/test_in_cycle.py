@@ -73,10 +73,10 @@ def test_a_synchronous_job_changes_and_then_removes_itself(store):
 def test_a_synchronous_job_removes_and_adds_itself(store):
     def act(scheduler):
         scheduler.remove_job("a")
-        scheduler.add_job("support.jobs:note", "interval", days=9, id="a", args=("on_restart",))
+        scheduler.add_job("support.jobs:note", "interval", days=9, id="a", args=("new",))
 
     run = InCycle(store, act)
-    assert run.job().args == ("on_restart",)
+    assert run.job().args == ("new",)
     assert run.job().trigger.interval.days == 9
 
 
