@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 
 .PHONY: demo test lint bench bench-full bench-check clean
 
-# One virtual environment. An extra is reinstalled only after a change of the core or of pyproject.toml.
+# One virtual environment. An extra is reinstalled only after a change in ext/, setup.py or pyproject.toml.
 $(VENV)/%.stamp: $(wildcard ext/*) setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'

@@ -56,8 +56,7 @@ static void entries_free(Entries *entries)
     entries_init(entries);
 }
 
-/* Before CPython 3.12 a str may still be without its canonical characters: make them. Return -1 on
-   error. */
+/* Before CPython 3.12 a str may lack its canonical representation: make it. Return -1 on error. */
 static inline int id_make_ready(PyObject *id)
 {
 #if PY_VERSION_HEX < 0x030C0000

@@ -22,7 +22,7 @@ __all__ = [
 
 
 class ConflictingIdsError(ConflictingIdError):
-    """Raised by `add_jobs` after it stored all the other jobs.
+    """Raised by `add_jobs` for the refused ids, after it stored all other jobs.
 
     :ivar job_ids: the refused ids, in the order given.
     """
@@ -38,7 +38,7 @@ class ConflictingIdsError(ConflictingIdError):
 
 
 class JobsLookupError(JobLookupError):
-    """Raised by `update_jobs` and `remove_jobs` after they changed all the jobs that they found.
+    """Raised by `update_jobs` and `remove_jobs` for unknown ids, after they did all other jobs.
 
     :ivar job_ids: the ids not found, in the order given.
     """

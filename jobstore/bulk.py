@@ -1,4 +1,4 @@
-"""`add_jobs`. Apart from `mongodb`, only this module uses APScheduler's private names."""
+"""`add_jobs`, which needs private names of APScheduler's schedulers and jobs."""
 
 import sys
 from collections import Counter
@@ -115,7 +115,7 @@ def _build(scheduler: BaseScheduler, /, func: Any, **rest: Any) -> Job:
     executor = rest.pop("executor", "default")
     options = {name: rest.pop(name) for name in OPTIONS if name in rest}
     for name in rest.keys() & {"jobstore", "replace_existing"}:
-        raise TypeError(f"{name} is for all jobs: give it to add_jobs, not to one of them")
+        raise TypeError(f"{name} applies to all jobs: pass it to add_jobs, not within one job")
     return Job(
         scheduler,
         func=func,

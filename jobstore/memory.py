@@ -30,7 +30,7 @@ class MemoryJobStore(BaseJobStore):
     def __init__(self) -> None:
         super().__init__()
         self._index: JobIndex[Job] = JobIndex()
-        # A cycle that got jobs: its thread, and the jobs that other jobs replaced during it.
+        # The thread of a cycle that got jobs and, for each id put during it, the job stored before.
         self._cycle_thread: int | None = None
         self._stored_before: dict[str, Job | None] = {}
 

@@ -125,7 +125,7 @@ def serve(owner: int, prefix: str) -> None:
     does: dict[str, Callable[..., int | bool | None]] = {"start": start, "runs": runs, "kill": kill}
     try:
         print(json.dumps([folder, None]), flush=True)
-        # A closed pipe is no sufficient sign: a forked child of the owner may hold it open.
+        # The pipe may stay open after the owner's end: a forked child of the owner may hold it.
         while os.getppid() == owner:
             if not select.select([requests], [], [], LOOK_SECONDS)[0]:
                 continue
