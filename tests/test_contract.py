@@ -140,7 +140,7 @@ def test_job_is_returned_unchanged(store, zone, seconds):
         datetime(2020, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")),  # an hour later
         datetime(2020, 3, 29, 2, 30, tzinfo=ZoneInfo("Europe/Berlin")),  # skipped by the clocks
     ],
-    ids=["first", "second", "unrunnable"],
+    ids=["first", "second", "skipped"],
 )
 def test_run_time_at_a_clock_change_is_returned_unchanged(store, given):
     store.add_job(job("a", next_run_time=given))

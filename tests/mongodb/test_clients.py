@@ -149,7 +149,7 @@ def test_a_forked_process_opens_a_client_for_its_new_stores(make, capfd):
     first.add_job(job("a"))
     child = os.fork()
     if not child:
-        signal.wakeups(60)
+        signal.alarm(60)
         second = make("jobs")
         is_new = second.client is not first.client
         found = names(second) == ["a"]

@@ -113,17 +113,17 @@ def test_a_change_in_mid_cycle_is_not_missed(server, database, stock):
     """It comes after the cycle has asked the server, and before it has said what it waits for."""
     store = MongoDBJobStore(database.name, host=server.uri)
     ask = store._reader.next_run_time
-    told = threading.Event()
+    notified = threading.Event()
     asked = []
 
     def asking(*args):
         answer = ask(*args)
         if not asked and "first" in scheduler.executor.late:
             asked.append(answer)
-            hear = store._wakeups.told
-            store._wakeups.told = lambda run_time: (hear(run_time), told.set())
+            notify = store._wakeups.notify
+            store._wakeups.notify = lambda run_time: (notify(run_time), notified.set())
             stock.add_job(due_in(0, "meanwhile"))
-            assert told.wait(30)
+            assert notified.wait(30)
         return answer
 
     store._reader.next_run_time = asking
@@ -140,7 +140,7 @@ def awaited(store):
     return list(store._wakeups._awaited.values())
 
 
-class CountedRecord(BackgroundScheduler):
+class CountingScheduler(BackgroundScheduler):
     woken = 0
 
     def wakeup(self):
@@ -151,7 +151,7 @@ class CountedRecord(BackgroundScheduler):
 @pytest.mark.parametrize("mode", MODES)
 def test_only_what_is_earlier_wakes_and_only_once(server, database, stock, mode):
     store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
-    scheduler = run(store, CountedRecord)
+    scheduler = run(store, CountingScheduler)
     stock.add_job(due_in(1000, "a"))
     until(lambda: min(awaited(store), default=inf) < 1e12)
     before = scheduler.woken
