@@ -223,7 +223,7 @@ def test_while_the_stream_lags_the_server_is_asked(
         settle(store, 5)
         monkeypatch.setattr(change_stream, "LAG_SECONDS", 1.0)
         way.fail("getMore", "hang", 10**9)
-        until(lambda: way.happened and store.status().lag > 1)
+        until(lambda: way.fault_count and store.status().lag > 1)
         stock.add_job(job("a", 1))
         assert cycle(store, 5)[0] == ["a"]
         assert len(cycle(store, 5)[2]) > 1

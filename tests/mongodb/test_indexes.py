@@ -131,7 +131,7 @@ def test_a_look_that_fails_holds_nobody_up_and_is_repeated(server, database, oft
         proxy.fail("createIndexes", how, 2)
         database["jobs"].drop()
         filled_again(database)
-        until(lambda: proxy.happened)
+        until(lambda: proxy.fault_count)
         store.add_job(job("a", scheduler=scheduler))
         until(lambda: "a" in scheduler.executor.times)
         proxy.release()

@@ -212,7 +212,7 @@ def test_jobs_that_run_twice_share_a_line(make, clock, caplog):
 
     def pause(each):
         if each.id == "29":
-            clock.pass_by(11)
+            clock.advance(11)
             assert len(second.get_due_jobs(at(10))) == MANY
 
     run(first, pause)

@@ -51,7 +51,7 @@ def test_a_server_without_pipeline_updates_is_refused_and_nothing_is_left_behind
     with pytest.raises(ValueError, match=LACK) as raised:
         by_hand(store)
     assert "field u must be of BSON type object" in str(raised.value)
-    assert proxy.happened == 1
+    assert proxy.fault_count == 1
     assert own_threads() == before
     assert database.list_collection_names() == []
 
@@ -96,7 +96,7 @@ def test_a_connection_that_breaks_in_the_try_is_not_taken_for_a_lack(connect, pr
     proxy.fail("update", how)
     with pytest.raises(AutoReconnect):
         by_hand(store)
-    assert proxy.happened == 1
+    assert proxy.fault_count == 1
     assert database.list_collection_names() == []
     by_hand(store)
 

@@ -13,7 +13,7 @@ from jobstore.mongodb import connection, readers
 from jobstore.mongodb.mirroring import change_stream, loading
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import by_hand
-from support.mirrored_stores import is_quiet, mirrored, restarted
+from support.mirrored_stores import is_quiet, mirrored, wait_until_live
 from support.shared_stores import ids
 from support.slow_line import lines
 from support.waiting import until
@@ -98,7 +98,7 @@ def test_a_mirror_is_filled_and_jobs_are_listed_over_a_slow_line(line, database)
     slow.store.add_jobs(large_jobs())
     slow.proxy.rate = RATE
     by_hand(slow.store)
-    restarted(slow.store)
+    wait_until_live(slow.store)
     assert mirrored(slow.store).keys() == {*LARGE}
     queried = line()
     queried.proxy.rate = RATE
@@ -110,7 +110,7 @@ def test_a_mirror_comes_to_rest_after_a_cycle_of_large_jobs(line):
     slow = line(mirror=True)
     slow.store.add_jobs(large_jobs())
     scheduler = by_hand(slow.store)
-    restarted(slow.store)
+    wait_until_live(slow.store)
     slow.proxy.rate = RATE
     scheduler._process_jobs()
     assert len(scheduler.executor.submitted) == len(LARGE), "no line is in the way"

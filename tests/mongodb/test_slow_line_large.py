@@ -11,7 +11,7 @@ from pymongo.errors import PyMongoError
 from jobstore.mongodb import connection
 from support.jobs import YEARS, at, job, run_times
 from support.manual_scheduler import by_hand
-from support.mirrored_stores import is_quiet, mirrored, restarted
+from support.mirrored_stores import is_quiet, mirrored, wait_until_live
 from support.slow_line import lines
 from support.waiting import until
 
@@ -53,7 +53,7 @@ def test_a_mirror_reads_and_writes_a_job_that_takes_longer_than_a_command_may(li
     slow.store.add_jobs([large_job()])
     slow.proxy.rate = RATE
     scheduler = by_hand(slow.store)
-    restarted(slow.store)
+    wait_until_live(slow.store)
     assert mirrored(slow.store).keys() == {"large"}
     scheduler._process_jobs()
     until(lambda: is_quiet(slow.store), 60)

@@ -51,12 +51,12 @@ def is_quiet(store):
     return not store._write_behind.waits and not store._reader.mirror._ahead
 
 
-def agree(store):
+def wait_until_equal(store):
     """Wait until mirror and collection are equal."""
     until(lambda: is_quiet(store) and mirrored(store) == documents(store))
 
 
-def restarted(store):
+def wait_until_live(store):
     """Wait until the mirror is back, and live."""
     until(lambda: store._reader.mirror.caught_up(store._connection.time))
     store.get_due_jobs(at(-1))

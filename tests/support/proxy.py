@@ -24,7 +24,7 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         self.faults: list[Callable[[bytes], str]] = []  # asked for each request; "" is no fault
-        self.happened = 0
+        self.fault_count = 0
         self.wire_version: int | None = None  # that the server's greeting claims; None: its own
         self.delay = 0.0  # seconds that each reply is kept back
         self.rate = 0.0  # bytes a second in each direction, of all connections; 0: no limit
@@ -56,7 +56,7 @@ class Proxy:
             # the body's first field is the command's name.
             if left[0] and request[26 : 26 + len(name)] == name:
                 left[0] -= 1
-                self.happened += 1
+                self.fault_count += 1
                 return how
             return ""
 
@@ -68,7 +68,7 @@ class Proxy:
         def fault(request: bytes) -> str:
             # In such an update the field "u" is an array: type 4.
             is_one = request[26:33] == b"update\x00" and b"\x04u\x00" in request
-            self.happened += is_one
+            self.fault_count += is_one
             return "refuse" if is_one else ""
 
         self.faults.append(fault)

@@ -12,14 +12,14 @@ from support.manual_scheduler import by_hand
 __all__ = [
     "MODES",
     "Killed",
-    "counts",
+    "attempt_counts",
+    "count_presences",
     "cycle",
     "cycles",
-    "die",
     "in_another_process",
     "jobs",
-    "presences",
     "restart",
+    "run_until_killed",
 ]
 
 MODES = {
@@ -70,14 +70,14 @@ def cycles(scheduler):
     return [len(found) for found in iter(lambda: cycle(scheduler), [])]
 
 
-def counts(database):
+def attempt_counts(database):
     return {
         each["_id"]: each["attempts"]["count"]
         for each in database["jobs"].find({"attempts": {"$ne": None}})
     }
 
 
-def presences(database):
+def count_presences(database):
     return database["jobs_meta"].count_documents({"_id": {"$regex": "^scheduler:"}})
 
 
@@ -85,7 +85,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def die(scheduler):
+def run_until_killed(scheduler):
     """Run cycles until the process would end, in the culprit: nothing after it is called."""
     store = scheduler._lookup_jobstore("default")
 

@@ -8,7 +8,7 @@ from jobstore.mongodb.sharing import claims, lease, unrunnable
 from support.commands import Commands
 from support.manual_scheduler import by_hand
 
-__all__ = ["Clock", "clock", "finish", "ids", "leased", "make", "run", "twice"]
+__all__ = ["Clock", "clock", "ids", "leased", "logged_to_run_twice", "make", "run", "run_all_due"]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ class Clock:
     def stop(self):
         self.stopped_at = CLOCK()
 
-    def pass_by(self, seconds):
+    def advance(self, seconds):
         """For us, and for the server, whose leases end earlier by so much."""
         self.passed += seconds
         self._collection.update_many(
@@ -90,7 +90,7 @@ def leased(store):
     return sorted(document["_id"] for document in store.collection.find(query))
 
 
-def twice(caplog):
+def logged_to_run_twice(caplog):
     """The ids that are logged to run twice."""
     found = []
     for record in caplog.records:
@@ -101,7 +101,7 @@ def twice(caplog):
     return found
 
 
-def finish(store):
+def run_all_due(store):
     """Run all that is due."""
     all_ids = []
     while True:

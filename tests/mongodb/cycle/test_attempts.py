@@ -8,7 +8,7 @@ from jobstore.mongodb.recovery.attempts import count
 from support.jobs import YEARS, at, job
 from support.manual_scheduler import by_hand
 from support.proxy import Proxy
-from support.restarts import MODES, counts, cycle, cycles, die, jobs
+from support.restarts import MODES, attempt_counts, cycle, cycles, jobs, run_until_killed
 
 
 def change_meanwhile(database):
@@ -37,24 +37,24 @@ def test_no_count_is_left_on_a_job_that_others_change_meanwhile(restart, databas
     scheduler = restart(lambda job: CHANGES[how](database), **MODES[mode])
     assert cycle(scheduler) == ["a"]
     cycles(scheduler)
-    assert counts(database) == {}
+    assert attempt_counts(database) == {}
     assert database["jobs"].count_documents({}) == (how != "removed")
 
 
 def test_a_write_outside_a_cycle_takes_the_count_away(restart, database):
     store = restart()._lookup_jobstore("default")
     store.add_jobs([job("culprit"), job("b")])
-    die(restart())
-    assert counts(database) == {"culprit": 2}
+    run_until_killed(restart())
+    assert attempt_counts(database) == {"culprit": 2}
     store.update_job(job("culprit"))
-    assert counts(database) == {}
+    assert attempt_counts(database) == {}
 
 
 def test_a_job_that_cannot_be_restored_keeps_no_count(restart, database):
     restart()._lookup_jobstore("default").add_job(job("a", executor="gone"))
     scheduler = restart()
     assert cycles(scheduler) == []
-    assert counts(database) == {}
+    assert attempt_counts(database) == {}
     assert len(scheduler._lookup_jobstore("default").quarantined()) == 1
 
 
@@ -64,7 +64,7 @@ def test_a_job_that_cannot_be_counted_runs_without(restart, database):
     database.command("collMod", "jobs", validator=validator)
     scheduler = restart()
     assert cycles(scheduler) == [1, 2]
-    assert counts(database) == {}
+    assert attempt_counts(database) == {}
 
 
 def test_ids_that_one_command_cannot_name_are_counted_by_several(restart, database):
@@ -72,7 +72,7 @@ def test_ids_that_one_command_cannot_name_are_counted_by_several(restart, databa
     database["jobs"].insert_many([{"_id": each, "next_run_time": 0.0} for each in ids])
     store = restart()._lookup_jobstore("default")
     count(store._connection, {"next_run_time": {"$lte": 1.0}}, ids)
-    assert counts(database) == dict.fromkeys(ids, 2)
+    assert attempt_counts(database) == dict.fromkeys(ids, 2)
 
 
 @pytest.mark.parametrize("how", ["close", "lose"])
@@ -85,7 +85,7 @@ def test_a_count_that_is_not_answered_is_counted_once(restart, database, server,
         for _ in range(3):
             proxy.fail("update", how, 2)
             assert cycle(scheduler) == [], "it is not run without a count"
-        die(scheduler)
-        assert counts(database) == {"culprit": 2}
+        run_until_killed(scheduler)
+        assert attempt_counts(database) == {"culprit": 2}
         store._write_behind.forget()
         store.shutdown()

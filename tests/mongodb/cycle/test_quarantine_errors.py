@@ -13,7 +13,7 @@ from jobstore import ConflictingIdError, ConflictingIdsError, JobLookupError, Jo
 from support.damaged_documents import good
 from support.jobs import at, job
 from support.manual_scheduler import by_hand
-from support.mirrored_stores import agree
+from support.mirrored_stores import wait_until_equal
 
 WHY = "UnpicklingError"
 LOOKUPS = {
@@ -45,7 +45,7 @@ def scheduler(request):
     store.add_job(job("good", 1))
     scheduler._process_jobs()
     if request.param == "mirrored":
-        agree(store)
+        wait_until_equal(store)
         assert store._reader.is_live
     return scheduler
 

@@ -5,7 +5,16 @@ import pytest
 from jobstore import MongoDBJobStore
 from support.jobs import YEARS, at, job
 from support.programs.run_lethal_jobs import end_process
-from support.restarts import MODES, Killed, counts, cycle, cycles, die, jobs, presences
+from support.restarts import (
+    MODES,
+    Killed,
+    attempt_counts,
+    count_presences,
+    cycle,
+    cycles,
+    jobs,
+    run_until_killed,
+)
 from support.supervisor import Supervisor
 from support.waiting import until
 
@@ -49,9 +58,9 @@ def test_a_job_that_ends_its_process_runs_three_times_and_the_others_run(
 @pytest.mark.parametrize("mode", ["queried", "mirrored", "exclusive"])
 def test_after_a_shutdown_a_start_goes_at_full_speed(restart, in_another_process, database, mode):
     first = restart(**MODES[mode])
-    assert presences(database) == 1
+    assert count_presences(database) == 1
     first.shutdown()
-    assert presences(database) == 0
+    assert count_presences(database) == 0
     scheduler = restart(**MODES[mode])
     jobs(scheduler._lookup_jobstore("default"), 100)
     assert cycles(scheduler) == [100]
@@ -63,8 +72,8 @@ def test_after_an_unclean_end_batches_double_until_all_is_run_that_was_due(resta
     jobs(restart(**MODES[mode])._lookup_jobstore("default"), 100)
     scheduler = restart(**MODES[mode])
     assert cycles(scheduler) == [1, 2, 4, 8, 16, 32, 37]
-    assert counts(database) == {}
-    assert presences(database) == 1, "only this one's"
+    assert attempt_counts(database) == {}
+    assert count_presences(database) == 1, "only this one's"
     if mode != "queried":
         until(
             lambda: cycle(scheduler) == [] and scheduler._lookup_jobstore("default")._reader.is_live
@@ -76,7 +85,7 @@ def test_a_mirror_is_live_after_an_unclean_end_when_nothing_is_due(restart, data
     scheduler = restart(mirror=True)
     assert cycle(scheduler) == []
     assert scheduler._lookup_jobstore("default")._reader.is_live
-    assert presences(database) == 1
+    assert count_presences(database) == 1
 
 
 def test_a_store_that_is_started_again_in_its_process_goes_at_full_speed(restart, database):
@@ -86,7 +95,7 @@ def test_a_store_that_is_started_again_in_its_process_goes_at_full_speed(restart
     store.start(scheduler, "default")
     assert cycles(scheduler) == [10]
     store.shutdown()
-    assert presences(database) == 0
+    assert count_presences(database) == 0
 
 
 def test_a_recovery_that_is_cut_short_by_a_shutdown_goes_on_at_the_next_start(restart, database):
@@ -101,15 +110,15 @@ def test_suspects_run_first_and_alone_and_only_the_culprit_is_convicted(restart,
     store = restart()._lookup_jobstore("default")
     jobs(store, 6)
     store.add_job(job("culprit", 4.5))
-    die(restart())
-    assert counts(database) == dict.fromkeys(("0003", "0004", "0005", "culprit"), 2)
+    run_until_killed(restart())
+    assert attempt_counts(database) == dict.fromkeys(("0003", "0004", "0005", "culprit"), 2)
     scheduler = restart()
-    die(scheduler)
+    run_until_killed(scheduler)
     assert [each for each, _ in scheduler.executor.submitted] == ["0003", "0004", "culprit"]
-    assert counts(database) == {"culprit": 3, "0005": 2}
+    assert attempt_counts(database) == {"culprit": 3, "0005": 2}
     scheduler = restart()
     assert cycle(scheduler) == ["0005"]
-    assert counts(database) == {}
+    assert attempt_counts(database) == {}
     (found,) = scheduler._lookup_jobstore("default").quarantined()
     assert found.id == "culprit"
     assert found.reason == "its runs ended the process 3 times"
@@ -137,20 +146,20 @@ def test_a_suspect_behind_others_runs_alone_before_its_batch(restart, database):
     found = list(iter(lambda: cycle(scheduler), []))
     assert found[:3] == [["0000"], ["0001", "0002"], ["0004"]]
     assert [len(each) for each in found[3:]] == [1, 2, 2]
-    assert counts(database) == {}
+    assert attempt_counts(database) == {}
 
 
 def test_a_culprit_that_cannot_be_quarantined_does_not_run(restart, database):
     store = restart()._lookup_jobstore("default")
     store.add_job(job("culprit"))
-    die(restart())
-    die(restart())
+    run_until_killed(restart())
+    run_until_killed(restart())
     jobs(store, 20)
     database.command("collMod", "jobs", validator={"quarantine": None})
     scheduler = restart()
     assert sum(cycles(scheduler)) == 20
     assert cycle(scheduler) == [], "nor when all others are through"
-    assert counts(database) == {"culprit": 3}
+    assert attempt_counts(database) == {"culprit": 3}
     database.command("collMod", "jobs", validator={})
     assert cycle(restart()) == []
     assert len(store.quarantined()) == 1
@@ -159,8 +168,8 @@ def test_a_culprit_that_cannot_be_quarantined_does_not_run(restart, database):
 def convicted(restart):
     """A scheduler that has just convicted a job."""
     restart()._lookup_jobstore("default").add_job(job("culprit"))
-    die(restart())
-    die(restart())
+    run_until_killed(restart())
+    run_until_killed(restart())
     scheduler = restart()
     assert cycles(scheduler) == []
     store = scheduler._lookup_jobstore("default")
@@ -182,9 +191,9 @@ def test_no_start_and_no_retry_puts_a_convicted_job_back(restart, monkeypatch):
 def test_the_user_puts_a_convicted_job_back_by_its_id_and_it_has_three_runs_again(restart):
     scheduler, store = convicted(restart)
     assert store.restore_quarantined(["culprit"]) == ["culprit"]
-    die(scheduler)
-    die(restart())
-    die(restart())
+    run_until_killed(scheduler)
+    run_until_killed(restart())
+    run_until_killed(restart())
     scheduler = restart()
     assert cycles(scheduler) == []
     assert len(scheduler._lookup_jobstore("default").quarantined()) == 1
@@ -192,8 +201,8 @@ def test_the_user_puts_a_convicted_job_back_by_its_id_and_it_has_three_runs_agai
 
 def test_a_convicted_job_is_kept_where_unreadable_ones_are_removed(restart, database):
     restart()._lookup_jobstore("default").add_job(job("culprit"))
-    die(restart(unreadable="remove"))
-    die(restart(unreadable="remove"))
+    run_until_killed(restart(unreadable="remove"))
+    run_until_killed(restart(unreadable="remove"))
     assert cycles(restart(unreadable="remove")) == []
     assert database["jobs"].find_one()["quarantine"]["reason"].endswith("3 times")
 

@@ -14,7 +14,14 @@ from jobstore.mongodb.mirroring.change_stream import time_of
 from jobstore.testing import mongod
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import by_hand
-from support.mirrored_stores import agree, documents, is_quiet, mirrored, own_threads, restarted
+from support.mirrored_stores import (
+    documents,
+    is_quiet,
+    mirrored,
+    own_threads,
+    wait_until_equal,
+    wait_until_live,
+)
 from support.proxy import Proxy
 from support.waiting import until
 
@@ -33,7 +40,7 @@ def store(server, database):
 def test_a_stream_that_is_lost_just_when_a_run_is_noted_loses_no_note(store):
     by_hand(store)
     store.add_jobs([job("a")])
-    agree(store)
+    wait_until_equal(store)
     short = store._locks.memory_lock
 
     class LostMeanwhile:
@@ -60,7 +67,7 @@ def test_a_cursor_that_is_killed_is_resumed_and_nothing_missed(store, stock, ses
         session_client.admin.command("killAllSessions", [])
         stock.add_job(job(f"{number}", number))
     until(lambda: len(store) == 20)
-    agree(store)
+    wait_until_equal(store)
 
 
 @pytest.mark.parametrize("what", ["drop", "rename", "drop_database"])
@@ -78,8 +85,8 @@ def test_where_the_collection_goes_the_mirror_is_filled_anew(store, stock, datab
     stock.add_job(job("c"))
     assert [each.id for each in store.get_all_jobs()] == ["c"], "answers come from the server"
     scheduler._process_jobs()
-    restarted(store)
-    agree(store)
+    wait_until_live(store)
+    wait_until_equal(store)
     assert names(store) == ["c"]
     assert [job_id for job_id, _ in scheduler.executor.submitted] == ["c"]
     stock.add_job(job("d", 3))
@@ -91,7 +98,7 @@ def test_a_drop_that_nothing_follows_is_told_once(store, database, monkeypatch):
     monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.01)
     by_hand(store)
     store.add_job(job("a", 5))
-    agree(store)
+    wait_until_equal(store)
     failed, asked = [], []
     fail, now = store._lifecycle.watcher._failed, store._connection.now
     store._lifecycle.watcher._failed = lambda error: (failed.append(error), fail(error))
@@ -125,7 +132,7 @@ def test_a_resume_token_that_is_too_old_costs_a_new_start(database):
         assert store.lookup_job("a"), "meanwhile the mirror answers"
         way.release()
         until(lambda: not store._reader.is_live or store.lookup_job("a") is None)
-        restarted(store)
+        wait_until_live(store)
         assert store.get_all_jobs() == []
         assert scheduler._process_jobs() is None
         store.shutdown()
@@ -135,14 +142,14 @@ def test_a_transaction_is_told_when_all_of_it_is(store, session_client, database
     """Its changes have one time; the stream has not come to it before the last of them."""
     by_hand(store)
     store.add_jobs([job(f"{number}", 5) for number in range(20)])
-    agree(store)
+    wait_until_equal(store)
     told, (apply, passed) = [], (store._reader.mirror.apply, store._reader.mirror.passed)
     store._reader.mirror.apply = lambda event: (told.append(event), apply(event))[1]
     store._reader.mirror.passed = lambda time: (told.append(time), passed(time))[1]
     with session_client.start_session() as session, session.start_transaction():
         many = {"$set": {"next_run_time": at(9).timestamp()}}
         database["jobs"].update_many({}, many, session=session)
-    agree(store)
+    wait_until_equal(store)
     events = [each for each in told if not isinstance(each, int)]
     assert len(events) == 20
     (time,) = {time_of(event["_id"]) for event in events}
@@ -226,7 +233,7 @@ def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(excl
         store.update_job(due)
     deferred.set()
     assert [each.id for each in store.get_due_jobs(at(10))] == ["bad"]
-    agree(store)
+    wait_until_equal(store)
     assert run_times(store) == {"a": at(50).timestamp(), "bad": at(0).timestamp()}
 
 

@@ -15,7 +15,14 @@ from jobstore.mongodb.mirroring import change_stream
 from jobstore.testing import mongod
 from support.jobs import YEARS, at, job, run_times
 from support.manual_scheduler import by_hand
-from support.mirrored_stores import agree, documents, mirrored, regular, restarted, run
+from support.mirrored_stores import (
+    documents,
+    mirrored,
+    regular,
+    run,
+    wait_until_equal,
+    wait_until_live,
+)
 from support.proxy import Proxy
 from support.waiting import in_thread, until
 
@@ -59,7 +66,7 @@ def test_what_the_majority_does_not_have_yet_is_not_taken_for_never_written(star
     """With w=1 it is written at once; the stream tells only what the majority has."""
     scheduler, store = start(w=1)
     store.add_jobs([job("a"), job("b", 100)])
-    agree(store)
+    wait_until_equal(store)
     answers = count_answers(store)
     point("disableSnapshotting")
     scheduler._process_jobs()
@@ -72,7 +79,7 @@ def test_what_the_majority_does_not_have_yet_is_not_taken_for_never_written(star
     assert store.get_next_run_time() == at(YEARS)
     point.off()
     database["others"].insert_one({})  # the majority's next snapshot
-    agree(store)
+    wait_until_equal(store)
     assert run_times(store) == {"a": at(YEARS).timestamp(), "b": at(2 * YEARS).timestamp()}
 
 
@@ -139,7 +146,7 @@ def test_a_server_that_answers_with_errors_is_an_outage(start, point, server, co
     """Of a router without its shards, say. Jobs fire, and all is written afterwards."""
     scheduler, store = start(f"{server.uri}&appName=refused")
     store.add_jobs([job("a"), job("b", 1)])
-    agree(store)
+    wait_until_equal(store)
     commands = ["aggregate", "getMore", "find", "update", "insert", "ping"]
     point("failCommand", failCommands=commands, appName="refused", errorCode=code)
     until(lambda: not store.status().connected)
@@ -149,8 +156,8 @@ def test_a_server_that_answers_with_errors_is_an_outage(start, point, server, co
     assert len(scheduler.executor.submitted) == 2
     point.off()
     until(lambda: store.status().connected and store._lifecycle.watcher._answered_at > answered)
-    restarted(store)
-    agree(store)
+    wait_until_live(store)
+    wait_until_equal(store)
     assert set(run_times(store).values()) == {at(YEARS).timestamp(), at(1 + YEARS).timestamp()}
 
 
@@ -164,7 +171,7 @@ def test_a_stream_whose_cursor_is_killed_is_resumed_and_the_mirror_stays(
     point.off()
     assert store._lifecycle.watcher._token
     stock.add_job(job("a"))
-    agree(store)  # no cycle has made it live again
+    wait_until_equal(store)  # no cycle has made it live again
 
 
 def test_without_a_stream_for_any_reason_it_asks(server, database, stock, point, caplog):
@@ -189,7 +196,7 @@ def test_what_the_client_says_about_reading_does_not_matter(server, database, le
         store = MongoDBJobStore(database.name, client=client, mirror=True)
         store.start(None, "default")
         store.add_job(job("a", 5))
-        agree(store)
+        wait_until_equal(store)
         store.shutdown()
 
 
@@ -203,7 +210,7 @@ def test_the_users_own_time_limit_is_longer_than_it_takes_to_hear_of_nothing(ser
 def test_a_change_of_more_than_16_mb_costs_a_new_start(start, stock):
     """The stream can't tell it: the id, of 150 kB, is in it more than once."""
     scheduler, store = start()
-    agree(store)
+    wait_until_equal(store)
     jobs, large = store.collection, "i" * 150_000
     jobs.insert_one({"_id": large, "next_run_time": 4e9, "job_state": b""})
     until(lambda: large in mirrored(store))
@@ -212,8 +219,8 @@ def test_a_change_of_more_than_16_mb_costs_a_new_start(start, stock):
     stock.add_job(job("soon"))
     scheduler._process_jobs()
     assert len(scheduler.executor.submitted) == 1
-    restarted(store)
-    agree(store)
+    wait_until_live(store)
+    wait_until_equal(store)
     assert mirrored(store).keys() == {large, "soon"}
 
 
@@ -246,7 +253,7 @@ def test_a_stream_that_is_refused_while_the_jobs_are_not_is_no_outage(start, poi
     """The right to it was taken away, say: the mirror would be older and older."""
     _, store = start(f"{server.uri}&appName=refused")
     store.add_job(job("a", 5))
-    agree(store)
+    wait_until_equal(store)
     point("failCommand", failCommands=["aggregate", "getMore"], appName="refused", errorCode=13)
     until(lambda: not store._reader.is_live)
     assert store.lookup_job("a")
@@ -256,8 +263,8 @@ def test_a_stream_that_is_refused_while_the_jobs_are_not_is_no_outage(start, poi
     until(lambda: len(failed) > 2)
     assert not rung, "nobody is woken again and again"
     point.off()
-    restarted(store)
-    agree(store)
+    wait_until_live(store)
+    wait_until_equal(store)
 
 
 class Scripted:
@@ -301,7 +308,7 @@ def test_a_document_that_becomes_no_job_keeps_nothing_else_back(start, session_c
     """Found while the flush of many is settled."""
     scheduler, store = start()
     store.add_jobs([job(name) for name in "abc"])
-    agree(store)
+    wait_until_equal(store)
     jobs = session_client[database.name]["jobs"]
     with store._locks.io_lock:
         in_thread(scheduler._process_jobs)
@@ -310,7 +317,7 @@ def test_a_document_that_becomes_no_job_keeps_nothing_else_back(start, session_c
     jobs.delete_one({"_id": "b"})
     jobs.update_one({"_id": "c"}, {"$set": {"next_run_time": None}})
     until(lambda: [each.id for each in store.quarantined()] == ["a"])
-    agree(store)
+    wait_until_equal(store)
     assert mirrored(store).keys() == {"a", "c"}
 
 
@@ -321,7 +328,7 @@ def test_a_document_that_is_no_job_and_is_changed_meanwhile_is_quarantined(start
         database["jobs"].update_one({"_id": "a"}, {"$set": {"job_state": b"y"}})
         until(lambda: mirrored(store).get("a", {}).get("job_state") == b"y")
     until(lambda: [each.id for each in store.quarantined()] == ["a"])
-    agree(store)
+    wait_until_equal(store)
 
 
 def test_a_stream_that_breaks_at_once_is_opened_again(server, database, point, monkeypatch):
@@ -363,8 +370,8 @@ def test_a_run_time_in_the_last_second_of_all_is_one(start):
     last = datetime(9999, 12, 31, 23, 59, 59, 500_000, tzinfo=timezone.utc)
     store.add_job(job("a", next_run_time=last))
     store.update_job(job("a", next_run_time=last))
-    agree(store)
+    wait_until_equal(store)
     assert store.get_next_run_time() == last
     assert store.lookup_job("a").next_run_time == last
     in_thread(store.remove_job, "a")
-    agree(store)
+    wait_until_equal(store)

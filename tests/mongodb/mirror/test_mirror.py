@@ -17,7 +17,7 @@ from jobstore.mongodb.mirroring import loading
 from support.commands import Commands
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import by_hand
-from support.mirrored_stores import agree, is_quiet, mirrored, own_threads
+from support.mirrored_stores import is_quiet, mirrored, own_threads, wait_until_equal
 from support.proxy import Proxy
 from support.waiting import in_thread, until
 
@@ -54,7 +54,7 @@ def store(server, database, commands):
 def test_an_idle_cycle_sends_no_command_and_a_busy_one_a_single_one(store, commands):
     scheduler = by_hand(store)
     store.add_jobs([job(f"{number:04}", number % 7) for number in range(1000)])
-    agree(store)
+    wait_until_equal(store)
     commands.names.clear()
     with store._locks.io_lock:  # the flusher's second may be over in mid-cycle
         wait = in_thread(scheduler._process_jobs)
@@ -68,7 +68,7 @@ def test_an_idle_cycle_sends_no_command_and_a_busy_one_a_single_one(store, comma
     for _ in range(3):
         scheduler._process_jobs()
     assert commands.names == []
-    agree(store)
+    wait_until_equal(store)
     assert min(run_times(store).values()) == at(YEARS).timestamp()
 
 
@@ -83,7 +83,7 @@ def test_batches_are_bounded_and_come_without_waiting_for_the_server(server, dat
             done.append(len(scheduler.executor.submitted))
         assert done == [10, 20, 30, 35]
         assert store.status().pending == 35
-    agree(store)
+    wait_until_equal(store)
     store.shutdown()
 
 
@@ -93,7 +93,7 @@ def test_jobs_that_end_are_gone_at_once_in_memory_and_then_in_the_collection(sto
     scheduler._process_jobs()
     assert store.lookup_job("ends") is None
     assert len(store) == 1
-    agree(store)
+    wait_until_equal(store)
     assert names(store) == ["stays"]
 
 
@@ -129,7 +129,7 @@ def test_what_is_written_is_read_at_once_and_without_a_command(store, commands):
     assert [each.id for each in store.get_all_jobs()] == ["c"]
     store.remove_all_jobs()
     assert store.get_all_jobs() == []
-    agree(store)
+    wait_until_equal(store)
 
 
 def test_errors_are_those_of_the_collection_and_change_nothing(store, stock):
@@ -148,7 +148,7 @@ def test_errors_are_those_of_the_collection_and_change_nothing(store, stock):
         ("b", at(2)),
         ("a", at(5)),
     ]
-    agree(store)
+    wait_until_equal(store)
 
 
 def test_a_change_from_outside_goes_after_what_is_pending_for_the_job(store):
@@ -158,7 +158,7 @@ def test_a_change_from_outside_goes_after_what_is_pending_for_the_job(store):
         in_thread(scheduler._process_jobs)
         assert store.status().pending == 1
         store.update_job(job("a", 77))
-    agree(store)
+    wait_until_equal(store)
     assert run_times(store) == {"a": at(77).timestamp()}
 
 
@@ -193,7 +193,7 @@ def test_a_change_made_before_our_flush_wins_and_the_mirror_follows(store, stock
     with store._locks.io_lock:
         in_thread(scheduler._process_jobs)
         change(stock)
-    agree(store)
+    wait_until_equal(store)
     assert run_times(store) == left
 
 
@@ -254,7 +254,7 @@ def test_what_was_there_is_read_at_start_with_a_line_of_progress(store, caplog, 
         *(f"{count} jobs are in the mirror" for count in (10, 20, 25)),
         "All 25 jobs are in the mirror",
     ]
-    agree(store)
+    wait_until_equal(store)
 
 
 def test_a_write_that_the_majority_has_only_later_is_not_missed(
@@ -323,7 +323,7 @@ def test_shutdown_says_what_it_could_not_write(server, database, caplog, monkeyp
         for command in ("update", "find"):
             proxy.fail(command, "hang", 10**9)
         in_thread(scheduler._process_jobs)
-        until(lambda: proxy.happened)
+        until(lambda: proxy.fault_count)
         store.shutdown()
     assert "2 jobs are not written and run again: a, b" in caplog.text
     assert not store._reader.is_live
@@ -352,7 +352,7 @@ def test_a_forked_process_asks_the_server_and_not_its_parents_mirror(server, sto
         os.close(end)
     assert store._reader.is_live
     store.update_job(job("a", 9))
-    agree(store)
+    wait_until_equal(store)
 
 
 def test_a_forked_process_that_starts_the_store_has_a_mirror_of_its_own(store, stock):
@@ -377,4 +377,4 @@ def test_a_forked_process_that_starts_the_store_has_a_mirror_of_its_own(store, s
     os.waitpid(child, 0)
     for end in answer:
         os.close(end)
-    agree(store)
+    wait_until_equal(store)

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from jobstore import JobsLookupError, MongoDBJobStore
 from support.jobs import at, job
 from support.manual_scheduler import by_hand
-from support.mirrored_stores import agree
+from support.mirrored_stores import wait_until_equal
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +101,7 @@ class Mirrored(RuleBasedStateMachine):
     @rule()
     def when_it_is_quiet_they_are_equal(self):
         store = self.ours
-        agree(store)
+        wait_until_equal(store)
         assert store._reader.is_live
         due = [each["_id"] for each in store.collection.find() if is_due(each)]
         assert sorted(each.id for each in store.get_due_jobs(at(10))) == sorted(due)

@@ -11,7 +11,7 @@ from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
 from support.jobs import YEARS, at, job, names, run_times
-from support.mirrored_stores import agree, is_quiet
+from support.mirrored_stores import is_quiet, wait_until_equal
 from support.waiting import until
 
 
@@ -31,7 +31,7 @@ def test_a_forked_process_writes_what_it_defers(start, monkeypatch):
     monkeypatch.setattr("jobstore.mongodb.writes.write_behind.FLUSH_SECONDS", 0.01)
     _, store = start()
     store.add_job(job("a"))
-    agree(store)
+    wait_until_equal(store)
     child = os.fork()
     if child == 0:
         warnings.simplefilter("ignore")  # PyMongo's, about clients and forks
@@ -48,11 +48,11 @@ def test_a_forked_process_writes_what_it_defers(start, monkeypatch):
 def test_a_thread_that_hangs_changes_nothing_after_a_new_start(start):
     scheduler, store = start()
     store.add_job(job("a", 5))
-    agree(store)
+    wait_until_equal(store)
     old = store._lifecycle.watcher
     store.shutdown()
     store.start(scheduler, "default")
-    agree(store)
+    wait_until_equal(store)
     old._mirror.apply({"operationType": "delete", "documentKey": {"_id": "a"}})
     old._failed(ValueError("late"))
     assert store._reader.is_live
@@ -89,7 +89,7 @@ ASKED = {
 def test_a_mirror_that_is_lost_just_when_it_is_asked_answers_nothing_wrong(start, name):
     _, store = start()
     store.add_job(job("a", 5))
-    agree(store)
+    wait_until_equal(store)
     with lost_before(store, name):
         assert ASKED[name](store)
 
@@ -97,7 +97,7 @@ def test_a_mirror_that_is_lost_just_when_it_is_asked_answers_nothing_wrong(start
 def test_a_forked_process_never_asks_its_parents_mirror(start, stock):
     _, store = start()
     store.add_job(job("a", 5))
-    agree(store)
+    wait_until_equal(store)
     answer, question = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:

@@ -10,7 +10,7 @@ from bson import ObjectId
 from jobstore import MongoDBJobStore
 from support.jobs import YEARS, at, job
 from support.manual_scheduler import Submissions, by_hand
-from support.shared_stores import finish, ids, leased, run
+from support.shared_stores import ids, leased, run, run_all_due
 from support.supervisor import Supervisor
 
 NAMES = [f"{n:04}" for n in range(10)]
@@ -24,7 +24,7 @@ def abandon(clock, monkeypatch):
         store.get_due_jobs(at(100))
         store._cycles.clear()
         monkeypatch.setattr(ObjectId, "_ObjectId__random", os.urandom(5))
-        clock.pass_by(11)
+        clock.advance(11)
 
     return abandon
 
@@ -73,7 +73,7 @@ def test_a_job_that_three_processes_have_abandoned_is_quarantined(make, abandon)
     abandon(make())
     store = make()
     assert counts(store) == {"culprit": 2}
-    assert finish(store) == ["b"]
+    assert run_all_due(store) == ["b"]
     (found,) = store.quarantined()
     assert (found.id, found.next_run_time) == ("culprit", at(0))
     assert found.reason == "its runs ended the process 3 times"
@@ -100,7 +100,7 @@ def test_claims_that_this_process_could_not_give_back_are_no_sign_of_an_end(make
     for _ in range(4):
         store.get_due_jobs(at(100))
         store._cycles.clear()
-        clock.pass_by(11)
+        clock.advance(11)
     assert cycles(store) == [NAMES]
     assert store.quarantined() == []
 
@@ -130,14 +130,14 @@ def test_a_count_by_others_is_left_alone_by_one_that_comes_late(make, clock, cap
 
     def stop(_):
         monkeypatch.setattr(ObjectId, "_ObjectId__random", os.urandom(5))
-        clock.pass_by(11)
+        clock.advance(11)
         assert ids(store.get_due_jobs(at(1))) == ["a"]
         assert counts(store) == {"a": 1}
 
     assert run(late, stop)[0] == ["a"]
     assert counts(store) == {"a": 1}
     store._cycles.clear()
-    clock.pass_by(11)
+    clock.advance(11)
     assert cycles(store) == [["a"]]
     assert counts(store) == {}
 

@@ -102,7 +102,7 @@ class World:
 
     def end(self):
         """Let all leases end, and run what is left."""
-        self.clock.pass_by(11)
+        self.clock.advance(11)
         while self.last._process_jobs() == 0:
             pass
         self.documents = {each["_id"]: each for each in self.jobs.find()}
@@ -173,12 +173,12 @@ def test_when_leases_end_what_runs_twice_is_what_is_logged(world, ends):
         assert world.fired[1:] == world.log.ids
         assert is_run(world, "a", ends)
 
-    def pass_by(_):
+    def advance(_):
         step()
-        world.clock.pass_by(11)
+        world.clock.advance(11)
 
     jobs = [job("a", every=None if ends else YEARS)]
-    assert explore(world, jobs, check, pass_by) > 100
+    assert explore(world, jobs, check, advance) > 100
 
 
 @pytest.mark.parametrize("ends", [False, True])

@@ -10,7 +10,7 @@ from jobstore.mongodb.sharing import claims, lease
 from support.jobs import YEARS, at, job, run_times
 from support.manual_scheduler import by_hand
 from support.proxy import Proxy
-from support.shared_stores import finish, ids, leased, run, twice
+from support.shared_stores import ids, leased, logged_to_run_twice, run, run_all_due
 from support.waiting import in_thread
 
 # Fencing
@@ -26,12 +26,12 @@ def test_one_that_was_paused_beyond_its_lease_fires_only_what_it_was_at(make, cl
 
     def pause(job):
         if job.id == "c":
-            clock.pass_by(11)
-            taken.extend(finish(second))
+            clock.advance(11)
+            taken.extend(run_all_due(second))
 
     assert run(first, pause)[0] == ["a", "b", "c"]
     assert taken == list("abcdef")
-    assert sorted(twice(caplog)) == ["a", "b", "c"]
+    assert sorted(logged_to_run_twice(caplog)) == ["a", "b", "c"]
     assert run_times(first) == {
         name: at(n + YEARS).timestamp() for n, name in [(1, "b"), (3, "d"), (5, "f")]
     }
@@ -43,7 +43,7 @@ def test_a_successor_that_is_at_it_keeps_its_claims(make, clock, caplog):
 
     def pause(job):
         if job.id == "b":
-            clock.pass_by(11)
+            clock.advance(11)
             assert ids(second.get_due_jobs(at(10))) == ["a", "b", "c"]
 
     assert run(first, pause)[0] == ["a", "b"]
@@ -53,13 +53,13 @@ def test_a_successor_that_is_at_it_keeps_its_claims(make, clock, caplog):
         "b": at(1).timestamp(),
         "c": at(2).timestamp(),
     }
-    assert twice(caplog) == ["a", "b"]
+    assert logged_to_run_twice(caplog) == ["a", "b"]
 
 
 def test_one_that_nobody_succeeded_goes_on(make, clock, caplog):
     store = make()
     store.add_jobs([job(name, n) for n, name in enumerate("abc")])
-    assert run(store, lambda each: each.id == "b" and clock.pass_by(11))[0] == ["a", "b", "c"]
+    assert run(store, lambda each: each.id == "b" and clock.advance(11))[0] == ["a", "b", "c"]
     assert set(run_times(store).values()) == {at(n + YEARS).timestamp() for n in range(3)}
     assert "twice" not in caplog.text
 
@@ -72,10 +72,10 @@ def test_the_lease_is_renewed_at_half_time_by_two_commands(make, clock):
     def slowly(job):
         if job.id == "a":
             first.commands.names.clear()
-            clock.pass_by(6)
+            clock.advance(6)
         if job.id == "b":  # ten seconds after the claim, five after the renewal
             during.extend(first.commands.names)
-            clock.pass_by(4)
+            clock.advance(4)
             assert second.get_due_jobs(at(10)) == []
 
     assert run(first, slowly)[0] == ["a", "b", "c"]
@@ -89,14 +89,14 @@ def test_what_cannot_be_renewed_is_not_fired(make, server, clock, caplog):
 
         def cut(job):
             proxy.fail("update", "close", times=99)
-            clock.pass_by(6)
+            clock.advance(6)
 
         done, wait = run(store, cut)
         assert done == ["a"]
         assert "Unable to renew the lease" in caplog.text
         assert 0 < wait <= 10
         proxy.release()
-        clock.pass_by(11)
+        clock.advance(11)
         assert run(store)[0] == ["b", "c"]
     assert set(run_times(make()).values()) == {at(n + YEARS).timestamp() for n in range(3)}
 
@@ -110,11 +110,11 @@ def test_a_renewal_that_fails_makes_no_lease_longer(make, server, clock, caplog)
 
         def cut(_):
             proxy.fail("update", "close", times=2)
-            clock.pass_by(6)
+            clock.advance(6)
 
         def later():
-            clock.pass_by(5)
-            others.extend(finish(second))
+            clock.advance(5)
+            others.extend(run_all_due(second))
             first.get_next_run_time = answer
             return answer()
 
@@ -122,21 +122,21 @@ def test_a_renewal_that_fails_makes_no_lease_longer(make, server, clock, caplog)
         first.get_next_run_time = later
         assert run(first, cut)[0] == ["a"]
         assert others == ["a", "b"]
-        assert twice(caplog) == ["a"]
+        assert logged_to_run_twice(caplog) == ["a"]
 
 
 def test_a_renewal_that_takes_too_long_renews_nothing(make, clock, caplog, monkeypatch):
     store = make()
     store.add_jobs([job(name, n) for n, name in enumerate("abc")])
-    stored = lease.batches.stored
+    stored_ids = lease.queries.stored_ids
 
     def slowly(*args):
-        found = stored(*args)
-        clock.pass_by(11)
+        found = stored_ids(*args)
+        clock.advance(11)
         return found
 
-    monkeypatch.setattr(lease.batches, "stored", slowly)
-    assert run(store, lambda each: each.id == "a" and clock.pass_by(6))[0] == ["a"]
+    monkeypatch.setattr(lease.queries, "stored_ids", slowly)
+    assert run(store, lambda each: each.id == "a" and clock.advance(6))[0] == ["a"]
     assert "2 due jobs are left to others" in caplog.text
 
 
@@ -147,7 +147,7 @@ def test_what_was_given_back_is_not_renewed(make, clock):
 
     def slowly(each):
         if each.id == "a":
-            clock.pass_by(6)
+            clock.advance(6)
         else:
             during.extend(leased(store))
 
@@ -163,12 +163,12 @@ def test_of_those_that_have_ended_only_what_others_took_is_logged(make, clock, c
 
     def pause(each):
         if each.id == "b":
-            clock.pass_by(11)
+            clock.advance(11)
             others.extend(run(second)[0])
 
     assert run(first, pause)[0] == ["a", "b"]
     assert others == ["a"]
-    assert twice(caplog) == ["a"]
+    assert logged_to_run_twice(caplog) == ["a"]
     assert run_times(first) == {}
 
 
@@ -179,7 +179,7 @@ def test_only_what_is_still_held_is_fired_after_a_renewal(make, clock, caplog):
     def pause(each):
         if each.id == "a":
             first.collection.delete_one({"_id": "a"})
-            clock.pass_by(11)
+            clock.advance(11)
             assert ids(second.get_due_jobs(at(10))) == ["b"]
 
     assert run(first, pause)[0] == ["a", "c"]
@@ -192,14 +192,14 @@ def test_what_ran_twice_is_logged_where_it_was_changed_after_all(make, clock, ca
     first.add_job(job("a"))
 
     def pause(_):
-        clock.pass_by(11)
-        finish(second)
+        clock.advance(11)
+        run_all_due(second)
         changed = third.lookup_job("a")
         changed._modify(args=(5,))
         third.update_job(changed)
 
     assert run(first, pause)[0] == ["a"]
-    assert twice(caplog) == ["a"]
+    assert logged_to_run_twice(caplog) == ["a"]
     assert third.lookup_job("a").args == (5,)
 
 
@@ -217,8 +217,8 @@ def test_what_others_ask_beside_the_cycle_does_not_disarm_it(make, clock):
     in_thread(look)
 
     def pause(each):
-        clock.pass_by(11)
-        finish(second)
+        clock.advance(11)
+        run_all_due(second)
         second.update_job(job("z", 5000, args=(9,)))
 
     assert run(first, pause)[0] == ["z"]
@@ -293,7 +293,7 @@ def test_what_could_not_be_renewed_is_given_back_when_it_is_still_ours(make, ser
 
         def cut(_):
             proxy.fail("update", "close", times=2)
-            clock.pass_by(1801)
+            clock.advance(1801)
 
         assert run(store, cut)[0] == ["a"]
         assert leased(store) == []
@@ -325,7 +325,7 @@ def test_where_it_can_not_be_told_for_how_long_a_job_was_due_the_others_run(
     store = make(lease=3600)
     store.add_jobs([job("b", executor="special")])
     run(store)
-    clock.pass_by(61)
+    clock.advance(61)
     store.add_job(job("good", 1))
 
     def fail(*_):
@@ -349,7 +349,7 @@ def test_a_lost_reply_of_a_claim_is_harmless(make, server, command, how):
         run_once = by_hand(store)
         proxy.fail(command, how)
         run_once._process_jobs()
-        assert proxy.happened == 1
+        assert proxy.fault_count == 1
         assert [name for name, _ in run_once.executor.submitted] == ["a", "b", "c"]
         assert leased(store) == []
 
@@ -363,7 +363,7 @@ def test_a_claim_that_fails_fires_nothing_and_is_taken_over(make, server, clock)
         assert 0 < scheduler._process_jobs() <= 10
         assert scheduler.executor.submitted == []
         assert leased(store) == ["a", "b"]
-        clock.pass_by(11)
+        clock.advance(11)
         assert run(make())[0] == ["a", "b"]
 
 
@@ -375,7 +375,7 @@ def test_a_lost_reply_of_a_flush_is_harmless(make, server, caplog, how, ends):
         store.add_job(job("a", every=None if ends else YEARS))
         command = "delete" if ends else "update"
         assert run(store, lambda _: proxy.fail(command, how))[0] == ["a"]
-        assert proxy.happened == 1
+        assert proxy.fault_count == 1
         assert run_times(store) == ({} if ends else {"a": at(YEARS).timestamp()})
         assert leased(store) == []
         assert "twice" not in caplog.text

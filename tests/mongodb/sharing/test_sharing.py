@@ -12,7 +12,7 @@ from jobstore.mongodb import queries
 from jobstore.mongodb.sharing import claims
 from support.jobs import at, job, names
 from support.manual_scheduler import Submissions, by_hand
-from support.shared_stores import finish, ids, leased, run
+from support.shared_stores import ids, leased, run, run_all_due
 
 # Jobs that this process can't run
 
@@ -43,10 +43,10 @@ def test_what_nobody_takes_for_a_minute_is_quarantined(make, clock, caplog, what
     if what == "damaged":
         damaged(store, "b")
     run(store)
-    clock.pass_by(59)
+    clock.advance(59)
     run(store)
     assert store.quarantined() == []
-    clock.pass_by(2)
+    clock.advance(2)
     run(store)
     assert ids(store.quarantined()) == ["b"]
     assert leased(store) == []
@@ -56,7 +56,7 @@ def test_what_is_back_from_quarantine_others_have_a_minute_for(make, clock):
     here, there = make(), make(start=False)
     here.add_job(job("b", executor="special"))
     run(here)
-    clock.pass_by(61)
+    clock.advance(61)
     run(here)
     assert ids(here.quarantined()) == ["b"]
     assert by_hand(there)
@@ -72,13 +72,13 @@ def test_a_minute_is_counted_anew_when_others_have_run_it(make, clock):
     store = make()
     store.add_job(job("b", executor="special"))
     run(store)
-    clock.pass_by(61)
+    clock.advance(61)
     store.collection.update_one({"_id": "b"}, {"$set": {"next_run_time": at(5).timestamp()}})
     run(store)
-    clock.pass_by(59)
+    clock.advance(59)
     run(store)
     assert store.quarantined() == []
-    clock.pass_by(2)
+    clock.advance(2)
     run(store)
     assert ids(store.quarantined()) == ["b"]
 
@@ -88,7 +88,7 @@ def test_what_can_not_be_run_here_keeps_nothing_back_however_much_it_is(make, mo
     store = make(batch_size=2)
     store.add_jobs([job(f"{n}", n, executor="special") for n in range(7)])
     store.add_job(job("good", 8))
-    assert finish(store) == ["good"]
+    assert run_all_due(store) == ["good"]
     store.commands.names.clear()
     assert 50 < run(store)[1] <= 60, "it looks again when the minute is over"
     assert store.commands.names == ["find", "aggregate"]
@@ -179,7 +179,7 @@ def test_one_whose_clock_is_ahead_quarantines_nothing_that_is_not_due_elsewhere(
         ahead.get_next_run_time()
         assert ahead.quarantined() == []
         assert leased(ahead) == []
-        clock.pass_by(61)
+        clock.advance(61)
 
 
 def test_an_id_that_is_no_text_holds_up_nobody(make, clock):
@@ -189,7 +189,7 @@ def test_an_id_that_is_no_text_holds_up_nobody(make, clock):
     store.collection.insert_one({"_id": {"x": 1}, "next_run_time": at(1).timestamp()})
     assert run(store)[0] == ["a", "b"]
     assert leased(store) == []
-    clock.pass_by(61)
+    clock.advance(61)
     run(store)
     assert ids(store.quarantined()) == [{"x": 1}]
 
