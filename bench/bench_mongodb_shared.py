@@ -23,7 +23,7 @@ from pymongo import MongoClient
 import jobstore
 from jobstore.mongodb.connection import Connection
 from jobstore.mongodb.documents import Record
-from jobstore.mongodb.sharing.lease import UNLEASED, acquired
+from jobstore.mongodb.sharing.lease import UNLEASED, lease_end
 from jobstore.mongodb.writes.guarded import GuardedWrite
 from jobstore.mongodb.writes.sending import send
 from jobstore.testing import Server
@@ -68,7 +68,7 @@ class BareCommands:
         first = self.jobs.find(due, ["_id"], sort=[("next_run_time", 1)], batch_size=self.due + 1)
         ids = [document["_id"] for document in first]
         token = ObjectId()
-        claim = {"$set": {"acquired_by": token, "acquired_until": acquired(10)}}
+        claim = {"$set": {"acquired_by": token, "acquired_until": lease_end(10)}}
         self.jobs.update_many({"_id": {"$in": ids}, **due}, [claim])
         won = {"_id": {"$in": ids}, "acquired_by": token}
         following = now() + timedelta(hours=1)

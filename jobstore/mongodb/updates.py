@@ -1,4 +1,4 @@
-"""Updates of many documents at once that may be repeated without harm."""
+"""Idempotent updates of many documents at once, which may be repeated after a lost reply."""
 
 import logging
 from collections.abc import Collection
@@ -17,14 +17,16 @@ __all__ = ["release", "update_all_or_each", "update_with_retry"]
 def update_all_or_each(
     connection: Connection, query: Document, job_ids: Collection[DocumentId], fields: Document
 ) -> tuple[int | None, BulkWriteError | None]:
-    """Set fields in one command; one by one where the server refuses a document.
+    """Set fields in 1 command, or in 1 statement for each document if the server refuses one.
 
-    A validator, say, refuses a document for its own sake, and a multi-update stops there. The
-    update has to be idempotent.
+    A validator, for example, refuses a document, and a multi-update stops there. The update has to
+    be idempotent.
 
-    Returns how many documents were matched, None if that isn't known; and the error that names
-    the refused documents by their places.
+    Returns the number of documents matched, or None if it isn't known. Also returns the error
+    that gives the refused documents by their indexes in `job_ids`, or None.
 
+    :param query: the condition that each document must match.
+    :param fields: the expressions to set.
     :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row.
     """
     try:
@@ -36,20 +38,20 @@ def update_all_or_each(
 
 
 def update_with_retry(connection: Connection, query: Document, fields: Document) -> int | None:
-    """Set fields, trying twice; a repetition has to be harmless.
+    """Set fields in the documents that match, and retry once after an error; 1 or 2 commands.
 
-    Returns how many documents were matched; None if it took a second try, as then the first may
-    have changed some.
+    The update has to be idempotent. Returns the number of documents matched. Returns None after a
+    retry, as the first try may have changed some documents.
 
-    :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row.
+    :raises pymongo.errors.PyMongoError: the error of the second try.
     """
-    for last in (False, True):
+    for is_retry in (False, True):
         try:
             with connection.session() as session:
                 result = connection.jobs.update_many(query, [{"$set": fields}], session=session)
-            return None if last else result.matched_count
+            return None if is_retry else result.matched_count
         except PyMongoError:
-            if last:
+            if is_retry:
                 raise
     return None
 
@@ -57,10 +59,7 @@ def update_with_retry(connection: Connection, query: Document, fields: Document)
 def _update_each(
     connection: Connection, query: Document, job_ids: Collection[DocumentId], fields: Document
 ) -> BulkWriteError | None:
-    """Set fields one by one, where a document is refused for its own sake, by a validator, say.
-
-    A multi-update stops at such a document. Returns the error that names the refusals by place.
-    """
+    """Set fields in one statement for each document; return the error with the refusals."""
     each = [UpdateOne(query | {"_id": {"$eq": job_id}}, [{"$set": fields}]) for job_id in job_ids]
     try:
         with connection.session() as session:
@@ -76,7 +75,10 @@ def release(
     tokens: list[Any],
     logger: logging.Logger,
 ) -> None:
-    """Give back the jobs that are claimed by these tokens; if that fails, their leases end."""
+    """Release the jobs that still have one of these fencing tokens; 1 command.
+
+    An error of the database is logged. Then other schedulers wait until the leases end.
+    """
     query = {"_id": {"$in": list(job_ids)}, "acquired_by": {"$in": tokens}}
     try:
         with connection.session() as session:

@@ -93,7 +93,7 @@ def test_sharing_needs_to_set_its_mark(locked):
     store.remove_all_jobs()
     scheduler.shutdown()
     alone = connect(locked, "worker")
-    with pytest.raises(ValueError, match=r"schedulers share apscheduler\.jobs since"):
+    with pytest.raises(ValueError, match=r"schedulers have shared apscheduler\.jobs since"):
         alone.start(None, "default")
     alone.shutdown()
     store = connect(locked, "worker", shared=True)

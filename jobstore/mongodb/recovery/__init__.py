@@ -1,1 +1,1 @@
-"""After an unclean end: find the job that ends its process."""
+"""Recovery: after an unclean end, find the job that ends its process."""

@@ -1,7 +1,8 @@
 """The count of attempts to run a job, in its document: ``attempts: {count, by}``.
 
-It says how many processes have ended with the job, for all we know, and which one counted last.
-The write that comes of a run takes it away, as does every other write of ours.
+``count`` is the number of processes that have ended while they ran the job, as far as is known.
+``by`` names the process that counted last. The write that follows from a run removes the field, as
+does every other write of the job by this store.
 """
 
 import logging
@@ -13,48 +14,63 @@ from .. import queries
 from ..connection import Connection
 from ..documents import FIELDS, Document, DocumentId, Record
 from ..updates import update_all_or_each
-from .presence import process
+from .presence import process_identity
 
-__all__ = ["COUNTED_FIELDS", "MAX_ATTEMPTS", "attempts", "count", "forget_counts", "once_more"]
+__all__ = [
+    "COUNTED_FIELDS",
+    "MAX_ATTEMPTS",
+    "attempt_count",
+    "count_attempts",
+    "incremented_count",
+    "remove_counts",
+]
 
 MAX_ATTEMPTS = 3
 COUNTED_FIELDS = [*FIELDS, "attempts"]
 
 
-def attempts(document: Document) -> int:
-    """Return how many processes have ended with a job, for all we know."""
-    counted = document.get("attempts")
-    count = counted.get("count", 0) if isinstance(counted, dict) else 0
+def attempt_count(document: Document) -> int:
+    """Return how many processes have ended with a job, as far as is known."""
+    attempts = document.get("attempts")
+    count = attempts.get("count", 0) if isinstance(attempts, dict) else 0
     return count if isinstance(count, int) else 0
 
 
-def once_more(least: int) -> Document:
-    """Build the expression of a count; `least` is what it is taken for where there is none."""
-    return {"count": {"$add": [{"$ifNull": ["$attempts.count", least]}, 1]}, "by": process()}
+def incremented_count(default: int) -> Document:
+    """Build the expression that adds 1 to a job's count.
+
+    :param default: the old count of a job that has none.
+    """
+    count = {"$add": [{"$ifNull": ["$attempts.count", default]}, 1]}
+    return {"count": count, "by": process_identity()}
 
 
-def count(connection: Connection, due: Document, job_ids: Collection[DocumentId]) -> None:
+def count_attempts(connection: Connection, due: Document, job_ids: Collection[DocumentId]) -> None:
     """Count an attempt to run each of these jobs; 1 command, more if their ids are long.
 
-    It may be repeated. A job that is due after an unclean end was run by the process that ended,
-    for all we know: so there the first count is 2.
+    The update is idempotent. The first count of a job is 2: after an unclean end, the process that
+    ended may have run each job that is due.
+
+    :param due: the query that a document must still match.
+    :raises pymongo.errors.PyMongoError: if the server can't be reached.
     """
-    by_us = {"$eq": ["$attempts.by", process()]}
-    counted = {"attempts": {"$cond": [by_us, "$attempts", once_more(least=1)]}}
+    is_counted_here = {"$eq": ["$attempts.by", process_identity()]}
+    counted = {"attempts": {"$cond": [is_counted_here, "$attempts", incremented_count(default=1)]}}
 
     def act(some: list[DocumentId], in_doubt: bool) -> None:
         _, refused = update_all_or_each(connection, due, some, counted)
-        # A job whose document is refused does without a count.
+        # A job runs without a count if the server refuses to write its document.
         if refused and refused.details["writeConcernErrors"]:
             raise refused
 
     queries.for_ids(connection, list(job_ids), act)
 
 
-def forget_counts(connection: Connection, jobs: Collection[Record], logger: logging.Logger) -> None:
-    """Take the counts away from jobs that were run, and that others have changed meanwhile.
+def remove_counts(connection: Connection, jobs: Collection[Record], logger: logging.Logger) -> None:
+    """Remove the counts of jobs that ran here and that others changed meanwhile; 1 command.
 
-    Not where another scheduler has claimed the job since: then the count is its own.
+    A job keeps its count if another scheduler has claimed the job since. An error of the database
+    is logged.
     """
     claims = {record.claim for record in jobs}
     query = {
@@ -66,4 +82,4 @@ def forget_counts(connection: Connection, jobs: Collection[Record], logger: logg
             none = {"$unset": {"attempts": ""}}
             connection.jobs.update_many(query, none, session=session)
     except PyMongoError as error:
-        logger.warning("Unable to reset the counts of %d jobs: %s", len(jobs), error)
+        logger.warning("Unable to reset the attempt counts of %d jobs: %s", len(jobs), error)

@@ -1,8 +1,9 @@
-"""The presence of a scheduler: a document from its start to its shutdown.
+"""The presence of a scheduler: a document that exists from its start to its shutdown.
 
-It is ``{_id: "scheduler:<host>:<pid>:<token>", started: ...}``, in the collection ``<jobs>_meta``.
-A start that finds another one knows that a scheduler ended without a shutdown. Or one still runs,
-as in a rolling deploy. Those of this process don't count: it has not ended.
+The document is ``{_id: "scheduler:<host>:<pid>:<token>", started: ...}``, in the collection
+``<jobs>_meta``. A start that finds the document of another process knows that a scheduler ended
+without a shutdown. Or that scheduler still runs, as in a rolling deploy. Documents of the same
+process don't count: it has not ended.
 """
 
 import logging
@@ -16,33 +17,37 @@ from pymongo.errors import OperationFailure, PyMongoError
 from ..connection import START_SECONDS, UNAUTHORIZED, Connection
 from ..documents import Document
 
-__all__ = ["Presence", "process"]
+__all__ = ["Presence", "process_identity"]
 
 SCHEDULERS: Document = {"_id": re.compile("^scheduler:")}
 
 
-def process(token: ObjectId | None = None) -> bytes:
-    """Return the part of an `ObjectId` that only its process has: by default of this process's.
+def process_identity(object_id: ObjectId | None = None) -> bytes:
+    """Return the 5 random bytes that identify the process that made an `ObjectId`.
 
-    A forked process has another one. The layout is that of the specification:
+    A forked process has other bytes than its parent. The layout is specified in
     https://github.com/mongodb/specifications/blob/master/source/bson-objectid/objectid.md
+
+    :param object_id: None for the identity of this process.
     """
-    return (token or ObjectId()).binary[4:9]
+    return (object_id or ObjectId()).binary[4:9]
 
 
 class Presence:
-    """The document of one store, and the documents that others left behind."""
+    """Writes and removes one store's presence, and finds those that other processes left."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._name: str | None = None
-        self._of_parent: str | None = None
-        self._left: list[str] = []
+        self._parent_name: str | None = None
+        self._leftovers: list[str] = []
 
     def begin(self, logger: logging.Logger) -> bool:
-        """Say that a scheduler runs; returns whether one of another process has not ended well.
+        """Announce that a scheduler runs; return whether another process left its presence.
 
-        2 commands. Where that is not allowed, it is unknown.
+        2 commands. Without the right to write, a warning is logged, and the answer is False.
+
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         meta = self._connection.meta
         name = self._name or f"scheduler:{socket.gethostname()}:{os.getpid()}:{ObjectId()}"
@@ -51,30 +56,36 @@ class Presence:
                 now = [{"$set": {"started": "$$NOW"}}]
                 meta.update_one({"_id": name}, now, upsert=True)
                 self._name = name
-                found = [each["_id"] for each in meta.find(SCHEDULERS, ["_id"])]
+                stored = [document["_id"] for document in meta.find(SCHEDULERS, ["_id"])]
         except OperationFailure as error:
             if error.code != UNAUTHORIZED:
                 raise
             logger.warning(
-                "No right to write to %s: a job that ends its process will run at each start, as "
-                "a start can't tell how the last process ended",
+                "No right to write to %s: a start can't tell how the last process ended, so a job "
+                "that ends its process runs again at each start",
                 meta.full_name,
             )
             return False
-        known = self._of_parent, name
-        self._left = [each for each in found if each not in known and not _is_of_this_process(each)]
-        return bool(self._left)
+        own = self._parent_name, name
+        self._leftovers = [
+            other for other in stored if other not in own and not _is_of_this_process(other)
+        ]
+        return bool(self._leftovers)
 
-    def forget_others(self) -> None:
-        """Remove what `begin` has found; 1 command. If that fails, the next start finds it."""
+    def remove_leftovers(self) -> None:
+        """Remove the documents that `begin` has found; 1 command.
+
+        Never raises an error of the database. If the removal fails, the next start finds the
+        documents again.
+        """
         try:
             with self._connection.limit():
-                self._connection.meta.delete_many({"_id": {"$in": self._left}})
+                self._connection.meta.delete_many({"_id": {"$in": self._leftovers}})
         except PyMongoError:
             pass
 
     def end(self) -> None:
-        """Say that the scheduler has ended as it should; 1 command. Never raises."""
+        """Announce a clean shutdown; 1 command. Never raises an error of the database."""
         name, self._name = self._name, None
         if name is None:
             return
@@ -82,14 +93,14 @@ class Presence:
             with self._connection.limit():
                 self._connection.meta.delete_one({"_id": name})
         except PyMongoError:
-            pass  # the next start is a slow one
+            pass  # the next start begins a recovery
 
     def forked(self) -> None:
-        """In a forked process: it is the parent that runs, and has not ended."""
-        self._of_parent = self._name or self._of_parent
+        """In a forked process: leave the document to the parent, which still runs."""
+        self._parent_name = self._name or self._parent_name
         self._name = None
 
 
 def _is_of_this_process(name: str) -> bool:
     token = name.rpartition(":")[2]
-    return ObjectId.is_valid(token) and process(ObjectId(token)) == process()
+    return ObjectId.is_valid(token) and process_identity(ObjectId(token)) == process_identity()

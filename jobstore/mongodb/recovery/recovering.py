@@ -1,13 +1,13 @@
 """Recovery: after a process has ended in mid-cycle, find the job that ends processes.
 
-Such a job takes its whole cycle along: nothing of that is written, so all of it is due again, at
-every start. So after an unclean end jobs are handed out in small batches. Each batch is flushed
-before the next one, and is twice as large. Before a batch is handed out, each of its documents
-gets a count, ``attempts: {count, by}``; the flush takes it away.
+Such a job ends its process before the cycle is flushed. So all jobs of the cycle are due again, at
+every start. After an unclean end, due jobs are therefore handed out in small batches. Each batch
+is flushed before the next one, and is twice as large. Before a batch is handed out, each of its
+documents gets a count, ``attempts: {count, by}``. The flush removes the count.
 
-A document that has a count from another process is a *suspect*: that process ended before the
-flush. Suspects are handed out one at a time, before the rest of their batch, so that only the
-culprit gets a higher count. With a count of 3 it isn't run again: it goes into quarantine.
+A document with a count from another process is a *suspect*: that process ended before the flush.
+Suspects are handed out one at a time, before the rest of their batch. So only the *culprit* gets a
+higher count. A job with a count of 3 goes into quarantine instead of running again.
 """
 
 import logging
@@ -20,17 +20,17 @@ from ..readers import Due, Queried
 from ..sharing import marker
 from ..writes.quarantine import Quarantine
 from ..writes.write_behind import WriteBehind
-from .attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempts, count
-from .presence import Presence, process
+from .attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempt_count, count_attempts
+from .presence import Presence, process_identity
 
 __all__ = ["Recovering"]
 
 
 class Recovering(Queried):
-    """Asks the server for one scheduler, carefully after an unclean end.
+    """Asks the server on behalf of one scheduler, in small batches after an unclean end.
 
-    The recovery is over when all is written that was due when it began. A mirror, which has no
-    counts, is not asked before.
+    The recovery is over when all jobs that were due at its beginning are written. Until then a
+    mirrored store asks this reader too, as the mirror has no counts.
     """
 
     def __init__(
@@ -42,79 +42,85 @@ class Recovering(Queried):
     ) -> None:
         super().__init__(connection, locks, write_behind, quarantine)
         self._presence = Presence(connection)
-        self._is_under_way = False
+        self._is_active = False
 
     def opened(self, logger: logging.Logger) -> None:
-        """Tell other processes that a scheduler starts, and learn whether to go carefully.
-
-        5 commands.
+        """Announce the scheduler, and begin a recovery if another one ended uncleanly; 5 commands.
 
         :raises ValueError: if schedulers share the collection.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         marker.check(self._connection, logger)
-        self._is_under_way = self._presence.begin(logger)
-        if self._is_under_way:
+        self._is_active = self._presence.begin(logger)
+        if self._is_active:
             logger.info("A scheduler ended without a shutdown: its due jobs run in small batches")
-        self._size = 1
-        self._began: float | None = None  # by the scheduler's clock
-        self._is_last = False
+        self._batch_size = 1
+        self._started_at: float | None = None  # by the scheduler's clock
+        self._is_last_batch = False
 
     def closed(self) -> None:
-        """Tell that the scheduler has ended as it should."""
+        """Announce a clean shutdown; 1 command. Never raises an error of the database."""
         self._presence.end()
 
     def forked(self) -> None:
-        """In a forked process: the scheduler is the parent's."""
+        """In a forked process: leave the presence to the parent."""
         self._presence.forked()
 
     def is_over(self) -> bool:
-        """Whether there is nothing to recover; to be asked when all jobs handed out are written."""
-        if self._is_under_way and self._is_last:
-            self._is_under_way = False
-            self._presence.forget_others()
-        return not self._is_under_way
+        """Return whether nothing is left to recover; 1 command when the recovery ends.
+
+        The caller has flushed all jobs that were handed out.
+        """
+        if self._is_active and self._is_last_batch:
+            self._is_active = False
+            self._presence.remove_leftovers()
+        return not self._is_active
 
     def due(self, now: float, limit: int) -> Due:
-        """Return the first jobs that are due; in the recovery fewer, 2 commands more.
+        """Return the first due jobs: at most `limit`, and in a recovery one small batch.
 
-        The caller has flushed the jobs handed out before.
+        In a recovery this takes 2 commands, more with culprits or on a slow line. The caller has
+        flushed the jobs that were handed out before.
+
+        :param now: the scheduler's time, in seconds since the epoch.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         if self.is_over():
             return super().due(now, limit)
-        if self._began is None:
-            self._began = now
+        if self._started_at is None:
+            self._started_at = now
         due: Document = {"next_run_time": {"$lte": now}}
         while True:
-            # What could not be put into quarantine is in front, and can't run.
-            size = min(self._size + self._quarantine.unmarked, limit)
+            # Documents that could not be quarantined come first, and can't run.
+            size = min(self._batch_size + self._quarantine.unmarked, limit)
             first = affordable_in_order(self._connection, due, COUNTED_FIELDS, size)
-            found = [each for each in first if not self._quarantine.is_unmarked(each["_id"])]
-            culprits = list(filter(_is_culprit, found))
+            batch = [each for each in first if not self._quarantine.is_unmarked(each["_id"])]
+            culprits = list(filter(_is_culprit, batch))
             if not culprits:
                 break
             self._quarantine.convict(list(map(CountedRecord.of, culprits)))
-        suspects = list(filter(_is_suspect, found))
-        found = suspects[:1] or found
-        count(self._connection, due, [each["_id"] for each in found])
+        suspects = list(filter(_is_suspect, batch))
+        batch = suspects[:1] or batch
+        count_attempts(self._connection, due, [document["_id"] for document in batch])
         if suspects:
-            self._size = 1
+            self._batch_size = 1
         else:
-            self._size *= 2
-            is_all = len(first) < (1 if self._connection.is_slow else size)
-            is_through = is_all or _is_later(found, self._began)
-            # A culprit that is left would run when the recovery is over.
-            self._is_last = is_through and not any(map(_is_culprit, first))
-        return Due(list(map(CountedRecord.of, found)))
+            self._batch_size *= 2
+            is_rest = len(first) < (1 if self._connection.is_slow else size)
+            is_past_start = is_rest or _is_due_after(batch, self._started_at)
+            # A culprit that could not be quarantined would run after the recovery.
+            self._is_last_batch = is_past_start and not any(map(_is_culprit, first))
+        return Due(list(map(CountedRecord.of, batch)))
 
 
 def _is_suspect(document: Document) -> bool:
-    return attempts(document) > 0 and document["attempts"].get("by") != process()
+    return attempt_count(document) > 0 and document["attempts"].get("by") != process_identity()
 
 
 def _is_culprit(document: Document) -> bool:
-    return attempts(document) >= MAX_ATTEMPTS and _is_suspect(document)
+    return attempt_count(document) >= MAX_ATTEMPTS and _is_suspect(document)
 
 
-def _is_later(found: list[Document], began: float) -> bool:
-    run_time = found[0]["next_run_time"] if found else None
-    return isinstance(run_time, int | float) and run_time > began
+def _is_due_after(batch: list[Document], start: float) -> bool:
+    run_time = batch[0]["next_run_time"] if batch else None
+    return isinstance(run_time, int | float) and run_time > start

@@ -1,56 +1,61 @@
-"""Claims that a process abandoned when it ended, and how others take them over.
+"""Abandoned claims: a process ended in mid-cycle, and other schedulers take its jobs over.
 
-A free document whose lease has an end was not given back. That is a count in itself: so nothing
-has to be written before a job is run, and the next claim writes the count down (`attempts.py`).
-As in a recovery (`recovery.py`), a job with a count is claimed alone, and others that were
-abandoned in batches that double.
+An expired lease that was not released marks an abandoned claim. The mark counts as an attempt, so
+nothing has to be written before a job runs. The next claim writes the count (`attempts.py`). As in
+a recovery (`recovering.py`), a job with a count is claimed alone. Other abandoned jobs are claimed
+in batches that double.
 """
 
 from bson import ObjectId
 
 from ..documents import Document
-from ..recovery.attempts import attempts, once_more
-from ..recovery.presence import process
+from ..recovery.attempts import attempt_count, incremented_count
+from ..recovery.presence import process_identity
 
-__all__ = ["Abandoned", "abandoned_once_more", "is_abandoned"]
+__all__ = ["Abandoned", "incremented_if_abandoned", "is_abandoned"]
 
 
 def is_abandoned(document: Document) -> bool:
-    """Whether a claim of another process on a free document was not given back.
+    """Return whether another process claimed a free document and did not release it.
 
-    A claim of this process says nothing of an end, as the process lives.
+    Claims of this process don't count: it is alive.
     """
     if document.get("acquired_until") is None:
         return False
     token = document.get("acquired_by")
-    return not isinstance(token, ObjectId) or process(token) != process()
+    return not isinstance(token, ObjectId) or process_identity(token) != process_identity()
 
 
-def abandoned_once_more() -> Document:
-    """Build the count for a claim on a job that seemed abandoned, and may be so no more."""
-    is_left = {"$eq": [{"$type": "$acquired_until"}, "date"]}
-    return {"$cond": [is_left, once_more(least=0), "$attempts"]}
+def incremented_if_abandoned() -> Document:
+    """Build the expression of `attempts` for a claim on jobs of which some were abandoned.
+
+    A job may have been released since it was read. Such a job keeps its count.
+    """
+    has_lease_end = {"$eq": [{"$type": "$acquired_until"}, "date"]}
+    return {"$cond": [has_lease_end, incremented_count(default=0), "$attempts"]}
 
 
 class Abandoned:
-    """What a scheduler claims of jobs that others have left behind: few at a time.
+    """Limits the abandoned jobs in one scheduler's claims: one suspect, or batches that double.
 
-    A claim that was abandoned is a count of itself: nothing needs to be written before a job is
-    run. All of this is by scheduler, as is the doubling.
+    Each scheduler doubles its own batches.
     """
 
     def __init__(self) -> None:
-        self._size = 1
+        self._batch_size = 1
 
-    def first(self, documents: list[Document], limit: int) -> list[Document]:
-        """Return which of at most `limit` to claim: one suspect, or some abandoned ones, or all."""
-        suspects = [document for document in documents if attempts(document)]
+    def select(self, documents: list[Document], limit: int) -> list[Document]:
+        """Return the documents to claim: one suspect, or else some abandoned ones, or else all.
+
+        :param limit: the largest number of abandoned documents to return.
+        """
+        suspects = [document for document in documents if attempt_count(document)]
         if suspects:
             return suspects[:1]
-        left = list(filter(is_abandoned, documents))
-        if not left:
-            self._size = 1
+        abandoned = list(filter(is_abandoned, documents))
+        if not abandoned:
+            self._batch_size = 1
             return documents
-        size = min(self._size, limit)
-        self._size = 1 if len(left) < size else 2 * size  # that was the last of it
-        return left[:size]
+        size = min(self._batch_size, limit)
+        self._batch_size = 1 if len(abandoned) < size else 2 * size  # fewer: these are the last
+        return abandoned[:size]

@@ -1,4 +1,15 @@
-"""Which of the due jobs to claim: free ones, from where no others are at work just now."""
+"""Candidates: free due jobs that one of many schedulers may claim, found with little contention.
+
+Schedulers that poll together see the same first jobs. Running cycles have already leased most of
+these, and the others would be claimed by several schedulers at once. So each scheduler looks at
+one *window* of the due jobs, as large as its claim may be. It picks one of the first N windows at
+random. N doubles, up to 16, when the scheduler meets contention: more than half of the window is
+leased, or part of its claim is lost. Otherwise N shrinks by 10 %, so a scheduler that is alone
+looks at the first window.
+
+The server skips the jobs before a window along the index. That costs a fifth of reading past
+leased documents.
+"""
 
 import math
 import random
@@ -13,106 +24,110 @@ from ..slow_line.sizes import id_bytes, size_of
 from .lease import EXPIRED, UNLEASED
 from .unrunnable import UnrunnableJobs
 
-__all__ = ["Candidates", "chance"]
+__all__ = ["Candidates", "rng"]
 
-LOOKS = 3  # at windows; then one in front, behind what is leased there
-MAX_WINDOWS = 16  # twice the schedulers to expect
+MAX_LOOKS = 3  # at windows; the last look is at the first free jobs, behind leased ones
+MAX_WINDOWS = 16  # twice the number of schedulers to expect
 PROJECTION: Document = {
     "next_run_time": 1,
     "free": EXPIRED,
     "acquired_by": 1,
     "acquired_until": 1,
-    "attempts": 1,  # who has left it behind, if anybody
+    "attempts": 1,  # the last three tell whether a claim was abandoned
 }
-chance = random.SystemRandom()  # not the generator that applications seed, all of them alike
+rng = random.SystemRandom()  # applications may seed the default generators of all processes alike
 
 
 class Candidates:
-    """Finds due jobs that are free, for one scheduler of many.
+    """Finds due jobs that are free, for one of many schedulers.
 
-    What is in front is leased by those at work, and who looks at the same moment finds the same.
-    So each looks at a window of what is due, as large as what it may claim, one of the first few
-    at random. Their number doubles when more than half of a window, or some of a claim, turns out
-    to be others', and else shrinks: a scheduler that is alone looks in front. What is before the
-    window costs the server a walk along the index, a fifth of passing over leased documents.
-
-    :param unrunnable: the jobs that are left to others.
-    :param leave: is called with each job that can't be claimed, and why.
+    :param unrunnable: the jobs that are left to other schedulers.
+    :param on_unclaimable: callback, called with each job that can't be claimed, and the reason.
     """
 
     def __init__(
         self,
         connection: Connection,
         unrunnable: UnrunnableJobs,
-        leave: Callable[[Record, object], None],
+        on_unclaimable: Callable[[Record, object], None],
     ) -> None:
         self._connection = connection
         self._unrunnable = unrunnable
-        self._leave = leave
+        self._on_unclaimable = on_unclaimable
         self._windows = 1.0
 
-    def found(self, now: float, limit: int) -> Iterator[list[Document]]:
-        """Yield at most `limit` jobs to claim; if the caller goes on, others.
+    def find(self, now: float, limit: int) -> Iterator[list[Document]]:
+        """Yield batches of at most `limit` documents to claim, without their states.
 
-        They are documents without states.
+        The caller goes on to the next batch when other schedulers have won all of this one.
 
-        1 command each; 1 more for each window that is others', or beyond what is due. A
-        window costs O(log n + its end), the last look O(log n + what is leased).
+        A batch takes 1 command, 2 if ids are not UTF-8, and 1 more for each window that is mostly
+        leased or has no due jobs. A window costs O(log n + its end), the last look O(log n + leased
+        jobs).
+
+        :param now: the scheduler's time, in seconds since the epoch.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         due: Document = {"next_run_time": {"$lte": now}}
-        is_beyond = False
-        for _ in range(LOOKS):
+        is_past_end = False
+        for _ in range(MAX_LOOKS):
             unrunnable = self._unrunnable.current()
             size = limit + len(unrunnable)
-            start = 0 if is_beyond else size * chance.randrange(int(self._windows))
+            start = 0 if is_past_end else size * rng.randrange(int(self._windows))
             window = self._read(due, start, size)
-            is_beyond = start > 0 and not window
+            is_past_end = start > 0 and not window
             free = [document for document in window if document["free"]]
-            met_others = 2 * len(free) < len(window)
-            self.note(met_others)
-            if len(window) < size:  # there are no more
+            is_contended = 2 * len(free) < len(window)
+            self.note_contention(is_contended)
+            if len(window) < size:  # the window reaches the end of the due jobs
                 self._windows = max(1, min(self._windows, math.ceil((start + len(window)) / size)))
-            elif met_others:
-                continue  # to look elsewhere costs less than a cycle for the few that are free
-            if usable := self._usable(free, unrunnable)[:limit]:
-                yield usable
+            elif is_contended:
+                continue  # another look costs less than a cycle for the few free jobs
+            if claimable := self._claimable(free, unrunnable)[:limit]:
+                yield claimable
             elif not start and len(window) < size:
-                return  # that was all that is due
+                return  # this window had all due jobs
         unrunnable = self._unrunnable.current()
-        in_front = self._read(due | UNLEASED, 0, limit + len(unrunnable))
-        if usable := self._usable(in_front, unrunnable)[:limit]:
-            yield usable
+        first_free = self._read(due | UNLEASED, 0, limit + len(unrunnable))
+        if claimable := self._claimable(first_free, unrunnable)[:limit]:
+            yield claimable
 
-    def note(self, met_others: bool) -> None:
-        """Note whether others have what was found."""
-        self._windows = min(MAX_WINDOWS, max(1, self._windows * (2 if met_others else 0.9)))
+    def note_contention(self, is_contended: bool) -> None:
+        """Adapt the number of windows to the contention that a look or a claim has met."""
+        self._windows = min(MAX_WINDOWS, max(1, self._windows * (2 if is_contended else 0.9)))
 
     def _read(self, query: Document, start: int, size: int) -> list[Document]:
         read = sized_in_order if self._connection.is_slow else in_order
         return read(self._connection, query, PROJECTION, size, start)
 
-    def _usable(self, free: list[Document], unrunnable: Mapping[IdKey, HasTime]) -> list[Document]:
-        mine = [each for each in free if counts(each["_id"], each["next_run_time"], unrunnable)]
-        return self._nameable(self._affordable(mine))
+    def _claimable(
+        self, free: list[Document], unrunnable: Mapping[IdKey, HasTime]
+    ) -> list[Document]:
+        runnable = [each for each in free if counts(each["_id"], each["next_run_time"], unrunnable)]
+        return self._with_exact_ids(self._within_budget(runnable))
 
-    def _affordable(self, free: list[Document]) -> list[Document]:
-        """Leave what one command can't name, and on a slow line what a cycle can't read and write.
+    def _within_budget(self, free: list[Document]) -> list[Document]:
+        """Return the documents that one command can name and, on a slow line, a cycle can carry.
 
-        A job that was seen before the line was found slow has no size: the next look tells it.
+        Documents that were read before the line was found to be slow have no sizes, and all of
+        them are returned. The next read gets the sizes.
         """
         free = next(parts(free, lambda each: id_bytes(each["_id"]), ID_BYTES), [])
-        if not all("size" in each for each in free):
+        if not all("size" in document for document in free):
             return free
         first, small = affordable(list(map(size_of, free)), self._connection.cycle_budget)
         return free[:first] + [free[place] for place in small]
 
-    def _nameable(self, due: list[Document]) -> list[Document]:
-        """Leave what no statement finds: ids that are no UTF-8 were read with replacements."""
-        doubtful = [each for each in due if REPLACED in str(each["_id"])]
+    def _with_exact_ids(self, due: list[Document]) -> list[Document]:
+        """Return the documents whose ids a statement can name.
+
+        An id that is not UTF-8 was read with replacement characters, so no statement finds it.
+        """
+        doubtful = [document for document in due if REPLACED in str(document["_id"])]
         if not doubtful:
             return due
-        named = queries.stored_ids(self._connection, [each["_id"] for each in doubtful])
-        lost = [each for each in doubtful if each["_id"] not in named]
-        for each in lost:
-            self._leave(Record.of(each), "its id is no UTF-8, and so can't be named")
-        return [each for each in due if each not in lost]
+        exact = queries.stored_ids(self._connection, [document["_id"] for document in doubtful])
+        inexact = [document for document in doubtful if document["_id"] not in exact]
+        for document in inexact:
+            self._on_unclaimable(Record.of(document), "its id is not UTF-8, so it can't be named")
+        return [document for document in due if document not in inexact]

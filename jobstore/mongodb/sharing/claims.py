@@ -1,6 +1,7 @@
-"""The reader of due jobs for many schedulers on one collection: each is leased by one of them.
+"""Claims: each due job of a shared collection is leased by one of many schedulers.
 
-What is due, a scheduler says by its own clock; what is leased, the server by its.
+A scheduler decides by its own clock which jobs are due. The server decides by its clock which jobs
+are leased.
 """
 
 import logging
@@ -18,7 +19,7 @@ from ..documents import CountedRecord, Document, DocumentId, HasTime, IdKey, Rec
 from ..locks import Locks
 from ..ordered import IN_TIME, first_of, sample
 from ..readers import Due, Queried, Rejected
-from ..recovery.attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempts
+from ..recovery.attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempt_count
 from ..slow_line.paced import is_slow, large_seconds, limited, noted
 from ..slow_line.sizes import bytes_of
 from ..summary import Line, Summary
@@ -26,31 +27,33 @@ from ..updates import release, update_all_or_each
 from ..writes.quarantine import Quarantine
 from ..writes.write_behind import WriteBehind
 from . import marker
-from .abandoned import Abandoned, abandoned_once_more, is_abandoned
-from .candidates import Candidates, chance
-from .lease import EXPIRED, UNLEASED, Lease, acquired
-from .unrunnable import LEAVE_SECONDS, UnrunnableJobs
+from .abandoned import Abandoned, incremented_if_abandoned, is_abandoned
+from .candidates import Candidates, rng
+from .lease import EXPIRED, UNLEASED, Lease, lease_end
+from .unrunnable import RETRY_SECONDS, UnrunnableJobs
 
 __all__ = ["Claimed"]
 
 MAX_IDS = 10_000  # ids in one command
-LEFT = Line(
+LEFT_TO_OTHERS = Line(
     logging.INFO,
     'Leaving job "%s" to other schedulers: %s',
     "Leaving %s jobs (%s) to other schedulers: %s",
 )
-WAIT_SECONDS = 0.4  # before another look at what others have leased: they may leave it to us,
-# and then it should be in time for the stock `misfire_grace_time`, 1 s
-NOW: Document = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  # by the server, in seconds
-OVERDUE: Document = {"$lte": ["$next_run_time", {"$subtract": [NOW, LEAVE_SECONDS]}]}
+# Until another look at due jobs that others have leased. They may release a job that they can't
+# run, and then it should fire here within the stock `misfire_grace_time`, 1 s.
+RECHECK_SECONDS = 0.4
+NOW: Document = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  # seconds, by the server's clock
+OVERDUE: Document = {"$lte": ["$next_run_time", {"$subtract": [NOW, RETRY_SECONDS]}]}
 
 
 class Claim(NamedTuple):
     """A claim on jobs, as it is sent.
 
-    :ivar size: the bytes of the jobs, where the line is slow.
-    :ivar started: the time by the monotonic clock before the claim was sent.
-    :ivar seconds: how long the jobs are leased: longer where a slow line takes its time.
+    :ivar token: the fencing token that the claim writes.
+    :ivar size: the bytes of the jobs; 0 on a line that is not slow.
+    :ivar started: a time before the claim was sent, in seconds of the monotonic clock.
+    :ivar seconds: how long the lease lasts, which is longer for large jobs on a slow line.
     """
 
     token: ObjectId
@@ -63,8 +66,8 @@ class Claim(NamedTuple):
 class Claimed(Queried):
     """Claims due jobs for one of many schedulers, and reads all else as `Queried` does.
 
-    :param quarantine: for jobs that end their processes.
-    :param seconds: how long a claim lasts.
+    :param quarantine: takes the jobs that end their processes.
+    :param seconds: how long a lease lasts.
     :ivar unrunnable: the due jobs that can't run here, left to other schedulers.
     """
 
@@ -79,95 +82,103 @@ class Claimed(Queried):
         super().__init__(connection, locks, write_behind, quarantine)
         self._abandoned = Abandoned()
         self._seconds = seconds
-        self._unread: Claim | None = None  # it isn't known which jobs it has won
+        self._unread_claim: Claim | None = None  # sent, but its jobs are not read yet
         self.unrunnable = UnrunnableJobs()
         self._lines = Summary()
-        self._candidates = Candidates(connection, self.unrunnable, self._leave)
+        self._candidates = Candidates(connection, self.unrunnable, self._leave_to_others)
         self._logger = logging.getLogger(__name__)
 
     def opened(self, logger: logging.Logger) -> None:
-        """Mark the collection as shared; 1 command."""
+        """Mark the collection as shared; 1 command.
+
+        :raises pymongo.errors.PyMongoError: if the mark can't be written.
+        """
         self._logger = logger
         self.unrunnable.forget_all()
         marker.begin(self._connection)
 
-    def due(self, now: float, limit: int, is_second_try: bool = False) -> Due:
-        """Claim due jobs that are free; O(log n + k), 3 commands, 1 if nothing is due.
+    def due(self, now: float, limit: int, is_retry: bool = False) -> Due:
+        """Claim free due jobs, and read them; O(log n + k), 3 commands, or 1 if no job is due.
 
-        2 more each time that others have won all of it, 1 more for each look in vain. Won is what
-        bears our token, whatever has become of a reply. What can't be read in time is given back,
-        and so many are claimed as can.
+        A claim that other schedulers win as a whole costs 2 commands more. Each look in vain costs
+        1 more. The jobs that bear the claim's token are the ones it has won, even if a reply was
+        lost. If they can't be read in time, they are released, and fewer are claimed.
+
+        :param now: the scheduler's time, in seconds since the epoch.
+        :param limit: the most jobs to claim.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached. The next call, or
+            `give_back`, releases a claim that could not be read.
         """
         self.give_back()
         free = {"next_run_time": {"$lte": now}, **UNLEASED}
         size = min(limit, MAX_IDS, self._connection.reading.count)
         due = Due([])
-        for free_ones in self._candidates.found(now, size):
-            found = self._abandoned.first(free_ones, size)
-            self._unread = claim = self._new_claim(found)
-            matched = self._claim(free, found, claim)
-            if matched is not None and matched < len(found):
-                self._candidates.note(met_others=True)
+        for candidates in self._candidates.find(now, size):
+            selected = self._abandoned.select(candidates, size)
+            self._unread_claim = claim = self._new_claim(selected)
+            matched = self._send(claim, free, selected)
+            if matched is not None and matched < len(selected):
+                self._candidates.note_contention(True)
             if matched != 0:
                 try:
-                    due = self._won(claim, now)
+                    due = self._read_won(claim, now)
                 except PyMongoError as error:
-                    if not is_slow(error) or is_second_try:
+                    if not is_slow(error) or is_retry:
                         raise
                     sample(self._connection, {"_id": {"$in": claim.ids}}, len(claim.ids))
-                    return self.due(now, limit, is_second_try=True)
-            self._unread = None
+                    return self.due(now, limit, is_retry=True)
+            self._unread_claim = None
             if matched != 0:
                 break
         self._lines.log(self._logger)
         return due
 
     def forked(self) -> None:
-        """In a forked process: the parent has the claims."""
-        self._unread = None
+        """In a forked process: leave the claims to the parent."""
+        self._unread_claim = None
 
     def give_back(self) -> None:
-        """Give back the jobs of a claim that could not be read."""
-        if self._unread:
-            claim, self._unread = self._unread, None
+        """Release the jobs of a claim that could not be read; 1 command if there is one."""
+        if self._unread_claim:
+            claim, self._unread_claim = self._unread_claim, None
             release(self._connection, claim.ids, [claim.token], self._logger)
 
     def rewritten(self, job_id: DocumentId) -> None:
-        """Try a job again that could not run here: it is about to be written."""
+        """Try a job again that could not run here, as it is about to be written."""
         self.unrunnable.forget(job_id)
 
-    def _new_claim(self, found: list[Document]) -> Claim:
-        size = sum(each.get("size", 0) for each in found)
+    def _new_claim(self, selected: list[Document]) -> Claim:
+        size = sum(document.get("size", 0) for document in selected)
         seconds = self._seconds + large_seconds(self._connection, size)
-        ids = [document["_id"] for document in found]
+        ids = [document["_id"] for document in selected]
         return Claim(ObjectId(), ids, size, time.monotonic(), seconds)
 
-    def _claim(self, free: Document, found: list[Document], claim: Claim) -> int | None:
-        """Claim what is still due and free; returns how many it were, None if that isn't known."""
-        fields = {"acquired_by": claim.token, "acquired_until": acquired(claim.seconds)}
-        if any(map(is_abandoned, found)):
-            fields["attempts"] = abandoned_once_more()
+    def _send(self, claim: Claim, free: Document, selected: list[Document]) -> int | None:
+        """Claim the jobs that are still free; return their number, or None if it isn't known."""
+        fields = {"acquired_by": claim.token, "acquired_until": lease_end(claim.seconds)}
+        if any(map(is_abandoned, selected)):
+            fields["attempts"] = incremented_if_abandoned()
         matched, refused = update_all_or_each(self._connection, free, claim.ids, fields)
         for refusal in refused.details["writeErrors"] if refused else ():
-            self._leave(Record.of(found[refusal["index"]]), refusal["errmsg"])
+            self._leave_to_others(Record.of(selected[refusal["index"]]), refusal["errmsg"])
         return matched
 
-    def _leave(self, record: Record, reason: object) -> None:
+    def _leave_to_others(self, record: Record, reason: object) -> None:
         if self.unrunnable.add(record):
-            self._lines.add(LEFT, record.id, reason)
+            self._lines.add(LEFT_TO_OTHERS, record.id, reason)
 
-    def _won(self, claim: Claim, now: float) -> Due:
+    def _read_won(self, claim: Claim, now: float) -> Due:
         """Read the jobs that a claim has won, with their lease."""
-        won = self._innocent(self._bearing(claim))
+        won = self._without_culprits(self._read_claimed(claim))
         if not won:
             return Due([])
         ids = [record.id for record in won]
         lease = Lease(
             self._connection, claim.token, ids, claim.started, claim.seconds, self._logger
         )
-        return Due([record for record in won if not _is_later(record.run_time, now)], lease)
+        return Due([record for record in won if not _is_due_after(record.run_time, now)], lease)
 
-    def _bearing(self, claim: Claim) -> list[Document]:
+    def _read_claimed(self, claim: Claim) -> list[Document]:
         query = {"_id": {"$in": claim.ids}, "acquired_by": claim.token}
         found: list[Document] = []
         reading = self._connection.reading
@@ -181,67 +192,79 @@ class Claimed(Queried):
             )
         return found
 
-    def _innocent(self, won: list[Document]) -> list[Record]:
-        """Return the jobs that may run; those that ended so many processes go into quarantine."""
-        culprits = [each for each in won if attempts(each) >= MAX_ATTEMPTS]
+    def _without_culprits(self, won: list[Document]) -> list[Record]:
+        """Return the jobs that may run; quarantine those that ended `MAX_ATTEMPTS` processes."""
+        culprits = [document for document in won if attempt_count(document) >= MAX_ATTEMPTS]
         if culprits:
             self._quarantine.convict(list(map(CountedRecord.of, culprits)))
         return [
-            CountedRecord.of(each) if attempts(each) else Record.of(each)
-            for each in won
-            if attempts(each) < MAX_ATTEMPTS
+            CountedRecord.of(document) if attempt_count(document) else Record.of(document)
+            for document in won
+            if attempt_count(document) < MAX_ATTEMPTS
         ]
 
     def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
-        """Leave jobs that can't run here to others; quarantine those nobody has taken for a minute.
+        """Leave jobs that can't run here to others; quarantine those left for a minute in vain.
 
-        Such a job was due here a minute ago, and has been due as long by the server's clock: a
-        clock that is ahead here makes a job due that is not yet due for others.
+        Such a job was already due here a minute ago, and has been due for a minute by the server's
+        clock. The second condition protects jobs that are due only by a clock that is ahead.
+
+        1 command to release jobs. If a minute is over for some, 1 more to check them, and those of
+        the quarantine.
         """
-        waited = self._overdue(
+        waited = self._overdue_ids(
             [record.id for record, _ in bad if self.unrunnable.has_waited(record)]
         )
         leaving = [pair for pair in bad if hashable_id(pair[0].id) not in waited]
         for record, reason in leaving:
-            self._leave(record, reason)
+            self._leave_to_others(record, reason)
         self._lines.log(self._logger)
         if lease:
             lease.release([record.id for record, _ in leaving])
-        taking = [pair for pair in bad if hashable_id(pair[0].id) in waited]
-        for record, _ in taking:  # once it is back from quarantine, others have a minute again
+        quarantining = [pair for pair in bad if hashable_id(pair[0].id) in waited]
+        for record, _ in quarantining:  # when restored, a job waits for others for a minute again
             self.unrunnable.forget(record.id)
-        if taking:
-            super().set_aside(taking, lease)
+        if quarantining:
+            super().set_aside(quarantining, lease)
 
-    def _overdue(self, ids: list[DocumentId]) -> set[IdKey]:
+    def _overdue_ids(self, ids: list[DocumentId]) -> set[IdKey]:
         try:
             found = queries.stored_ids(self._connection, ids, {"$expr": OVERDUE}) if ids else []
-        except PyMongoError as error:  # what is claimed is to be handed out all the same
+        except PyMongoError as error:  # the other claimed jobs still have to be handed out
             self._logger.warning("Unable to tell for how long jobs have been due: %s", error)
             found = []
         return set(map(hashable_id, found))
 
     def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
-        """Return when to look again; O(log n) and one command.
+        """Return when to look for due jobs again, or None for never; O(log n) and 1 command.
 
-        That is the earliest run time of a free job; or that of an earlier one that is leased, and
-        if it is due, a moment from now, at random: those that leave it to others would find it
-        leased by each other all the time. Or the time to look again at what was left to others.
+        That is the earliest of three times:
+
+        - the earliest run time of a job that is free, or not yet due;
+        - 0.2 to 0.4 s from now, at random, if another scheduler has leased a due job;
+        - the time to retry the jobs that were left to others.
+
+        Without the random part, schedulers that release a job they can't run would find it leased
+        by each other again and again.
+
+        :param now: the scheduler's time, in seconds since the epoch, as is the result.
+        :param exclude: jobs that don't count at these run times.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
-        soon = now + WAIT_SECONDS * chance.uniform(0.5, 1)
+        recheck = now + RECHECK_SECONDS * rng.uniform(0.5, 1)
         times = [
-            each["next_run_time"] if each["free"] or each["next_run_time"] > now else soon
+            each["next_run_time"] if each["free"] or each["next_run_time"] > now else recheck
             for each in first_of(self._in_order, {**exclude, **self.unrunnable.current()})
         ]
-        again = self.unrunnable.until()
-        if again is not None:
-            times.append(now + again - time.monotonic())
+        retry = self.unrunnable.next_retry()
+        if retry is not None:
+            times.append(now + retry - time.monotonic())
         return min(times, default=None)
 
     def _in_order(self, limit: int) -> list[Document]:
         """Return the first documents, leased or not, and the first free ones."""
 
-        def those(**query: Any) -> list[Document]:
+        def pipeline(**query: Any) -> list[Document]:
             return [
                 {"$match": {"next_run_time": IN_TIME, **query}},
                 {"$sort": {"next_run_time": ASCENDING}},
@@ -250,11 +273,11 @@ class Claimed(Queried):
             ]
 
         jobs = self._connection.jobs
-        free = {"$unionWith": {"coll": jobs.name, "pipeline": those(**UNLEASED)}}
+        free = {"$unionWith": {"coll": jobs.name, "pipeline": pipeline(**UNLEASED)}}
         with self._connection.limit():
-            return list(jobs.aggregate([*those(), free], batchSize=2 * limit + 1))
+            return list(jobs.aggregate([*pipeline(), free], batchSize=2 * limit + 1))
 
 
-def _is_later(run_time: Any, now: float) -> bool:
-    """Whether it is not due: somebody has changed it after it was claimed."""
+def _is_due_after(run_time: Any, now: float) -> bool:
+    """Return whether a job is not due any more, as another process changed it after the claim."""
     return run_time is None or (isinstance(run_time, int | float) and run_time > now)

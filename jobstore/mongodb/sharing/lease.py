@@ -1,12 +1,12 @@
 """Leases: which of many schedulers may fire a job, and until when.
 
-Who claims a due job writes two fields into its document: ``acquired_by``, a token of its own for
-each claim, and ``acquired_until``, a time by the server's clock. Until then it is leased: nobody
-else claims it. The flush gives it back in the same guarded write that reschedules it; the token
-stays, so that a write that has arrived can be told from one of a successor.
+A claim writes two fields into the document of a due job. ``acquired_by`` is a fencing token, new
+for each claim. ``acquired_until`` is the end of the lease by the server's clock: until then no
+other scheduler claims the job. The flush releases the job in the same guarded write that
+reschedules it. The token stays, so that the store can tell its own write from a successor's.
 
-What a process thinks of its own leases it measures from before it asked for them, by a clock that
-nobody sets: so it always ends them earlier than the server does.
+A process measures its own leases by the monotonic clock, from before it asked for them. So a lease
+always ends earlier for its holder than for the server.
 """
 
 import logging
@@ -22,24 +22,24 @@ from ..connection import Connection
 from ..documents import Document, DocumentId, IdKey, hashable_id
 from ..updates import release, update_with_retry
 
-__all__ = ["EXPIRED", "UNLEASED", "Lease", "acquired"]
+__all__ = ["EXPIRED", "UNLEASED", "Lease", "lease_end"]
 
-EXPIRED: Document = {"$lte": ["$acquired_until", "$$NOW"]}  # by the server; null is before all
-UNLEASED: Document = {"$or": [{"acquired_until": None}, {"$expr": EXPIRED}]}  # the first is cheap
+EXPIRED: Document = {"$lte": ["$acquired_until", "$$NOW"]}  # in the server, null sorts first
+UNLEASED: Document = {"$or": [{"acquired_until": None}, {"$expr": EXPIRED}]}  # the cheap test first
 
 
-def acquired(seconds: float) -> Document:
-    """Build the expression of a lease's end."""
+def lease_end(seconds: float) -> Document:
+    """Build the expression for the end of a lease that begins now and lasts `seconds`."""
     return {"$add": ["$$NOW", round(seconds * 1000)]}
 
 
 class Lease:
-    """The claims of one cycle: what it may fire, as long as it holds it.
+    """The lease on the jobs of one claim; says which of them may be fired.
 
-    :param token: of the claims.
-    :param job_ids: the jobs that were claimed.
-    :param started: when they were, by the monotonic clock, or earlier.
-    :param seconds: how long they are leased.
+    :param token: the claim's fencing token.
+    :param job_ids: the ids of the claimed jobs.
+    :param started: a time before the claim was sent, in seconds of the monotonic clock.
+    :param seconds: how long the lease lasts.
     """
 
     def __init__(
@@ -53,78 +53,81 @@ class Lease:
     ) -> None:
         self._connection = connection
         self._token = token
-        self._claimed = {hashable_id(job_id): job_id for job_id in job_ids}
-        self._untouched = set(self._claimed)  # neither fired nor given back
-        self._revoked: set[IdKey] = set()  # of these, what is not to be fired any more
+        self._job_ids = {hashable_id(job_id): job_id for job_id in job_ids}
+        self._pending = set(self._job_ids)  # neither fired nor released
+        self._revoked: set[IdKey] = set()  # the pending jobs that must not be fired any more
         self._seconds = seconds
         self._ever_expired = False
         self._logger = logger
-        self._begins(started)
+        self._start(started)
 
-    def _begins(self, started: float) -> None:
-        self._renewed_at = started + self._seconds / 2
+    def _start(self, started: float) -> None:
+        self._renew_at = started + self._seconds / 2
         self._ends_at = started + self._seconds
 
     @property
     def ever_expired(self) -> bool:
-        """Whether others may have claimed what was not yet given back, now or at any time."""
+        """Whether others may have claimed a job before it was released, now or earlier."""
         self._ever_expired |= time.monotonic() >= self._ends_at
         return self._ever_expired
 
     def holds(self, job_id: str) -> bool:
-        """Whether a job may be fired now; 2 commands when half of the time is over.
+        """Return whether a job may be fired now; 2 commands if half of the lease is over.
 
-        Then all is renewed that was not given back. What is lost, or can't be renewed, is not
-        held again.
+        These renew the lease of all jobs that were not released. A job that is lost, or can't be
+        renewed, is not fired any more. An error of the database is logged.
         """
-        if self._may_fire(job_id) and time.monotonic() >= self._renewed_at:
+        if self._may_fire(job_id) and time.monotonic() >= self._renew_at:
             self._renew()
         return self._may_fire(job_id)
 
     def _may_fire(self, job_id: str) -> bool:
-        return job_id in self._untouched and job_id not in self._revoked
+        return job_id in self._pending and job_id not in self._revoked
 
     def _renew(self) -> None:
         held: set[IdKey] = set()
         started = time.monotonic()
         self._ever_expired = self.ever_expired
-        ids = list(self._claimed.values())
+        ids = list(self._job_ids.values())
         ours = {"acquired_by": self._token, "acquired_until": {"$type": "date"}}
         try:
             query = {"_id": {"$in": ids}, **ours}
-            update_with_retry(self._connection, query, {"acquired_until": acquired(self._seconds)})
+            update_with_retry(self._connection, query, {"acquired_until": lease_end(self._seconds)})
             held.update(map(hashable_id, queries.stored_ids(self._connection, ids, ours)))
-            self._begins(started)
+            self._start(started)
         except PyMongoError as error:
             self._logger.warning("Unable to renew the lease of the jobs that are due: %s", error)
         if time.monotonic() >= self._ends_at:
             held.clear()
-        lost = self._untouched - self._revoked - held
+        lost = self._pending - self._revoked - held
         if lost:
             self._logger.warning(
                 "%d due jobs are left to others (%s): their lease ended",
                 len(lost),
-                first_few([job_id for name, job_id in self._claimed.items() if name in lost]),
+                first_few([job_id for key, job_id in self._job_ids.items() if key in lost]),
             )
-        self._revoked |= lost  # it may still be ours to give back
+        self._revoked |= lost  # still pending: if it is ours after all, `release` releases it
 
-    def done(self, job_id: DocumentId) -> None:
-        """Note that a job was fired: what is written for it gives it back."""
-        self._untouched.discard(hashable_id(job_id))
+    def mark_fired(self, job_id: DocumentId) -> None:
+        """Note that a job was fired; the write that follows releases it."""
+        self._pending.discard(hashable_id(job_id))
 
     def revoke(self, job_id: DocumentId) -> None:
-        """Fire a job no more: its document is about to be written, which gives it back.
+        """Fire a job no more, as its document is about to be written.
 
-        If that fails, the cycle's end does.
+        That write releases the job. If the write fails, the end of the cycle releases the job.
         """
-        self._revoked |= {hashable_id(job_id)} & self._untouched
+        self._revoked |= {hashable_id(job_id)} & self._pending
 
     def release(self, job_ids: Iterable[DocumentId] | None = None) -> None:
-        """Give back what was not touched, or those of it; 1 command, if there is any."""
-        some = (
-            set(self._untouched if job_ids is None else map(hashable_id, job_ids)) & self._untouched
-        )
-        self._untouched -= some
-        if some:
-            ids = [self._claimed[each] for each in some]
+        """Release jobs that were not fired; 1 command, none if there are no such jobs.
+
+        An error of the database is logged.
+
+        :param job_ids: None for all jobs of the lease.
+        """
+        keys = set(self._pending if job_ids is None else map(hashable_id, job_ids)) & self._pending
+        self._pending -= keys
+        if keys:
+            ids = [self._job_ids[key] for key in keys]
             release(self._connection, ids, [self._token], self._logger)

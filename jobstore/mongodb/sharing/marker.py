@@ -1,6 +1,6 @@
-"""The mark of a collection that many schedulers share, so that none takes all of it for its own.
+"""The mark of a shared collection, which keeps schedulers that don't share from starting on it.
 
-It is a document, ``{_id: "sharing", since: ...}``, in the collection ``<jobs>_meta``.
+The mark is a document, ``{_id: "sharing", since: ...}``, in the collection ``<jobs>_meta``.
 """
 
 import logging
@@ -21,36 +21,41 @@ FIRST_DUE = 1000  # 4 ms
 
 
 def begin(connection: Connection) -> None:
-    """Mark the collection as shared; 1 command."""
+    """Mark the collection as shared; 1 command.
+
+    :raises pymongo.errors.PyMongoError: if the mark can't be written.
+    """
     with connection.limit(START_SECONDS):
         since = [{"$set": {"since": {"$ifNull": ["$since", "$$NOW"]}}}]
         connection.meta.update_one(MARK, since, upsert=True)
 
 
 def check(connection: Connection, logger: logging.Logger) -> None:
-    """Make sure that the collection is not shared; 3 commands.
+    """Make sure that no schedulers share the collection; at most 3 commands.
 
-    The mark says so, or a claim, as in jobs that were copied without the mark.
+    The mark shows that they do. So does a claim, as in jobs that were copied without the mark.
+    Only the first jobs are searched for claims.
 
-    :raises ValueError: if it is shared.
+    :raises ValueError: if schedulers share the collection, or have shared it.
+    :raises pymongo.errors.PyMongoError: if the server can't be reached.
     """
     with connection.limit(START_SECONDS):
-        if since := _since(connection, logger):
-            found = f"schedulers share {connection.jobs.full_name} since {since}"
+        if since := _shared_since(connection, logger):
+            finding = f"schedulers have shared {connection.jobs.full_name} since {since}"
         elif claimed := _first_claimed(connection):
             job_id = f'job "{claimed["_id"]}" has the field acquired_by'
-            found = f"schedulers have shared {connection.jobs.full_name} ({job_id})"
+            finding = f"schedulers have shared {connection.jobs.full_name} ({job_id})"
         else:
             return
     raise ValueError(
-        f"shared is False, but {found}: a scheduler that doesn't claim its jobs would run them a "
-        "second time. Say shared=True; or, if all of them have stopped for good, call this "
-        "store's end_sharing()"
+        f"shared is False, but {finding}: a scheduler that doesn't claim its jobs would run them "
+        "a second time. Say shared=True. Or, if all schedulers that share have stopped for good, "
+        "call this store's end_sharing()"
     )
 
 
-def _since(connection: Connection, logger: logging.Logger) -> str | None:
-    """Return since when the collection is marked; None if it isn't, or nobody may read that."""
+def _shared_since(connection: Connection, logger: logging.Logger) -> str | None:
+    """Return the date of the mark; None if there is none, or no right to read it."""
     meta = connection.meta
     try:
         mark = meta.find_one(MARK)
@@ -58,7 +63,7 @@ def _since(connection: Connection, logger: logging.Logger) -> str | None:
         if error.code != UNAUTHORIZED:
             raise
         logger.warning(
-            "No right to read %s: it can't be told whether many schedulers share the jobs",
+            "No right to read %s: a start can't tell whether many schedulers share the jobs",
             meta.full_name,
         )
         return None
@@ -66,9 +71,9 @@ def _since(connection: Connection, logger: logging.Logger) -> str | None:
 
 
 def _first_claimed(connection: Connection) -> Document | None:
-    """Find a job that bears a claim, among the first ones stored and the next ones due.
+    """Find a claimed job among the first jobs stored and those due first.
 
-    No index has the claims: to look at all jobs would read the whole collection at each start.
+    No index covers the claims, so a full search would read the whole collection at each start.
     """
     stored: list[Document] = [{"$limit": FIRST_STORED}]
     due: list[Document] = [
@@ -88,15 +93,18 @@ def _first_claimed(connection: Connection) -> Document | None:
 
 
 def end(connection: Connection) -> None:
-    """Take away the mark, and all claims first; O(n)."""
+    """Remove all claims, then the mark; O(n).
+
+    :raises pymongo.errors.PyMongoError: if the server can't be reached. Then the mark may stay.
+    """
     claimed = {"$or": [{name: {"$exists": True}} for name in queries.NO_LEASE]}
 
-    def unclaim(ids: list[DocumentId], in_doubt: bool) -> None:
+    def remove_claims(ids: list[DocumentId], in_doubt: bool) -> None:
         none = {"$unset": queries.NO_LEASE}
         with connection.session() as session:
             connection.jobs.update_many({"_id": {"$in": ids}}, none, session=session)
 
     for ids in queries.all_ids(connection, claimed):
-        queries.for_ids(connection, ids, unclaim)
+        queries.for_ids(connection, ids, remove_claims)
     with connection.limit():
         connection.meta.delete_one(MARK)

@@ -7,65 +7,70 @@ from ..documents import DocumentId, IdKey, Record, hashable_id
 
 __all__ = ["UnrunnableJobs"]
 
-LEAVE_SECONDS = 60.0
+RETRY_SECONDS = 60.0
 
 
-class Unrunnable(NamedTuple):
-    """A document that was left: due since when, and since when, by the monotonic clock, so seen."""
+class UnrunnableJob(NamedTuple):
+    """A job that was left to other schedulers.
+
+    :ivar run_time: the run time that its document had.
+    :ivar seen_at: when the job was first seen at that run time, in seconds of the monotonic clock.
+    """
 
     id: DocumentId
     run_time: Any
-    since: float
+    seen_at: float
 
     @property
     def is_recent(self) -> bool:
-        return time.monotonic() < self.since + LEAVE_SECONDS
+        return time.monotonic() < self.seen_at + RETRY_SECONDS
 
 
 class UnrunnableJobs:
-    """Remembers what was left to others, for a minute; then it is looked at once more.
+    """Remembers for a minute which jobs were left to other schedulers.
 
-    If it still is due at the same time, nobody can run it.
+    After the minute the store looks at such a job once more. If the job is still due at the same
+    time, no scheduler can run it.
     """
 
     def __init__(self) -> None:
-        self._left: dict[IdKey, Unrunnable] = {}
+        self._jobs: dict[IdKey, UnrunnableJob] = {}
 
     def add(self, record: Record) -> bool:
-        """Leave a document to others; tells whether it was not left before."""
-        old = self._left.get(hashable_id(record.id))
+        """Leave a job to other schedulers; return whether it was not remembered before."""
+        old = self._jobs.get(hashable_id(record.id))
         if not (old and old.is_recent and old.run_time == record.run_time):
-            self._left[hashable_id(record.id)] = Unrunnable(
+            self._jobs[hashable_id(record.id)] = UnrunnableJob(
                 record.id, record.run_time, time.monotonic()
             )
         return old is None
 
     def forget(self, job_id: DocumentId) -> None:
-        """Look at a document anew, as it is written."""
-        if self._left:  # then the id is worth a key
-            self._left.pop(hashable_id(job_id), None)
+        """Try a job again, as its document is about to be written."""
+        if self._jobs:  # only then is the key worth its cost
+            self._jobs.pop(hashable_id(job_id), None)
 
     def forget_all(self) -> None:
-        """Look at all documents anew."""
-        self._left.clear()
+        """Try all jobs again."""
+        self._jobs.clear()
 
     def has_waited(self, record: Record) -> bool:
-        """Whether nobody has taken it for a minute."""
-        left = self._left.get(hashable_id(record.id))
-        return left is not None and not left.is_recent and left.run_time == record.run_time
+        """Return whether no scheduler has run the job within a minute."""
+        job = self._jobs.get(hashable_id(record.id))
+        return job is not None and not job.is_recent and job.run_time == record.run_time
 
-    def current(self) -> dict[IdKey, Unrunnable]:
-        """Return the jobs that are left to others now, by the keys of their ids."""
-        return {hashable_id(left.id): left for left in self._recent()}
+    def current(self) -> dict[IdKey, UnrunnableJob]:
+        """Return the jobs that are left to other schedulers now, by the keys of their ids."""
+        return {hashable_id(job.id): job for job in self._recent()}
 
-    def until(self) -> float | None:
-        """Return when the first of them is to be looked at again, by the monotonic clock."""
-        return min((left.since + LEAVE_SECONDS for left in self._recent()), default=None)
+    def next_retry(self) -> float | None:
+        """Return when to try the first of them again, in seconds of the monotonic clock."""
+        return min((job.seen_at + RETRY_SECONDS for job in self._recent()), default=None)
 
-    def _recent(self) -> list[Unrunnable]:
-        """Those that others have taken are forgotten."""
-        oldest = time.monotonic() - 2 * LEAVE_SECONDS
-        for left in list(self._left.values()):  # also the watcher's thread asks
-            if left.since <= oldest:
-                self._left.pop(hashable_id(left.id), None)
-        return [left for left in list(self._left.values()) if left.is_recent]
+    def _recent(self) -> list[UnrunnableJob]:
+        """Return the jobs of the last minute; forget those older than two minutes."""
+        oldest = time.monotonic() - 2 * RETRY_SECONDS
+        for job in list(self._jobs.values()):  # a copy: the watcher's thread calls this, too
+            if job.seen_at <= oldest:
+                self._jobs.pop(hashable_id(job.id), None)
+        return [job for job in list(self._jobs.values()) if job.is_recent]

@@ -150,7 +150,7 @@ class Cycle:
 
     def _is_done(self, job_id: str) -> None:
         if self._lease:
-            self._lease.done(job_id)
+            self._lease.mark_fired(job_id)
 
     def _is_over_for(self, job_id: str) -> bool:
         return self.shut_down or job_id in self._removed

@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 
 from ..connection import Connection
 from ..documents import FIELDS, CountedRecord, DocumentId, Record
-from ..recovery.attempts import forget_counts
+from ..recovery.attempts import remove_counts
 from ..slow_line.pace import parts
 from ..slow_line.paced import carried
 from ..summary import Line, summed
@@ -185,4 +185,4 @@ class _Flush:
             release(self._connection, claims, list(claims.values()), self._logger)
         counted = [write.record for write, _ in theirs if isinstance(write.record, CountedRecord)]
         if counted:
-            forget_counts(self._connection, counted, self._logger)
+            remove_counts(self._connection, counted, self._logger)

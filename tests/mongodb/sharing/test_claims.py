@@ -73,8 +73,8 @@ class World:
         self.clock = Clock(self.jobs)
         for module in (lease, claims, unrunnable):
             monkeypatch.setattr(module, "time", self.clock)
-        monkeypatch.setattr(candidates, "chance", SimpleNamespace(randrange=choose))
-        monkeypatch.setattr(claims, "chance", SimpleNamespace(uniform=min))
+        monkeypatch.setattr(candidates, "rng", SimpleNamespace(randrange=choose))
+        monkeypatch.setattr(claims, "rng", SimpleNamespace(uniform=min))
         monkeypatch.setattr(write_behind, "FLUSH_SECONDS", 3600)  # a cycle may stand still
         self.schedulers = [self.scheduler(name, self.stepped) for _ in range(2)]
         self.last = self.scheduler(name, self.plain)
@@ -95,7 +95,7 @@ class World:
         for store in self.stores:
             store._write_behind.forget()  # of one that was killed, and so on
             store._cycles.clear()
-            store._reader._unread = None
+            store._reader._unread_claim = None
             store._reader._candidates._windows = self.windows
         self.fired.clear()
         self.log.ids.clear()

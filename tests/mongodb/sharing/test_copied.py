@@ -72,7 +72,7 @@ def test_schedulers_that_share_start_on_a_copy_and_mark_it(make, alone, copied, 
     store = make(**{**COPIES, "start": True})
     assert run(store)[0] == ["new"]
     assert database["copies_meta"].find_one({"_id": "sharing"})
-    with pytest.raises(ValueError, match=r"schedulers share .* since"):
+    with pytest.raises(ValueError, match=r"schedulers have shared .* since"):
         make(**alone).start(None, "default")
 
 

@@ -308,7 +308,7 @@ def test_what_was_claimed_and_could_not_be_read_is_given_back(make, monkeypatch,
         monkeypatch.undo()
         raise PyMongoError("planned")
 
-    monkeypatch.setattr(store._reader, "_bearing", fail)
+    monkeypatch.setattr(store._reader, "_read_claimed", fail)
     with pytest.raises(PyMongoError, match="planned"):
         store.get_due_jobs(at(10))
     assert leased(other) == ["a", "b"]

@@ -196,7 +196,7 @@ def test_the_others_claims_and_flushes_are_not_told(make, stock):
     scheduler.start(paused=True)
     until(lambda: watching.status().lag is not None)
     told = []
-    watching._wakeups.told = told.append
+    watching._wakeups.notify = told.append
     other.add_job(job("a"))
     other.add_job(job("ends", 1, every=None))
     assert run(other)[0] == ["a", "ends"]
@@ -210,13 +210,13 @@ def test_the_others_claims_and_flushes_are_not_told(make, stock):
 def test_what_is_changed_between_claim_and_read_is_given_back(make, stock, monkeypatch, later):
     store = make()
     store.add_jobs([job("a"), job("b", 1), job("c", 2)])
-    bearing = store._reader._bearing
+    bearing = store._reader._read_claimed
 
     def change_first(*args):
         stock.update_job(job("b", later))
         return bearing(*args)
 
-    monkeypatch.setattr(store._reader, "_bearing", change_first)
+    monkeypatch.setattr(store._reader, "_read_claimed", change_first)
     assert ids(store.get_due_jobs(at(10))) == ["a", "c"]
     store.get_next_run_time()
     assert leased(store) == []

@@ -8,7 +8,7 @@ from bson.raw_bson import RawBSONDocument
 
 from jobstore.mongodb import updates
 from jobstore.mongodb.sharing import candidates, claims
-from jobstore.mongodb.sharing.lease import acquired
+from jobstore.mongodb.sharing.lease import lease_end
 from support.jobs import at, job
 from support.shared_stores import ids, leased, run
 
@@ -17,13 +17,13 @@ def draw(monkeypatch, window):
     """Let chance say which window is looked at; returns from how many it was chosen, each time."""
     asked = []
     drawn = SimpleNamespace(randrange=lambda n: asked.append(n) or range(n)[window])
-    monkeypatch.setattr(candidates, "chance", drawn)
+    monkeypatch.setattr(candidates, "rng", drawn)
     return asked
 
 
 def lease_to_others(store, job_ids):
     """Lease jobs to nobody that is here."""
-    lease = [{"$set": {"acquired_until": acquired(100)}}]
+    lease = [{"$set": {"acquired_until": lease_end(100)}}]
     store.collection.update_many({"_id": {"$in": list(job_ids)}}, lease)
 
 
@@ -91,7 +91,7 @@ def test_a_last_window_that_is_others_is_not_all_that_is_due(make, monkeypatch):
     store._reader._candidates._windows = 2.0
     windows = iter([1, 0])
     drawn = SimpleNamespace(randrange=lambda n: next(windows))
-    monkeypatch.setattr(candidates, "chance", drawn)
+    monkeypatch.setattr(candidates, "rng", drawn)
     assert ids(store.get_due_jobs(at(10))) == ["a", "b"]
 
 
@@ -103,7 +103,7 @@ def test_what_is_free_behind_many_leased_ones_is_found(make, monkeypatch):
     draw(monkeypatch, 0)
     second.commands.names.clear()
     assert ids(second.get_due_jobs(at(10))) == ["d"]
-    looks = ["find"] * (candidates.LOOKS + 1)
+    looks = ["find"] * (candidates.MAX_LOOKS + 1)
     assert second.commands.names == [*looks, "update", "find"]
 
 
@@ -226,4 +226,4 @@ def test_what_is_lost_all_the_time_is_left_for_a_while(make, monkeypatch):
     monkeypatch.setattr(updates, "update_with_retry", lambda *_: 0)
     store.commands.names.clear()
     assert store.get_due_jobs(at(10)) == []
-    assert store.commands.names == ["find"] * (candidates.LOOKS + 1)
+    assert store.commands.names == ["find"] * (candidates.MAX_LOOKS + 1)
