@@ -215,7 +215,7 @@ class MongoDBJobStore(BaseJobStore):
         """
         with self._turn():
             cycle = self._cycles.current
-            if cycle.is_of(job):
+            if cycle.has_handed_out(job):
                 write = cycle.advance(job, self.pickle_protocol, self._write_behind.lines)
                 self._write_behind.add(write, self._reader.apply_optimistically)
                 return

@@ -193,7 +193,7 @@ class WriteThrough:
         self._write_behind.flush()
         for job_id in job_ids:
             hash(job_id)  # an id that has none is a TypeError now, and not after the first removal
-            self._cycles.rewrite(job_id)
+            self._cycles.note_rewrite(job_id)
             self._quarantine.forget(job_id)
             self._reader.rewritten(job_id)
 

@@ -1,6 +1,7 @@
-"""Conflicts: which change wins where others have changed a document meanwhile; no database here.
+"""Conflicts: decides which change wins when another process has changed the same document.
 
-Guarded writes are optimistic concurrency control: each write names the document as it was read.
+Guarded writes are optimistic concurrency control: a write applies only while the document is
+still as it was read. This module does no I/O.
 """
 
 import logging
@@ -34,65 +35,69 @@ CHANGED = Line(
 )
 
 
-def decide(write: GuardedWrite, theirs: Record | None, lines: Summary) -> GuardedWrite | None:
-    """Say what is left to write, given what is stored; None: nothing, it is done or theirs wins.
+def decide(write: GuardedWrite, stored: Record | None, lines: Summary) -> GuardedWrite | None:
+    """Return the write that is still to be sent, or None if it is done or lost; O(1).
 
-    :param lines: takes a note of each change by others.
+    The result is `write` itself if it did not apply and the document is unchanged. If another
+    process changed the job but not its run time, the result merges both changes where possible.
+
+    :param stored: the document as it was read back; None if there is none.
+    :param lines: collects a log line for each change by another process.
     """
-    if theirs is not None and theirs == write.after:
-        return None  # ours
-    if theirs == write.record:
-        return write  # it did not get there
-    if _was_taken(write, theirs):
+    if stored is not None and stored == write.after:
+        return None  # it has applied
+    if stored == write.record:
+        return write  # it has not applied
+    if _was_claimed_since(write, stored):
         if not write.quarantine:
             lines.add(RUNS_TWICE, write.record.id)
         return None
-    if theirs is None and write.removes:
-        return None  # ours, or theirs
-    if theirs is None:
+    if stored is None and write.removes:
+        return None  # removed, by this write or by another process
+    if stored is None:
         lines.add(REMOVED, write.record.id)
         return None
-    if theirs.run_time != write.record.run_time:
+    if stored.run_time != write.record.run_time:
         lines.add(RESCHEDULED, write.record.id)
         return None
     lines.add(CHANGED, write.record.id)
-    return None if write.quarantine else _merged(write, theirs)
+    return None if write.quarantine else _merged(write, stored)
 
 
-def _is_late(write: GuardedWrite) -> bool:
-    """Whether the job was fired under a lease that has ended, so that others may have run it."""
+def _lease_has_expired(write: GuardedWrite) -> bool:
     return write.lease is not None and write.lease.ever_expired
 
 
-def _was_taken(write: GuardedWrite, theirs: Record | None) -> bool:
-    """Whether another scheduler has claimed the job since; it may be, where its claim is gone.
+def _was_claimed_since(write: GuardedWrite, stored: Record | None) -> bool:
+    """Whether another scheduler has claimed the job since, or may have.
 
-    That is so where the lease was over, and the job is gone, or has another time and no claim: it
-    may have been run by others before it was removed, or changed.
+    A changed token proves it. If the token is gone, as the job was removed, or rescheduled without
+    a claim, another scheduler may have run the job before, provided that our lease has expired.
     """
     claim = write.record.claim
     if claim is None:
         return False
-    if theirs is not None and theirs.claim is not None:
-        return bool(theirs.claim != claim)
-    return _is_late(write) and (theirs is None or theirs.run_time != write.record.run_time)
+    if stored is not None and stored.claim is not None:
+        return bool(stored.claim != claim)
+    rescheduled = stored is None or stored.run_time != write.record.run_time
+    return _lease_has_expired(write) and rescheduled
 
 
-def _merged(write: GuardedWrite, theirs: Record) -> GuardedWrite | None:
-    """Apply our advance to their state; None: leave theirs as it is."""
-    theirs = type(write.record)(*theirs)  # counted, if ours is
+def _merged(write: GuardedWrite, stored: Record) -> GuardedWrite | None:
+    """Put our new run time into the stored state; None leaves the document as it is."""
+    record = type(write.record)(*stored)  # a counted record stays one
     if write.state is not None:
-        state = advanced(theirs.state, write.run_time)
-        return write._replace(record=theirs, state=state)
+        return write._replace(record=record, state=advanced(record.state, write.run_time))
+    # Our job has ended. The stored one may have a trigger that goes on.
     try:
-        job = restore(theirs, None, None)
+        job = restore(record, None, None)
         assert job.next_run_time is not None
         following = job.trigger.get_next_fire_time(
             job.next_run_time, datetime.now(job.next_run_time.tzinfo)
         )
     except Exception:
-        return None  # it is still due: the next cycle sees to it
+        return None  # the job is still due, so the next cycle deals with it
     if following is None:
-        return write._replace(record=theirs)
+        return write._replace(record=record)
     run_time = timestamp(following)
-    return write._replace(record=theirs, run_time=run_time, state=advanced(theirs.state, run_time))
+    return write._replace(record=record, run_time=run_time, state=advanced(record.state, run_time))

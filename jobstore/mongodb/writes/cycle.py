@@ -1,4 +1,4 @@
-"""One cycle of the scheduler: the jobs handed out, and what is known of them since."""
+"""A scheduler's cycle: the jobs handed out, and the writes that follow from their runs."""
 
 import logging
 import threading
@@ -24,9 +24,11 @@ KEEPS_STATE = Line(
 
 
 class DueJobs(list[Job]):
-    """The jobs of a cycle; knows whether the scheduler is going through them.
+    """The jobs of one cycle, in a list that knows when the scheduler iterates over it.
 
-    :ivar lease: if others may claim them, none is yielded that is not held at that moment.
+    :ivar in_loop: whether the scheduler is iterating now.
+    :ivar lease: the lease on the jobs, if many schedulers share the collection. The iteration
+        skips a job whose lease is no longer held.
     """
 
     in_loop = False
@@ -44,70 +46,79 @@ class DueJobs(list[Job]):
 
 
 class Cycle:
-    """From `get_due_jobs` to `get_next_run_time`; each thread that calls them has its own.
+    """One pass of a scheduler, from `get_due_jobs` to `get_next_run_time`.
 
-    :param now: what is due, by the scheduler.
-    :param handed: the jobs handed out, each with its document as it was read.
-    :param lease: of these and others; what the cycle does not write is given back at its end.
+    Each thread that makes these calls has a cycle of its own.
+
+    :param now: the time that the scheduler passed to `get_due_jobs`.
+    :param handed_out: the jobs handed out, each with its record.
+    :param lease: the lease on these jobs, and perhaps on more. The cycle's end releases the jobs
+        that the cycle did not write.
     """
 
     def __init__(
-        self, now: datetime, handed: Iterable[tuple[Job, Record]], lease: Lease | None = None
+        self, now: datetime, handed_out: Iterable[tuple[Job, Record]], lease: Lease | None = None
     ) -> None:
-        self._now, self._began = now, time.monotonic()
-        self._handed = {job.id: (job, record) for job, record in handed}
-        self._rewritten: set[str] = set()  # ids that were written otherwise since
+        self._now, self._started_at = now, time.monotonic()
+        self._handed_out = {job.id: (job, record) for job, record in handed_out}
+        self._rewritten: set[str] = set()  # ids of documents that a call outside the cycle wrote
         self._removed: set[str] = set()
-        self.jobs = DueJobs(job for job, _ in self._handed.values())
+        self.jobs = DueJobs(job for job, _ in self._handed_out.values())
         self.jobs.lease = self._lease = lease
-        self._beside: list[Lease] = []  # of cycles within this one
-        self.shut_down = False  # in mid-cycle: what comes after is not written
+        self._nested_leases: list[Lease] = []
+        self.shut_down = False  # in mid-cycle: later runs are not written
         self.is_over = False
-        self.asked: Asked | None = None  # for the run time that the scheduler waits for
+        self.asked: Asked | None = None  # when the server was asked for the earliest run time
 
     @property
     def now(self) -> float:
         """The time by the scheduler's clock, in seconds since the epoch."""
-        return timestamp(self._now) + time.monotonic() - self._began
+        return timestamp(self._now) + time.monotonic() - self._started_at
 
     @property
     def in_loop(self) -> bool:
-        """Whether who calls now is a synchronous job, in the scheduler's loop."""
+        """Whether the present call comes from a synchronous job, while the scheduler iterates."""
         return self.jobs.in_loop and not self.shut_down
 
     def nest(self, cycle: "Cycle") -> None:
-        """Take over what another one, within this one's loop, has leased."""
+        """Take over the lease of a cycle that a synchronous job began within this one."""
         if cycle._lease:
-            self._beside.append(cycle._lease)
+            self._nested_leases.append(cycle._lease)
 
-    def is_of(self, job: Job) -> bool:
-        """Whether the scheduler, in its loop, gives back the very object that it was handed."""
-        handed = self._handed.get(job.id) if self.jobs.in_loop else None
-        return handed is not None and handed[0] is job
+    def has_handed_out(self, job: Job) -> bool:
+        """Whether the scheduler iterates, and this is the very object that it was handed."""
+        pair = self._handed_out.get(job.id) if self.jobs.in_loop else None
+        return pair is not None and pair[0] is job
 
     def is_scheduler_removal(self, job_id: str, by_scheduler: bool) -> bool:
-        """Whether a removal is of a job as it was handed out, in the loop.
+        """Whether a removal concerns a job as it was handed out; such a removal is deferred.
 
-        A synchronous job may have changed or replaced its document in this cycle. Then only the
-        scheduler still means the job handed out, and the job's own removal is carried out at once.
+        A synchronous job may have replaced its own document in this cycle. After that, only the
+        scheduler's removal concerns the job handed out; any other removal is written at once.
+
+        :param by_scheduler: whether the call comes from the scheduler's own loop.
         """
-        if not self.jobs.in_loop or job_id not in self._handed:
+        if not self.jobs.in_loop or job_id not in self._handed_out:
             return False
         return by_scheduler or job_id not in self._rewritten
 
     def advance(self, job: Job, protocol: int, lines: Summary) -> GuardedWrite | None:
-        """Make the write of a job's new state, unless it is removed; never raises but for Ctrl-C.
+        """Return the write of a job's new state; None if the job was removed, or after a shutdown.
 
-        If the state can't be pickled, the one that was read is given the new run time.
+        If the new state can't be pickled, the write keeps the state that was read, with the new
+        run time. Only `KeyboardInterrupt` and `SystemExit` are raised.
+
+        :param protocol: the protocol of the pickle.
+        :param lines: collects a log line for a state that can't be pickled.
         """
-        if self._is_over_for(job.id):
+        if self._ignores(job.id):
             return None
-        self._is_done(job.id)
-        _, record = self._handed[job.id]
+        self._mark_fired(job.id)
+        _, record = self._handed_out[job.id]
         try:
             run_time = timestamp(job.next_run_time)
         except OverflowError:
-            run_time = None  # beyond the year 9999: it won't come
+            run_time = None  # beyond the year 9999: the job never runs again
         try:
             state = dump(job, protocol)
         except UNTOUCHABLE:
@@ -116,74 +127,77 @@ class Cycle:
             lines.add(KEEPS_STATE, job.id, error)
             state = advanced(record.state, run_time)
         write = GuardedWrite(record, run_time, state, lease=self._lease)
-        self._handed[job.id] = job, write.after or record
+        self._handed_out[job.id] = job, write.after or record
         return write
 
     def remove(self, job_id: str) -> GuardedWrite | None:
-        """Make the write of a removal, once: nothing that was handed out brings the job back."""
-        if self._is_over_for(job_id):
+        """Return the write that removes a job handed out; None if it was removed before.
+
+        Later calls of `advance` in this cycle can't bring the job back. None after a shutdown, too.
+        """
+        if self._ignores(job_id):
             return None
         self._removed.add(job_id)
-        self._is_done(job_id)
-        return GuardedWrite(self._handed[job_id][1], None, None, lease=self._lease)
+        self._mark_fired(job_id)
+        return GuardedWrite(self._handed_out[job_id][1], None, None, lease=self._lease)
 
-    def rewrite(self, job_id: str) -> None:
-        """Note that a document is written otherwise than by what was handed out."""
-        if job_id in self._handed:
+    def note_rewrite(self, job_id: str) -> None:
+        """Note that a call outside the cycle is about to write a job's document."""
+        if job_id in self._handed_out:
             self._rewritten.add(job_id)
         if self._lease:
             self._lease.revoke(job_id)
 
     def release(self) -> None:
-        """Give back what is leased and was not touched."""
-        leases = [*self._beside, *filter(None, [self._lease])]
-        self._beside = []
+        """Release the leased jobs that were not fired; 1 command for each lease that has any."""
+        leases = [*self._nested_leases, *filter(None, [self._lease])]
+        self._nested_leases = []
         for lease in leases:
             lease.release()
 
     def end(self) -> None:
-        """Forget the jobs."""
+        """Forget the jobs; the cycle is over."""
         self.is_over = True
-        self._handed.clear()
+        self._handed_out.clear()
         self._rewritten.clear()
         self._removed.clear()
 
-    def _is_done(self, job_id: str) -> None:
+    def _mark_fired(self, job_id: str) -> None:
         if self._lease:
             self._lease.mark_fired(job_id)
 
-    def _is_over_for(self, job_id: str) -> bool:
+    def _ignores(self, job_id: str) -> bool:
         return self.shut_down or job_id in self._removed
 
 
 class Cycles:
-    """The cycles under way: each thread that asks for due jobs has its own."""
+    """The cycles under way, one for each thread that asks for due jobs."""
 
     def __init__(self) -> None:
         self._by_thread: dict[int, Cycle] = {}
 
     @property
     def current(self) -> Cycle:
-        """The calling thread's cycle; an empty one if it has none."""
-        own = self._by_thread.get(threading.get_ident())
-        return own or Cycle(datetime.now(timezone.utc), ())
+        """The calling thread's cycle; a new, empty one if the thread has none."""
+        cycle = self._by_thread.get(threading.get_ident())
+        return cycle or Cycle(datetime.now(timezone.utc), ())
 
     def begin(self, cycle: Cycle) -> None:
-        """Let a cycle of the calling thread take the place of its last one."""
+        """Replace the calling thread's last cycle."""
         self._by_thread[threading.get_ident()] = cycle
 
-    def rewrite(self, job_id: str) -> None:
-        """Note that a document is written otherwise than by what was handed out."""
+    def note_rewrite(self, job_id: str) -> None:
+        """Note that a call outside the cycle is about to write a job's document."""
         for cycle in self._all():
-            cycle.rewrite(job_id)
+            cycle.note_rewrite(job_id)
 
     def release(self) -> None:
-        """Give back what is leased and was not touched."""
+        """Release the leased jobs that were not fired; 1 command for each lease that has any."""
         for cycle in self._all():
             cycle.release()
 
     def shut_down(self) -> None:
-        """Write nothing that comes after."""
+        """Let no cycle write the runs that follow."""
         for cycle in self._all():
             cycle.shut_down = True
 
@@ -192,4 +206,4 @@ class Cycles:
         self._by_thread.clear()
 
     def _all(self) -> list[Cycle]:
-        return list(self._by_thread.values())  # other threads may begin one
+        return list(self._by_thread.values())  # a copy: another thread may begin a cycle

@@ -20,7 +20,7 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import summary
 from jobstore.mongodb.summary import Summary
-from jobstore.mongodb.writes import flush
+from jobstore.mongodb.writes import conflicts
 
 
 class Reported(MongoDBJobStore):
@@ -50,7 +50,7 @@ class Lines(Summary):
     """Tells each job that runs twice; the log names the first ten."""
 
     def add(self, line, job_id, reason=None):
-        if line is flush.RUNS_TWICE:
+        if line is conflicts.RUNS_TWICE:
             tell(f"twice\t{job_id}")
         super().add(line, job_id, reason)
 
