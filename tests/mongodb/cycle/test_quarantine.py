@@ -68,7 +68,7 @@ def test_a_document_whose_id_is_no_text(store, invalid):
     scheduler = by_hand(store)
     assert scheduler._process_jobs() > 10
     assert [job_id for job_id, _ in scheduler.executor.submitted] == ["after"]
-    assert "its state is that of job 'odd'" in record(store, invalid).reason
+    assert "its state is that of job 'invalid'" in record(store, invalid).reason
     assert store.restore_quarantined([invalid]) == []
     store.remove_jobs([invalid] if isinstance(invalid, int | float | bytes) else [])
 
