@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-__all__ = ["check"]
+__all__ = ["check_arguments"]
 
 DAY = 86_400
 
 
-def check(
+def check_arguments(
     database: str,
     collection: str,
     batch_size: int,
@@ -40,5 +40,5 @@ def check(
         raise ValueError(f"lease is {lease!r}: it must be a number of seconds, 1 to {DAY}")
 
 
-def _is_number(value: object, least: float) -> bool:
-    return isinstance(value, int | float) and least < value < float("inf")
+def _is_number(value: object, above: float) -> bool:
+    return isinstance(value, int | float) and above < value < float("inf")

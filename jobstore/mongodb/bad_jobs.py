@@ -11,10 +11,10 @@ from pymongo.errors import DocumentTooLarge
 from ..base import TransientJobsError, first_few
 from .documents import DocumentId, to_document
 
-__all__ = ["documents_of"]
+__all__ = ["to_documents"]
 
 
-def documents_of(jobs: Iterable[Job], protocol: int) -> list[dict[str, Any]]:
+def to_documents(jobs: Iterable[Job], protocol: int) -> list[dict[str, Any]]:
     """Make the jobs' documents; if some jobs are bad, look at all of them before the error.
 
     :raises TransientJobsError: if several jobs' functions can't be imported by name.
@@ -34,26 +34,26 @@ def documents_of(jobs: Iterable[Job], protocol: int) -> list[dict[str, Any]]:
             if not bad:
                 documents.append(document)
     if bad:
-        raise _together(bad)
+        raise _combined_error(bad)
     return documents
 
 
-def _together(bad: list[tuple[DocumentId, Exception]]) -> Exception:
+def _combined_error(bad: list[tuple[DocumentId, Exception]]) -> Exception:
     first = bad[0][1]
-    alike = [(job_id, error) for job_id, error in bad if type(error) is type(first)]
-    together, names_all = first, False
+    same_type = [(job_id, error) for job_id, error in bad if type(error) is type(first)]
+    combined, names_all = first, False
     if isinstance(first, TransientJobError | DocumentTooLarge):
-        names_all = len(alike) == len(bad)
-        if len(alike) > 1:
-            together = _of_kind(first, alike)
-            together.__cause__ = first
+        names_all = len(same_type) == len(bad)
+        if len(same_type) > 1:
+            combined = _error_naming_all(first, same_type)
+            combined.__cause__ = first
     if not names_all and sys.version_info >= (3, 11):
         reasons = [f"{job_id!r} ({type(error).__name__}: {error})" for job_id, error in bad]
-        together.add_note(f"jobs that can't be stored, {len(bad):,} in all: {first_few(reasons)}")
-    return together
+        combined.add_note(f"jobs that can't be stored, {len(bad):,} in all: {first_few(reasons)}")
+    return combined
 
 
-def _of_kind(first: Exception, alike: list[tuple[DocumentId, Exception]]) -> Exception:
+def _error_naming_all(first: Exception, same_type: list[tuple[DocumentId, Exception]]) -> Exception:
     if isinstance(first, TransientJobError):
-        return TransientJobsError([job_id for job_id, _ in alike])
-    return DocumentTooLarge(first_few([error for _, error in alike]))
+        return TransientJobsError([job_id for job_id, _ in same_type])
+    return DocumentTooLarge(first_few([error for _, error in same_type]))

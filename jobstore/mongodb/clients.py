@@ -18,7 +18,7 @@ from .documents import Document
 
 __all__ = ["SharedClient", "open_client"]
 
-CONNECTIONS = 4  # of the pool for each store: its threads take two, its callers the others
+CONNECTIONS_PER_STORE = 4  # its threads take two, its callers the others
 
 
 class SharedClient:
@@ -28,18 +28,18 @@ class SharedClient:
         self.client = client
         self._users: weakref.WeakSet[object] = weakref.WeakSet()
 
-    def take(self, user: object) -> None:
+    def add_user(self, user: object) -> None:
         """Note one user more."""
         self._users.add(user)
 
-    def admits_more(self) -> bool:
+    def has_room(self) -> bool:
         """Whether the pool suffices for one store more, and nobody has closed the client."""
         if getattr(self.client, "_closed", False):  # by the user, who may: it is `store.client`
             return False
         size = self.client.options.pool_options.max_pool_size
-        return not size or len(self._users) < size // CONNECTIONS  # None or 0: no limit
+        return not size or len(self._users) < size // CONNECTIONS_PER_STORE  # None or 0: no limit
 
-    def release(self, user: object) -> None:
+    def remove_user(self, user: object) -> None:
         """Note that a user needs the client no more; the last one closes it, once."""
         with _lock:
             is_user = user in self._users  # a shutdown may come twice, in two threads
@@ -63,16 +63,16 @@ def open_client(arguments: dict[str, Any], user: object) -> SharedClient:
     Stores whose arguments can't be compared (unhashable ones) have clients of their own.
 
     :param arguments: for `MongoClient`.
-    :param user: holds the client until it calls `release`, or is dropped.
+    :param user: holds the client until it calls `remove_user`, or is dropped.
     """
     key = _key(arguments)
     with _lock:
         shared = None if key is None else _latest.get(key)
-        if shared is None or not shared.admits_more():
+        if shared is None or not shared.has_room():
             shared = SharedClient(MongoClient(**arguments))
             if key is not None:
                 _latest[key] = shared
-        shared.take(user)
+        shared.add_user(user)
         return shared
 
 

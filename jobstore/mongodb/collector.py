@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 __all__ = ["collector_paused"]
 
-FEW = 1000  # frozen objects: Python 3.12 begins with some hundreds
-MANY = 5_000  # new objects: of fewer the next collection takes no time
+MIN_FROZEN = 1000  # frozen objects: Python 3.12 begins with some hundreds
+MIN_NEW = 5_000  # new objects: of fewer the next collection takes no time
 MAX_OBJECTS = 2_000_000  # that join the oldest generation between two full collections
 
 
@@ -31,8 +31,8 @@ class _Pauses:
         self._lock = threading.RLock()
         self._pauses: Counter[int] = Counter()  # by thread
         self._was_enabled = False
-        self._collections = -1  # full ones, when `_left` was set
-        self._left = 0  # how many objects may still join the oldest generation
+        self._full_collections = -1  # full ones, when `_quota` was set
+        self._quota = 0  # how many objects may still join the oldest generation
 
     def begin(self) -> None:
         with self._lock:
@@ -59,22 +59,22 @@ class _Pauses:
 
     def _resume(self) -> None:
         if self._was_enabled:
-            self._make_old()
+            self._promote_new_objects()
             gc.enable()
 
-    def _make_old(self) -> None:
+    def _promote_new_objects(self) -> None:
         """Let the new objects join the oldest generation, if they are many, and not too many.
 
         All generations begin to count anew then. So a full collection comes only after these have
         reached their bound, and it lets others follow.
         """
-        made = gc.get_count()[0]
+        new_objects = gc.get_count()[0]
         collections = gc.get_stats()[-1]["collections"]
-        if collections != self._collections:
-            self._collections, self._left = collections, MAX_OBJECTS
-        is_frozen = gc.get_freeze_count() >= FEW  # by a user: it is to stay so
-        if MANY <= made <= self._left and not is_frozen:
-            self._left -= made
+        if collections != self._full_collections:
+            self._full_collections, self._quota = collections, MAX_OBJECTS
+        is_frozen = gc.get_freeze_count() >= MIN_FROZEN  # by a user: it is to stay so
+        if MIN_NEW <= new_objects <= self._quota and not is_frozen:
+            self._quota -= new_objects
             gc.freeze()
             gc.unfreeze()  # into the oldest generation; both take no time
 

@@ -23,8 +23,8 @@ from .documents import Document
 from .slow_line.pace import Pace
 
 __all__ = [
-    "BATCH",
     "CLOSE_SECONDS",
+    "READ_BATCH",
     "START_SECONDS",
     "TRANSIENT",
     "UNAUTHORIZED",
@@ -39,7 +39,7 @@ AWAIT_MS = 250
 UNAUTHORIZED = 13
 # Codes of errors that pass: of an election, a shutdown, a time limit, a conflict of writes.
 TRANSIENT = {50, 91, 112, 189, 262, 10107, 11600, 11601, 11602, 13435, 13436, 14031}
-BATCH = 1000  # documents read under one limit
+READ_BATCH = 1000  # documents read under one limit
 CODEC: CodecOptions[Document] = CodecOptions(
     document_class=dict,
     unicode_decode_error_handler="replace",  # one damaged document must not hide its batch
@@ -69,7 +69,7 @@ class Connection:
                 'name one ("module:name")'
             )
         self._connect_args = connect_args
-        self.time = 0  # of the latest operation that a change stream has to be compared with
+        self.write_time = 0  # of the latest operation that a change stream has to be compared with
         self.writes = 0  # how many commands may have written something
         self.reading, self.writing = Pace(), Pace()
         self.closed = True
@@ -112,7 +112,7 @@ class Connection:
         Any other one is only not used for cycles any more.
         """
         if self._given is None:
-            self._shared.release(self)  # harmless the second time
+            self._shared.remove_user(self)  # harmless the second time
         self.closed = True
 
     def limit(self, seconds: float | None = None) -> AbstractContextManager[object]:
@@ -125,7 +125,7 @@ class Connection:
         return pymongo.timeout(COMMAND_SECONDS if seconds is None else seconds)
 
     @property
-    def seconds(self) -> float:
+    def limit_seconds(self) -> float:
         """How long a command may take: as `limit` says."""
         limit = self.client.options.timeout  # the user's, in seconds; 0 is none
         return COMMAND_SECONDS if limit is None else limit or math.inf
@@ -162,7 +162,7 @@ class Connection:
         with self.closing(cursor):
             while True:
                 with self.limit(seconds):
-                    batch = list(islice(cursor, BATCH))
+                    batch = list(islice(cursor, READ_BATCH))
                 if not batch:
                     return
                 yield batch
@@ -186,7 +186,7 @@ class Connection:
             try:
                 yield session
             finally:
-                self.time = max(self.time, operation_time(session.operation_time))
+                self.write_time = max(self.write_time, operation_time(session.operation_time))
                 self.writes += 1
 
     def now(self, seconds: float | None = None) -> Timestamp | None:

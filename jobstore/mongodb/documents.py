@@ -23,9 +23,9 @@ from pymongo.errors import DocumentTooLarge
 __all__ = [
     "END_OF_TIME",
     "FIELDS",
+    "INTERRUPTS",
     "MIN_TIME",
-    "REPLACED",
-    "UNTOUCHABLE",
+    "REPLACEMENT",
     "CountedRecord",
     "Document",
     "DocumentId",
@@ -34,17 +34,17 @@ __all__ = [
     "IdKey",
     "Record",
     "UnreadableError",
-    "advanced",
-    "counts",
     "dump",
     "exact_str",
     "hashable_id",
-    "order",
+    "is_included",
     "restore",
     "restore_runnable",
+    "sort_key",
     "timestamp",
     "to_datetime",
     "to_document",
+    "with_run_time",
 ]
 
 Document = dict[str, Any]
@@ -56,8 +56,8 @@ FIELDS = ["next_run_time", "job_state", "quarantine", "acquired_by"]  # and _id:
 MIN_TIME = datetime_to_utc_timestamp(datetime.min)  # seconds: what a datetime can say
 END_OF_TIME = datetime_to_utc_timestamp(datetime.max.replace(microsecond=0)) + 1  # the year 10000
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes: https://www.mongodb.com/docs/manual/reference/limits/
-UNTOUCHABLE = KeyboardInterrupt, SystemExit
-REPLACED = "\ufffd"  # stands for bytes that are not UTF-8 in an id that was read
+INTERRUPTS = KeyboardInterrupt, SystemExit
+REPLACEMENT = "\ufffd"  # stands for bytes that are not UTF-8 in an id that was read
 
 
 class UnreadableError(Exception):
@@ -151,16 +151,16 @@ def timestamp(run_time: datetime | None) -> float | None:
     return seconds
 
 
-def counts(job_id: DocumentId, run_time: Any, exclude: Mapping[IdKey, HasTime]) -> bool:
+def is_included(job_id: DocumentId, run_time: Any, exclude: Mapping[IdKey, HasTime]) -> bool:
     """Whether the scheduler has to wake up for a job: not if `exclude` has it with this run time.
 
     Ids that are not UTF-8 are read with replacement characters, so several may have one key.
     """
     if (
-        not exclude or (passed := exclude.get(hashable_id(job_id))) is None
+        not exclude or (excluded := exclude.get(hashable_id(job_id))) is None
     ):  # other threads may change it
         return True
-    return bool(passed.run_time != run_time) and REPLACED not in str(job_id)
+    return bool(excluded.run_time != run_time) and REPLACEMENT not in str(job_id)
 
 
 def hashable_id(job_id: DocumentId) -> IdKey:
@@ -212,12 +212,12 @@ def restore(record: Record, scheduler: BaseScheduler | None, alias: str | None) 
             raise UnreadableError(f"its trigger is a {type(job.trigger).__name__}")
         if run_time is None:
             job.next_run_time = None
-        elif job.next_run_time != run_time and not _is_that(job.next_run_time, run_time):
+        elif job.next_run_time != run_time and not _is_same_instant(job.next_run_time, run_time):
             zone = getattr(job.next_run_time, "tzinfo", None) or getattr(
                 scheduler, "timezone", timezone.utc
             )
             job.next_run_time = run_time.astimezone(zone)
-    except (*UNTOUCHABLE, UnreadableError):
+    except (*INTERRUPTS, UnreadableError):
         raise
     except BaseException as error:  # what a state runs is anybody's code
         raise UnreadableError(_describe(error)) from error
@@ -226,7 +226,7 @@ def restore(record: Record, scheduler: BaseScheduler | None, alias: str | None) 
     return job
 
 
-def _is_that(value: Any, run_time: datetime) -> bool:
+def _is_same_instant(value: Any, run_time: datetime) -> bool:
     """Whether it is the same instant; between zones, one that a clock skips equals no other."""
     return isinstance(value, datetime) and timestamp(value) == timestamp(run_time)
 
@@ -245,13 +245,13 @@ def restore_runnable(record: Record, scheduler: BaseScheduler | None, alias: str
     return job
 
 
-def order(job: Job) -> tuple[bool, float, str]:
+def sort_key(job: Job) -> tuple[bool, float, str]:
     """Sort jobs by run time and id, paused ones last."""
     run_time = timestamp(job.next_run_time)
     return run_time is None, run_time or 0.0, job.id
 
 
-def advanced(state: bytes, run_time: float | None) -> bytes:
+def with_run_time(state: bytes, run_time: float | None) -> bytes:
     """Give a pickled state another run time; one that can't be unpickled stays as it is."""
     try:
         changed = pickle.loads(state)
@@ -260,7 +260,7 @@ def advanced(state: bytes, run_time: float | None) -> bytes:
             None if run_time is None else datetime.fromtimestamp(run_time, zone)
         )
         return pickle.dumps(changed, state[1] if state.startswith(b"\x80") else 0)
-    except UNTOUCHABLE:
+    except INTERRUPTS:
         raise
     except BaseException:
         return state  # the document's own time is what counts
@@ -299,7 +299,7 @@ def _describe(error: BaseException) -> str:
         cause = error.__cause__
         if cause is not None:  # a module that is missing, under APScheduler's LookupError
             text += f" ({type(cause).__name__}: {cause})"
-    except UNTOUCHABLE:
+    except INTERRUPTS:
         raise
     except BaseException:
         text = type(error).__name__

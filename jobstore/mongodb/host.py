@@ -65,14 +65,14 @@ class Host:
         """
         return restore_runnable(record, self.scheduler, self.alias)
 
-    def restored(
+    def restore_all(
         self, records: Iterable[Record]
     ) -> tuple[list[tuple[Job, Record]], list[tuple[Record, UnreadableError]]]:
         """Make the jobs that can run here; returns them, and the records of the others."""
-        good, bad = [], []
+        runnable, unrunnable = [], []
         for record in records:
             try:
-                good.append((self.restore_runnable(record), record))
+                runnable.append((self.restore_runnable(record), record))
             except UnreadableError as reason:
-                bad.append((record, reason))
-        return good, bad
+                unrunnable.append((record, reason))
+        return runnable, unrunnable

@@ -18,7 +18,7 @@ from .writes.flush import flush
 from .writes.quarantine import Quarantine
 from .writes.write_behind import WriteBehind
 
-__all__ = ["Parts", "assembled"]
+__all__ = ["Parts", "assemble"]
 
 
 class Parts(NamedTuple):
@@ -34,7 +34,7 @@ class Parts(NamedTuple):
     wakeups: Wakeups
 
 
-def assembled(
+def assemble(
     store: Store,
     connection: Connection,
     batch_size: int,

@@ -9,7 +9,7 @@ from bson import MinKey
 from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from .bad_jobs import documents_of
+from .bad_jobs import to_documents
 from .connection import Connection
 from .documents import Document, DocumentId, to_document
 from .slow_line.pace import ID_BYTES
@@ -23,7 +23,6 @@ __all__ = [
     "batched",
     "delete",
     "document_batches",
-    "for_ids",
     "id_filter",
     "is_conflict",
     "remove",
@@ -31,11 +30,12 @@ __all__ = [
     "replacement",
     "stored_ids",
     "update",
+    "write_by_ids",
 ]
 
 DUPLICATE_KEY = 11000
 NO_LEASE = {"acquired_by": "", "acquired_until": "", "attempts": ""}
-AT_ONCE = 10_000  # documents: a statement stays within its time limit
+MAX_IDS = 10_000  # documents: a statement stays within its time limit
 Item = TypeVar("Item")
 
 
@@ -49,7 +49,7 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 def document_batches(jobs: Iterable[Job], protocol: int, size: int) -> Iterator[list[Document]]:
     """Make the jobs' documents: of a collection all, before the first is used; else by batches."""
     if isinstance(jobs, Sized):
-        return batched(documents_of(jobs, protocol), size)
+        return batched(to_documents(jobs, protocol), size)
     return batched((to_document(job, protocol) for job in jobs), size)
 
 
@@ -72,20 +72,22 @@ def is_conflict(error: Mapping[str, Any]) -> bool:
 def add(connection: Connection, documents: list[Document], replace_existing: bool) -> list[str]:
     """Insert a batch; 1 command, more on a slow line."""
 
-    def insert(some: list[Document], in_doubt: bool) -> list[str]:
+    def insert(batch: list[Document], in_doubt: bool) -> list[str]:
         try:
             with connection.session() as session:
-                connection.jobs.insert_many(some, ordered=False, session=session)
+                connection.jobs.insert_many(batch, ordered=False, session=session)
         except BulkWriteError as error:
             failed = error.details["writeErrors"]
             if error.details["writeConcernErrors"] or not all(map(is_conflict, failed)):
                 raise
-            taken = [some[place] for place in sorted(each["index"] for each in failed)]
-            return _not_ours(connection, taken) if in_doubt else [each["_id"] for each in taken]
+            taken = [batch[place] for place in sorted(each["index"] for each in failed)]
+            return (
+                _ids_not_stored(connection, taken) if in_doubt else [each["_id"] for each in taken]
+            )
         return []
 
-    def replace(some: list[Document], in_doubt: bool) -> list[str]:
-        changes = [UpdateOne(*replacement(document), upsert=True) for document in some]
+    def replace(batch: list[Document], in_doubt: bool) -> list[str]:
+        changes = [UpdateOne(*replacement(document), upsert=True) for document in batch]
         with connection.session() as session:
             connection.jobs.bulk_write(changes, session=session)
         return []
@@ -103,7 +105,7 @@ def _write(
     return in_parts(connection, connection.writing, documents, lambda each: bytes_of([each]), act)
 
 
-def _not_ours(connection: Connection, documents: list[Document]) -> list[str]:
+def _ids_not_stored(connection: Connection, documents: list[Document]) -> list[str]:
     """Return the ids of those that an insert without an answer has not stored."""
     return [
         document["_id"]
@@ -119,8 +121,8 @@ def update(connection: Connection, documents: list[Document]) -> list[str]:
     of them in between makes it start again.
     """
 
-    def act(some: list[Document], in_doubt: bool) -> int:
-        changes = [UpdateOne(*replacement(document)) for document in some]
+    def act(batch: list[Document], in_doubt: bool) -> int:
+        changes = [UpdateOne(*replacement(document)) for document in batch]
         with connection.session() as session:
             return connection.jobs.bulk_write(changes, session=session).matched_count
 
@@ -147,14 +149,14 @@ def remove(connection: Connection, job_ids: list[DocumentId]) -> list[DocumentId
 def delete(connection: Connection, job_ids: list[DocumentId]) -> None:
     """Remove the documents with these ids; 1 command, more if they are long."""
 
-    def act(some: list[DocumentId], in_doubt: bool) -> None:
+    def act(batch: list[DocumentId], in_doubt: bool) -> None:
         with connection.session() as session:
-            connection.jobs.delete_many({"_id": {"$in": some}}, session=session)
+            connection.jobs.delete_many({"_id": {"$in": batch}}, session=session)
 
-    for_ids(connection, job_ids, act)
+    write_by_ids(connection, job_ids, act)
 
 
-def for_ids(
+def write_by_ids(
     connection: Connection,
     job_ids: list[DocumentId],
     act: Callable[[list[DocumentId], bool], object],
@@ -165,16 +167,17 @@ def for_ids(
 
 
 def stored_ids(
-    connection: Connection, job_ids: list[DocumentId], also: Mapping[str, Any] | None = None
+    connection: Connection, job_ids: list[DocumentId], extra_query: Mapping[str, Any] | None = None
 ) -> list[DocumentId]:
-    """Return those ids that are stored, in documents that have `also` this; 1 command, more if
-    they are long.
+    """Return the stored ids of these; 1 command, more if the ids are long.
+
+    :param extra_query: a condition that the documents have to meet, too.
     """
 
-    def act(some: list[DocumentId], in_doubt: bool) -> list[DocumentId]:
+    def act(batch: list[DocumentId], in_doubt: bool) -> list[DocumentId]:
         with connection.limit():
-            query = {"_id": {"$in": some}, **(also or {})}
-            found = connection.jobs.find(query, ["_id"], batch_size=len(some) + 1)
+            query = {"_id": {"$in": batch}, **(extra_query or {})}
+            found = connection.jobs.find(query, ["_id"], batch_size=len(batch) + 1)
             return [document["_id"] for document in found]
 
     found = in_parts(connection, connection.reading, job_ids, id_bytes, act, ID_BYTES)
@@ -194,7 +197,7 @@ def all_ids(connection: Connection, query: Document) -> Iterator[list[DocumentId
         try:
             ids = _ids_from(connection, first, query)
         except PyMongoError as error:
-            if failed or not is_slow(error) or not connection.reading.timed_out():
+            if failed or not is_slow(error) or not connection.reading.note_timeout():
                 raise
             failed = True
             continue
@@ -205,7 +208,7 @@ def all_ids(connection: Connection, query: Document) -> Iterator[list[DocumentId
 
 
 def _ids_from(connection: Connection, first: Any, query: Document) -> list[DocumentId]:
-    size = min(AT_ONCE, connection.reading.count)
+    size = min(MAX_IDS, connection.reading.max_ids)
     with connection.limit():
         found = connection.jobs.find(query, ["_id"], limit=size, batch_size=size)
         by_id = found.min([("_id", first)]).hint([("_id", ASCENDING)]).sort("_id")

@@ -14,7 +14,7 @@ from . import queries
 from .connection import START_SECONDS, Connection
 from .documents import FIELDS, Document, DocumentId, HasTime, IdKey, Record, UnreadableError
 from .locks import Locks
-from .ordered import IN_TIME, affordable_in_order, first_of, in_order
+from .ordered import VALID_RUN_TIME, affordable_in_order, first_included, in_order
 from .sharing.lease import Lease
 from .slow_line.paged import read_all
 from .writes.guarded import GuardedWrite
@@ -49,14 +49,14 @@ class Reader(ABC):
         return False
 
     @property
-    def notes_writes(self) -> bool:
+    def needs_written_records(self) -> bool:
         """Whether `wrote` has a use for records."""
         return False
 
-    # Questions; `settle` comes before the others
+    # Questions; `include_deferred` comes before the others
 
     @abstractmethod
-    def settle(self) -> None:
+    def include_deferred(self) -> None:
         """Let the answers that follow include the deferred writes.
 
         :raises pymongo.errors.PyMongoError: if the writes can't be flushed.
@@ -157,7 +157,7 @@ class Queried(Reader):
         self._write_behind = write_behind
         self._quarantine = quarantine
 
-    def settle(self) -> None:
+    def include_deferred(self) -> None:
         """Flush the deferred writes."""
         with self._locks.io_lock:
             self._write_behind.flush()
@@ -170,8 +170,8 @@ class Queried(Reader):
 
     def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
         """Return the earliest run time; O(log n) and one command."""
-        in_time = {"next_run_time": IN_TIME}
-        for document in first_of(
+        in_time = {"next_run_time": VALID_RUN_TIME}
+        for document in first_included(
             lambda limit: in_order(self._connection, in_time, ["next_run_time"], limit), exclude
         ):
             earliest: float = document["next_run_time"]

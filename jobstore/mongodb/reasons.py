@@ -12,10 +12,10 @@ from . import queries
 from .connection import Connection
 from .documents import Document, DocumentId, Record, UnreadableError, restore
 
-__all__ = ["conflict", "noted", "unusable"]
+__all__ = ["conflict_error", "quarantine_note", "unusable_error"]
 
-MARKED = {"quarantine.since": {"$exists": True}}
-SHOWN = 10
+IN_QUARANTINE = {"quarantine.since": {"$exists": True}}
+MAX_SHOWN = 10
 
 
 class UnusableJobError(JobLookupError):
@@ -47,14 +47,14 @@ class QuarantinedIdError(ConflictingIdError):
         return type(self), (self.job_id, self.reason)
 
 
-def unusable(
+def unusable_error(
     connection: Connection, document: Document, scheduler: BaseScheduler | None, alias: str | None
 ) -> JobLookupError:
     """Make the error about a document whose job can't be restored here; 1 command."""
     job_id = document["_id"]
-    mark = _marks(connection, [job_id]).get(job_id)  # a mirror has none
+    mark = _read_marks(connection, [job_id]).get(job_id)  # a mirror has none
     if mark is not None:
-        return UnusableJobError(job_id, f"is in {_described(mark)}")
+        return UnusableJobError(job_id, f"is in {_describe(mark)}")
     try:
         restore(Record.of(document), scheduler, alias)
     except UnreadableError as error:
@@ -62,36 +62,36 @@ def unusable(
     return JobLookupError(job_id)
 
 
-def conflict(connection: Connection, job_id: str) -> ConflictingIdError:
+def conflict_error(connection: Connection, job_id: str) -> ConflictingIdError:
     """Make the error about an id that is taken; 1 command."""
-    mark = _marks(connection, [job_id]).get(job_id)
+    mark = _read_marks(connection, [job_id]).get(job_id)
     if mark is None:
         return ConflictingIdError(job_id)
-    return QuarantinedIdError(job_id, f"is in {_described(mark)}")
+    return QuarantinedIdError(job_id, f"is in {_describe(mark)}")
 
 
-def noted(connection: Connection, job_ids: Sequence[str]) -> str:
+def quarantine_note(connection: Connection, job_ids: Sequence[str]) -> str:
     """Say which of these are in quarantine, and why the first few are; 1 or 2 commands."""
     found: list[str] = []
     with suppress(PyMongoError):
-        found = sorted(queries.stored_ids(connection, list(job_ids), MARKED))
+        found = sorted(queries.stored_ids(connection, list(job_ids), IN_QUARANTINE))
     if not found:
         return ""
-    marks = _marks(connection, found[:SHOWN])
+    marks = _read_marks(connection, found[:MAX_SHOWN])
     shown = ", ".join(f"{job_id} ({mark.get('reason')})" for job_id, mark in marks.items())
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    more = f" and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
     return f"; in quarantine: {shown}{more}"
 
 
-def _marks(
+def _read_marks(
     connection: Connection, job_ids: list[DocumentId]
 ) -> dict[DocumentId, Mapping[str, Any]]:
     """Read the marks of quarantine; none if the server can't be asked, as the error is another."""
     with suppress(PyMongoError), connection.limit():
-        found = connection.jobs.find({"_id": {"$in": job_ids}, **MARKED}, ["quarantine"])
+        found = connection.jobs.find({"_id": {"$in": job_ids}, **IN_QUARANTINE}, ["quarantine"])
         return {each["_id"]: each["quarantine"] for each in found.sort("_id")}
     return {}
 
 
-def _described(mark: Mapping[str, Any]) -> str:
+def _describe(mark: Mapping[str, Any]) -> str:
     return f"quarantine since {str(mark.get('since'))[:16]} UTC: {mark.get('reason')}"

@@ -17,7 +17,7 @@ WIRE_VERSION = 9  # of MongoDB 4.4
 PIPELINE: list[Document] = [{"$replaceWith": {"$mergeObjects": ["$$ROOT", {"since": "$$NOW"}]}}]
 # BadValue, FailedToParse, TypeMismatch, CommandNotSupported, InvalidPipelineOperator,
 # NotImplemented, "feature not supported"; no such variable, no such stage.
-LACKING = {2, 9, 14, 115, 168, 238, 303, 17276, 40324}
+UNSUPPORTED = {2, 9, 14, 115, 168, 238, 303, 17276, 40324}
 
 
 def check_server(connection: Connection) -> None:
@@ -33,7 +33,7 @@ def check_server(connection: Connection) -> None:
         with connection.limit(START_SECONDS):
             jobs.update_many({"_id": ObjectId()}, PIPELINE)
     except OperationFailure as error:
-        if error.code in LACKING:
+        if error.code in UNSUPPORTED:
             raise ValueError(
                 f"{connection.describe()}: the server lacks updates with an aggregation pipeline "
                 f"({error}). Use MongoDB 4.4 or later, or a server that takes such updates"

@@ -14,13 +14,13 @@ from pymongo.collection import Collection
 
 from ..base import BaseJobStore
 from ..caller import is_cycle
-from .arguments import check
+from .arguments import check_arguments
 from .cached import Asked
 from .connection import Connection
 from .documents import END_OF_TIME, Document, exact_str, timestamp, to_datetime
 from .executors import check_executors
 from .lifecycle import Lifecycle
-from .parts import assembled
+from .parts import assemble
 from .readers import Due
 from .status import Status
 from .write_through import WriteThrough
@@ -79,11 +79,11 @@ class MongoDBJobStore(BaseJobStore):
         **connect_args: Any,
     ) -> None:
         super().__init__()
-        check(database, collection, batch_size, unreadable, mirror, watch, shared, lease)
+        check_arguments(database, collection, batch_size, unreadable, mirror, watch, shared, lease)
         self.pickle_protocol = pickle_protocol
         self._batch_size = batch_size
         self._connection = Connection(database, collection, client, connect_args)
-        parts = assembled(self, self._connection, batch_size, unreadable, mirror, shared, lease)
+        parts = assemble(self, self._connection, batch_size, unreadable, mirror, shared, lease)
         self._write_through = WriteThrough(parts, batch_size)
         self._lifecycle = Lifecycle(parts, watch)
         self._locks, self._host, self._cycles = parts.locks, parts.host, parts.cycles
@@ -155,29 +155,29 @@ class MongoDBJobStore(BaseJobStore):
         due_by = timestamp(now)
         self._lifecycle.start_again_if_running()
         check_executors(self._scheduler)
-        with self._turn():
+        with self._cycle_lock():
             if self._connection.closed:  # the scheduler's thread may come once more
                 return []
             last = self._cycles.current
             if last.in_loop:  # a synchronous job of that cycle asks
-                cycle = self._handed_out(now, self._due(due_by, last))
+                cycle = self._hand_out(now, self._read_due(due_by, last))
                 last.nest(cycle)
                 return cycle.jobs
-            if self._waits_for(last, due_by) is not None:
+            if self._known_next_run_time(last, due_by) is not None:
                 cycle = Cycle(now, ())
                 cycle.asked = last.asked
             else:
                 last.asked = None
                 self._wakeups.cycle_begins()
                 try:
-                    cycle = self._handed_out(now, self._due(due_by, last))
+                    cycle = self._hand_out(now, self._read_due(due_by, last))
                 except Exception:
-                    self._wakeups.cycle_ends(timestamp(self._next_try()))
+                    self._wakeups.cycle_ends(timestamp(self._retry_time()))
                     raise
             self._cycles.begin(cycle)
             return cycle.jobs
 
-    def _waits_for(self, last: Cycle, now: float) -> float | None:
+    def _known_next_run_time(self, last: Cycle, now: float) -> float | None:
         """Return when the next job is due, if that is known without a command, and later."""
         asked = last.asked
         if asked is None or not self._lifecycle.is_told_all or self._write_behind.waits:
@@ -185,26 +185,26 @@ class MongoDBJobStore(BaseJobStore):
         awaited = self._wakeups.awaited if asked.holds(self._connection) else None
         return awaited if awaited is not None and awaited > now else None
 
-    def _due(self, now: float, last: Cycle) -> Due:
+    def _read_due(self, now: float, last: Cycle) -> Due:
         """Read the first due jobs, after the writes of the last cycle."""
-        self._reader.settle()
+        self._reader.include_deferred()
         if not last.in_loop:
-            self._between_cycles(last)
+            self._finish(last)
             self._lifecycle.do_chores_without_thread()
         return self._reader.due(now, self._batch_size + self._quarantine.unmarked)
 
-    def _between_cycles(self, last: Cycle) -> None:
+    def _finish(self, last: Cycle) -> None:
         """Give back the jobs that the last cycle leased and did not fire; use a ready mirror."""
         last.release()
         self._reader.go_live()
 
-    def _handed_out(self, now: datetime, due: Due) -> Cycle:
+    def _hand_out(self, now: datetime, due: Due) -> Cycle:
         """Restore the jobs that can run here, in order; set the others aside."""
-        good, bad = self._host.restored(due.records)
-        if bad:
-            self._reader.set_aside(bad, due.lease)
-        good.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
-        return Cycle(now, good[: self._batch_size], due.lease)
+        runnable, unrunnable = self._host.restore_all(due.records)
+        if unrunnable:
+            self._reader.set_aside(unrunnable, due.lease)
+        runnable.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
+        return Cycle(now, runnable[: self._batch_size], due.lease)
 
     def update_job(self, job: Job) -> None:
         """Replace a stored job; deferred in a cycle for a job handed out, else 1 command.
@@ -213,7 +213,7 @@ class MongoDBJobStore(BaseJobStore):
         :raises TransientJobError: if the job's function can't be imported by name.
         :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
         """
-        with self._turn():
+        with self._cycle_lock():
             cycle = self._cycles.current
             if cycle.has_handed_out(job):
                 write = cycle.advance(job, self.pickle_protocol, self._write_behind.lines)
@@ -227,7 +227,7 @@ class MongoDBJobStore(BaseJobStore):
         :raises JobLookupError: if no job of that id is stored.
         """
         job_id = exact_str(job_id)
-        with self._turn():
+        with self._cycle_lock():
             cycle = self._cycles.current
             if cycle.is_scheduler_removal(job_id, by_scheduler=is_cycle()):
                 self._write_behind.add(cycle.remove(job_id), self._reader.apply_optimistically)
@@ -241,20 +241,20 @@ class MongoDBJobStore(BaseJobStore):
         and the store's own thread flushes. A due job that another scheduler has leased counts as
         due 0.2 to 0.4 s from now.
         """
-        answer: datetime | None = self._next_try()
-        with self._turn():
+        answer: datetime | None = self._retry_time()
+        with self._cycle_lock():
             cycle = self._cycles.current
             try:
                 if self._connection.closed:
                     return None
-                earliest = self._waits_for(cycle, cycle.now)
+                earliest = self._known_next_run_time(cycle, cycle.now)
                 if earliest is not None:
                     answer = to_datetime(earliest) if earliest < END_OF_TIME else None
                 elif self._reader.is_live or not self._write_behind.failing:
                     if cycle.asked and not cycle.is_over:
                         self._wakeups.cycle_begins()  # get_due_jobs has not asked
                     cycle.asked = None
-                    earliest = self._earliest(cycle)
+                    earliest = self._read_next_run_time(cycle)
                     answer = None if earliest is None else to_datetime(earliest)
             except Exception as error:
                 self._logger.warning("Unable to reach the jobs, trying again later: %s", error)
@@ -265,22 +265,22 @@ class MongoDBJobStore(BaseJobStore):
                 self._write_behind.lines.log(self._logger)
         return answer
 
-    def _earliest(self, cycle: Cycle) -> float | None:
+    def _read_next_run_time(self, cycle: Cycle) -> float | None:
         """Return when the next job is due, after a flush, or with one requested."""
-        self._reader.settle()
+        self._reader.include_deferred()
         if not cycle.in_loop:
-            self._between_cycles(cycle)
+            self._finish(cycle)
         asked = Asked.now(self._connection)
         earliest = self._reader.next_run_time(cycle.now, self._quarantine.passed_over)
         if not cycle.in_loop and not cycle.is_over:
             cycle.asked = asked
         return earliest
 
-    def _turn(self) -> AbstractContextManager[object]:
+    def _cycle_lock(self) -> AbstractContextManager[object]:
         """Return the lock that a cycle's call holds; none where answers come from memory."""
         return nullcontext() if self._reader.is_live else self._locks.io_lock
 
-    def _next_try(self) -> datetime:
+    def _retry_time(self) -> datetime:
         seconds = getattr(self._scheduler, "jobstore_retry_interval", 10)
         return datetime.now(timezone.utc) + timedelta(seconds=seconds)
 

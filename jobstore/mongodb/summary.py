@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..base import first_few
 from .documents import DocumentId
 
-__all__ = ["Line", "Summary", "summed"]
+__all__ = ["Line", "Summary", "logged_summary"]
 
 MAX_REASONS = 10  # lines of a kind; reasons that name each job would be a line for each
 
@@ -22,8 +22,8 @@ class Line(NamedTuple):
     """
 
     level: int
-    one: str
-    many: str
+    singular: str
+    plural: str
 
 
 class Summary:
@@ -49,17 +49,17 @@ class Summary:
                 line, job_id, reason = self._noted.popleft()
                 kinds.setdefault(line, {}).setdefault(reason, []).append(job_id)
         for line, reasons in kinds.items():
-            for reason, job_ids in _joined(reasons).items():
+            for reason, job_ids in _merge_rest(reasons).items():
                 why = () if reason is None else (reason,)
                 if len(job_ids) == 1:
-                    logger.log(line.level, line.one, job_ids[0], *why)
+                    logger.log(line.level, line.singular, job_ids[0], *why)
                 else:
                     number = f"{len(job_ids):,}"
-                    logger.log(line.level, line.many, number, first_few(job_ids), *why)
+                    logger.log(line.level, line.plural, number, first_few(job_ids), *why)
 
 
 @contextmanager
-def summed(logger: logging.Logger) -> Iterator[Summary]:
+def logged_summary(logger: logging.Logger) -> Iterator[Summary]:
     """Collect lines, and log them in the end, whatever happens."""
     lines = Summary()
     try:
@@ -68,10 +68,10 @@ def summed(logger: logging.Logger) -> Iterator[Summary]:
         lines.log(logger)
 
 
-def _joined(reasons: dict[str | None, list[DocumentId]]) -> dict[str | None, list[DocumentId]]:
+def _merge_rest(reasons: dict[str | None, list[DocumentId]]) -> dict[str | None, list[DocumentId]]:
     if len(reasons) <= MAX_REASONS:
         return reasons
-    kept = list(reasons.items())
-    first, rest = kept[: MAX_REASONS - 1], kept[MAX_REASONS - 1 :]
+    ordered = list(reasons.items())
+    first, rest = ordered[: MAX_REASONS - 1], ordered[MAX_REASONS - 1 :]
     shared = f"{rest[0][0]} (and {len(rest) - 1:,} other reasons)"
     return {**dict(first), shared: [job_id for _, job_ids in rest for job_id in job_ids]}

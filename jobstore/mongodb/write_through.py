@@ -18,10 +18,10 @@ from ..base import (
 from ..caller import is_change, is_replacement
 from . import queries, reasons
 from .collector import collector_paused
-from .documents import Document, DocumentId, Record, exact_str, order, to_document
+from .documents import Document, DocumentId, Record, exact_str, sort_key, to_document
 from .parts import Parts
 from .sharing import marker
-from .summary import Summary, summed
+from .summary import Summary, logged_summary
 
 __all__ = ["WriteThrough"]
 
@@ -46,17 +46,17 @@ class WriteThrough:
         """Return a job; where a scheduler is to change one that can't be restored, say why."""
         job_id = exact_str(job_id)
 
-        self._reader.settle()
+        self._reader.include_deferred()
         document = self._reader.find(job_id)
-        with summed(self._host.logger) as lines:
+        with logged_summary(self._host.logger) as lines:
             job = self._readable(document, lines) if document else None
-        if job is None and document and is_change() and not self._is_elsewhere(job_id):
-            raise reasons.unusable(
+        if job is None and document and is_change() and not self._is_in_another_store(job_id):
+            raise reasons.unusable_error(
                 self._connection, document, self._host.scheduler, self._host.alias
             )
         return job
 
-    def _is_elsewhere(self, job_id: str) -> bool:
+    def _is_in_another_store(self, job_id: str) -> bool:
         """Whether another store of the scheduler has a job of that id."""
         stores = getattr(self._host.scheduler, "_jobstores", {}).values()
         return any(store is not self._host.store and store.lookup_job(job_id) for store in stores)
@@ -65,7 +65,7 @@ class WriteThrough:
         """Insert a job."""
         with self._writing():
             document = to_document(job, self._host.pickle_protocol)
-            self._about_to_write(document["_id"])
+            self._prepare_write(document["_id"])
             try:
                 with self._connection.session() as session:
                     self._connection.jobs.insert_one(document, session=session)
@@ -74,14 +74,14 @@ class WriteThrough:
                     raise
                 if is_replacement():  # the scheduler goes on, whatever the error says
                     raise ConflictingIdError(job.id) from None
-                raise reasons.conflict(self._connection, document["_id"]) from None
+                raise reasons.conflict_error(self._connection, document["_id"]) from None
             self._wrote({document["_id"]: Record.of(document)})
 
     def update_job(self, job: Job) -> None:
         """Replace a stored job."""
         with self._writing():
             document = to_document(job, self._host.pickle_protocol)
-            self._about_to_write(document["_id"])
+            self._prepare_write(document["_id"])
             with self._connection.session() as session:
                 query, change = queries.replacement(document)
                 result = self._connection.jobs.update_one(query, change, session=session)
@@ -92,7 +92,7 @@ class WriteThrough:
     def remove_job(self, job_id: str) -> None:
         """Remove a stored job."""
         with self._writing():
-            self._about_to_write(job_id)
+            self._prepare_write(job_id)
             with self._connection.session() as session:
                 result = self._connection.jobs.delete_one(
                     queries.id_filter(job_id), session=session
@@ -107,13 +107,13 @@ class WriteThrough:
         """Restore all jobs, in order."""
         jobs: dict[str, Job] = {}  # a job removed and added meanwhile may be read twice
 
-        self._reader.settle()
-        with summed(self._host.logger) as lines:
+        self._reader.include_deferred()
+        with logged_summary(self._host.logger) as lines:
             for found in self._reader.all(jobs.clear):
                 with collector_paused():
-                    made = [self._readable(document, lines) for document in found]
-                    jobs |= {job.id: job for job in made if job}
-        return sorted(jobs.values(), key=order)
+                    restored = [self._readable(document, lines) for document in found]
+                    jobs |= {job.id: job for job in restored if job}
+        return sorted(jobs.values(), key=sort_key)
 
     def remove_all_jobs(self) -> None:
         """Remove all documents."""
@@ -126,7 +126,7 @@ class WriteThrough:
     def __len__(self) -> int:
         """Count all documents."""
 
-        self._reader.settle()
+        self._reader.include_deferred()
         return self._reader.count()
 
     # Many jobs
@@ -139,7 +139,7 @@ class WriteThrough:
             Record.of,
         )
         if refused:
-            raise ConflictingIdsError(refused, reasons.noted(self._connection, refused))
+            raise ConflictingIdsError(refused, reasons.quarantine_note(self._connection, refused))
 
     def update_jobs(self, jobs: Iterable[Job]) -> None:
         """Replace stored jobs, a batch in two commands."""
@@ -188,7 +188,7 @@ class WriteThrough:
                 self._reader.in_doubt()
                 raise
 
-    def _about_to_write(self, *job_ids: DocumentId) -> None:
+    def _prepare_write(self, *job_ids: DocumentId) -> None:
         """Flush, and note whose documents are written otherwise than by the cycle."""
         self._write_behind.flush()
         for job_id in job_ids:
@@ -201,17 +201,17 @@ class WriteThrough:
         self,
         items: Iterator[list[Any]],
         act: Callable[[list[Any]], list[str]],
-        after: Callable[[Any], Record | None],
+        record_after: Callable[[Any], Record | None],
         id_of: Callable[[Any], Any] = itemgetter("_id"),
     ) -> list[str]:
         refused: list[str] = []
         for batch in items:
             with self._writing():
-                self._about_to_write(*map(id_of, batch))
-                more = act(batch)
-                if self._reader.notes_writes:
-                    self._wrote(_done(batch, more, after, id_of))
-            refused += more
+                self._prepare_write(*map(id_of, batch))
+                newly_refused = act(batch)
+                if self._reader.needs_written_records:
+                    self._wrote(_records_after(batch, newly_refused, record_after, id_of))
+            refused += newly_refused
         return refused
 
     def _wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
@@ -221,22 +221,22 @@ class WriteThrough:
         return self._quarantine.read(document, self._host.scheduler, self._host.alias, lines)
 
 
-def _done(
+def _records_after(
     batch: list[Any],
     refused: list[str],
-    after: Callable[[Any], Record | None],
+    record_after: Callable[[Any], Record | None],
     id_of: Callable[[Any], Any],
 ) -> dict[DocumentId, Record | None]:
     """Say what the documents are after a batch.
 
     Of several items of an id the later ones are refused, of those not refused the last counts.
     """
-    left = Counter(refused)
-    done: dict[DocumentId, Record | None] = {}
+    refusals = Counter(refused)
+    records: dict[DocumentId, Record | None] = {}
     for item in reversed(batch):
         job_id = id_of(item)
-        if left[job_id]:
-            left[job_id] -= 1
+        if refusals[job_id]:
+            refusals[job_id] -= 1
         else:
-            done.setdefault(job_id, after(item))
-    return done
+            records.setdefault(job_id, record_after(item))
+    return records

@@ -106,7 +106,7 @@ class Cached(RuleBasedStateMachine):
         found = self.ours.collection.find({"next_run_time": {"$ne": None}})
         times = {each["_id"]: each["next_run_time"] for each in found}
         first = min(times.values(), default=inf)
-        self.saved += self.ours._waits_for(self.ours._cycles.current, now) is not None
+        self.saved += self.ours._known_next_run_time(self.ours._cycles.current, now) is not None
         is_right = due == sorted(job_id for job_id, time in times.items() if time <= now)
         return is_right and (first <= now or (answer.timestamp() if answer else inf) <= first)
 

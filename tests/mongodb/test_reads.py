@@ -124,7 +124,7 @@ def names_and_times(store):
 
 
 def test_a_job_that_is_removed_and_added_meanwhile_is_listed_once(store, monkeypatch):
-    monkeypatch.setattr(connection, "BATCH", 10)
+    monkeypatch.setattr(connection, "READ_BATCH", 10)
     store.add_jobs(jobs(300))
 
     def again(name):
@@ -139,7 +139,7 @@ def test_a_job_that_is_removed_and_added_meanwhile_is_listed_once(store, monkeyp
 
 
 def test_all_jobs_are_listed_in_order_paused_ones_last(store, monkeypatch):
-    monkeypatch.setattr(connection, "BATCH", 10)
+    monkeypatch.setattr(connection, "READ_BATCH", 10)
     store.add_jobs([job("p2", None), *reversed(jobs(25)), job("p1", None)])
     assert [each.id for each in store.get_all_jobs()] == [f"{i:03}" for i in range(25)] + [
         "p1",

@@ -65,7 +65,7 @@ def test_a_server_that_hangs_is_asked_before_a_write_that_takes_long(line):
     """It doesn't answer, so the write is not even sent, and waits for the next try."""
     slow = line()
     slow.store.add_jobs([large_job()])
-    slow.store._connection.writing.timed_out(2 * SIZE)
+    slow.store._connection.writing.note_timeout(2 * SIZE)
     slow.proxy.fail("ping", "hang", 100)
     slow.commands.names.clear()
     for due in slow.store.get_due_jobs(at(1000)):

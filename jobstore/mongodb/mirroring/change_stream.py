@@ -16,8 +16,8 @@ from ..owner import Owner
 from ..polling import pause
 from ..pool import pool_of
 from ..readers import Reader
-from ..slow_line.pace import Answers
-from ..slow_line.paced import answering
+from ..slow_line.pace import EventLimit
+from ..slow_line.paced import limited_answer
 from ..threads import daemon
 from ..wakeups import Wakeups
 from .loading import load
@@ -98,7 +98,7 @@ class Watcher:
         self._mirror = mirror
         self._every, self._instead = every, instead
         self._logger = logger
-        self._answers = Answers()
+        self._event_limit = EventLimit()
         self._pool = pool_of(connection.client)
         self._stopped = threading.Event()
         self._ready = threading.Event()
@@ -123,7 +123,7 @@ class Watcher:
         """
         if self._answered_at is None:
             return None
-        behind = (self._connection.time >> 32) - (self._time >> 32) if self._time else 0
+        behind = (self._connection.write_time >> 32) - (self._time >> 32) if self._time else 0
         return time.monotonic() - self._answered_at + max(0, behind)
 
     @property
@@ -228,7 +228,7 @@ class Watcher:
             if operation_time(since) <= self._lost_at:
                 self._stopped.wait(PAUSE_SECONDS)  # else the stream would begin with its own end
                 return
-        elif self._answers.patience > 1:
+        elif self._event_limit.limit_factor > 1:
             self._connection.now()  # who hangs already is not waited for that long
         stream = self._opened(since, small)
         with self._connection.closing(stream):
@@ -243,12 +243,12 @@ class Watcher:
     def _opened(self, since: Timestamp | None, small: bool) -> CollectionChangeStream[Document]:
         """Open the stream, or resume it where there is a token."""
         try:
-            with answering(self._connection, self._answers):
+            with limited_answer(self._connection, self._event_limit):
                 return self._connection.jobs.watch(
                     RUN_TIMES if self._mirror is None else [],
                     resume_after=self._token,
                     start_at_operation_time=since,
-                    batch_size=self._answers.max_events,
+                    batch_size=self._event_limit.max_events,
                     max_await_time_ms=ASK_MS if small else self._connection.await_ms,
                 )
         except OperationFailure as error:
@@ -273,7 +273,7 @@ class Watcher:
         while not self._ends() and self._pool.is_small == small:
             found = self._next(stream)
             self._do_chores()
-            if not found and self._answers.may_grow():
+            if not found and self._event_limit.grow_if_quiet():
                 return
             if small:
                 self._leave_connection(found)
@@ -297,7 +297,7 @@ class Watcher:
         from the same transaction, say. It has come to that time when the next answer names it as
         well, and has no change.
         """
-        with answering(self._connection, self._answers):
+        with limited_answer(self._connection, self._event_limit):
             event = stream.try_next()
         self._answered_at = time.monotonic()
         if event is None or abs(time.time() - self._looked_at) > LOOK_SECONDS:

@@ -25,8 +25,8 @@ from ..documents import (
     IdKey,
     Record,
     UnreadableError,
-    counts,
     hashable_id,
+    is_included,
     to_datetime,
 )
 from ..locks import Locks
@@ -88,7 +88,7 @@ class Mirror:
     # From not live to live
 
     @property
-    def notes_writes(self) -> bool:
+    def needs_written_records(self) -> bool:
         """Whether it is to know what we write; before it is live the stream will tell it."""
         return self.live or (not self._follows and self._loaded_at is not None)
 
@@ -182,7 +182,7 @@ class Mirror:
 
         The lock is held until the write is deferred, as the mirror may be reset at any time.
         """
-        if not self.notes_writes:
+        if not self.needs_written_records:
             return write
         theirs = self._get(write.record.id)
         if theirs is not write.record:
@@ -210,7 +210,7 @@ class Mirror:
             elif ahead:
                 self._settled.append((time, ahead))
             for job_id, record in found.items():
-                if job_id in self._ahead or (self.notes_writes and not self._follows):
+                if job_id in self._ahead or (self.needs_written_records and not self._follows):
                     self._put(job_id, self._validated(record, self._marks.get(job_id)))
 
     def take_invalid(self) -> list[Record]:
@@ -227,7 +227,7 @@ class Mirror:
     def wrote(self, records: Mapping[DocumentId, Found], time: int) -> None:
         """Take what was written by a command of that time; None is a document removed."""
         with self._locks.memory_lock:
-            if self.notes_writes and not (self._follows and self._time >= time):
+            if self.needs_written_records and not (self._follows and self._time >= time):
                 for job_id, record in records.items():
                     self._write(job_id, record, time)
                     self._marks.pop(job_id, None)
@@ -251,11 +251,11 @@ class Mirror:
             return self._index.due(to_datetime(now), limit)
 
     def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
-        """Return the earliest run time of a job that `counts`."""
+        """Return the earliest run time of a job that `is_included`."""
         with self._locks.memory_lock:
             self._must_be_live()
             for record in self._index.due(LAST, len(exclude) + 1):
-                if counts(record.id, record.run_time, exclude):
+                if is_included(record.id, record.run_time, exclude):
                     earliest: float = record.run_time
                     return earliest
         return None

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from .. import queries
-from ..connection import BATCH, Connection
+from ..connection import READ_BATCH, Connection
 from ..documents import Document, DocumentId, HasTime, IdKey, Record, UnreadableError
 from ..locks import Locks
 from ..readers import Due, Reader, Rejected
@@ -57,16 +57,16 @@ class Mirrored(Reader):
         return self.mirror.live
 
     @property
-    def notes_writes(self) -> bool:
+    def needs_written_records(self) -> bool:
         """Whether the mirror has to know of our writes."""
-        return self.mirror.notes_writes
+        return self.mirror.needs_written_records
 
     # Questions
 
-    def settle(self) -> None:
+    def include_deferred(self) -> None:
         """Let the answers that follow include the deferred writes: a live mirror does anyway."""
         if not self.mirror.live:
-            self.queried.settle()
+            self.queried.include_deferred()
 
     def due(self, now: float, limit: int) -> Due:
         """Return the first jobs that are due; O(log n + k)."""
@@ -91,7 +91,8 @@ class Mirrored(Reader):
     def all(self, on_restart: Callable[[], None]) -> Iterator[list[Document]]:
         """Yield all n documents in batches; O(n)."""
         return self._read(
-            lambda: queries.batched(self.mirror.all(), BATCH), lambda: self.queried.all(on_restart)
+            lambda: queries.batched(self.mirror.all(), READ_BATCH),
+            lambda: self.queried.all(on_restart),
         )
 
     def count(self) -> int:
@@ -104,7 +105,7 @@ class Mirrored(Reader):
             with suppress(NotLiveError):  # it may be lost at any moment
                 return of_mirror()
         with self._locks.io_lock:
-            self.queried.settle()
+            self.queried.include_deferred()
             return of_server()
 
     def _read(self, of_mirror: Callable[[], Answer], of_server: Callable[[], Answer]) -> Answer:
@@ -112,7 +113,7 @@ class Mirrored(Reader):
         if self.mirror.live:
             with suppress(NotLiveError):
                 return of_mirror()
-        self.queried.settle()
+        self.queried.include_deferred()
         return of_server()
 
     def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
@@ -134,7 +135,7 @@ class Mirrored(Reader):
     def go_live(self) -> None:
         """Ask the mirror from now on, if it has all, and nothing is to be recovered."""
         if not self.mirror.live and self.queried.is_over():
-            self.mirror.go_live(self._connection.time)
+            self.mirror.go_live(self._connection.write_time)
 
     def fill(self) -> None:
         """Read all records, where no stream does; from here on the mirror notes what we write.
@@ -197,15 +198,15 @@ class Mirrored(Reader):
         self, ids: list[DocumentId], found: Mapping[DocumentId, Record | None]
     ) -> None:
         """Tell the mirror which deferred writes are through."""
-        self.mirror.acknowledged(ids, found, self._connection.time)
+        self.mirror.acknowledged(ids, found, self._connection.write_time)
 
     def wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
         """Tell the mirror of documents that were written outside a cycle."""
-        self.mirror.wrote(records, self._connection.time)
+        self.mirror.wrote(records, self._connection.write_time)
 
     def cleared(self) -> None:
         """Tell the mirror that all documents were removed."""
-        self.mirror.cleared(self._connection.time)
+        self.mirror.cleared(self._connection.write_time)
 
     def in_doubt(self) -> None:
         """Note that the mirror may lack a write; without a stream it is filled again."""

@@ -63,7 +63,7 @@ def count_attempts(connection: Connection, due: Document, job_ids: Collection[Do
         if refused and refused.details["writeConcernErrors"]:
             raise refused
 
-    queries.for_ids(connection, list(job_ids), act)
+    queries.write_by_ids(connection, list(job_ids), act)
 
 
 def remove_counts(connection: Connection, jobs: Collection[Record], logger: logging.Logger) -> None:

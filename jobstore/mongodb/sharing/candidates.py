@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from .. import queries
 from ..connection import Connection
-from ..documents import REPLACED, Document, HasTime, IdKey, Record, counts
+from ..documents import REPLACEMENT, Document, HasTime, IdKey, Record, is_included
 from ..ordered import in_order, sized_in_order
-from ..slow_line.pace import ID_BYTES, affordable, parts
+from ..slow_line.pace import ID_BYTES, affordable, split_by_bytes
 from ..slow_line.sizes import id_bytes, size_of
 from .lease import EXPIRED, UNLEASED
 from .unrunnable import UnrunnableJobs
@@ -103,7 +103,9 @@ class Candidates:
     def _claimable(
         self, free: list[Document], unrunnable: Mapping[IdKey, HasTime]
     ) -> list[Document]:
-        runnable = [each for each in free if counts(each["_id"], each["next_run_time"], unrunnable)]
+        runnable = [
+            each for each in free if is_included(each["_id"], each["next_run_time"], unrunnable)
+        ]
         return self._with_exact_ids(self._within_budget(runnable))
 
     def _within_budget(self, free: list[Document]) -> list[Document]:
@@ -112,7 +114,7 @@ class Candidates:
         Documents that were read before the line was found to be slow have no sizes, and all of
         them are returned. The next read gets the sizes.
         """
-        free = next(parts(free, lambda each: id_bytes(each["_id"]), ID_BYTES), [])
+        free = next(split_by_bytes(free, lambda each: id_bytes(each["_id"]), ID_BYTES), [])
         if not all("size" in document for document in free):
             return free
         first, small = affordable(list(map(size_of, free)), self._connection.cycle_budget)
@@ -123,7 +125,7 @@ class Candidates:
 
         An id that is not UTF-8 was read with replacement characters, so no statement finds it.
         """
-        doubtful = [document for document in due if REPLACED in str(document["_id"])]
+        doubtful = [document for document in due if REPLACEMENT in str(document["_id"])]
         if not doubtful:
             return due
         exact = queries.stored_ids(self._connection, [document["_id"] for document in doubtful])

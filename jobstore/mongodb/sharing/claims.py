@@ -17,10 +17,10 @@ from .. import queries
 from ..connection import Connection
 from ..documents import CountedRecord, Document, DocumentId, HasTime, IdKey, Record, hashable_id
 from ..locks import Locks
-from ..ordered import IN_TIME, first_of, sample
+from ..ordered import VALID_RUN_TIME, first_included, sample_sizes
 from ..readers import Due, Queried, Rejected
 from ..recovery.attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempt_count
-from ..slow_line.paced import is_slow, large_seconds, limited, noted
+from ..slow_line.paced import extra_lease_seconds, is_slow, measured, time_limited
 from ..slow_line.sizes import bytes_of
 from ..summary import Line, Summary
 from ..updates import release, update_all_or_each
@@ -111,7 +111,7 @@ class Claimed(Queried):
         """
         self.give_back()
         free = {"next_run_time": {"$lte": now}, **UNLEASED}
-        size = min(limit, MAX_IDS, self._connection.reading.count)
+        size = min(limit, MAX_IDS, self._connection.reading.max_ids)
         due = Due([])
         for candidates in self._candidates.find(now, size):
             selected = self._abandoned.select(candidates, size)
@@ -125,7 +125,7 @@ class Claimed(Queried):
                 except PyMongoError as error:
                     if not is_slow(error) or is_retry:
                         raise
-                    sample(self._connection, {"_id": {"$in": claim.ids}}, len(claim.ids))
+                    sample_sizes(self._connection, {"_id": {"$in": claim.ids}}, len(claim.ids))
                     return self.due(now, limit, is_retry=True)
             self._unread_claim = None
             if matched != 0:
@@ -149,7 +149,7 @@ class Claimed(Queried):
 
     def _new_claim(self, selected: list[Document]) -> Claim:
         size = sum(document.get("size", 0) for document in selected)
-        seconds = self._seconds + large_seconds(self._connection, size)
+        seconds = self._seconds + extra_lease_seconds(self._connection, size)
         ids = [document["_id"] for document in selected]
         return Claim(ObjectId(), ids, size, time.monotonic(), seconds)
 
@@ -183,8 +183,8 @@ class Claimed(Queried):
         found: list[Document] = []
         reading = self._connection.reading
         with (
-            limited(self._connection, reading, lambda: claim.size) as seconds,
-            noted(self._connection, reading, lambda: bytes_of(found)),
+            time_limited(self._connection, reading, lambda: claim.size) as seconds,
+            measured(self._connection, reading, lambda: bytes_of(found)),
             self._connection.limit(seconds),
         ):
             found += self._connection.jobs.find(
@@ -254,7 +254,7 @@ class Claimed(Queried):
         recheck = now + RECHECK_SECONDS * rng.uniform(0.5, 1)
         times = [
             each["next_run_time"] if each["free"] or each["next_run_time"] > now else recheck
-            for each in first_of(self._in_order, {**exclude, **self.unrunnable.current()})
+            for each in first_included(self._in_order, {**exclude, **self.unrunnable.current()})
         ]
         retry = self.unrunnable.next_retry()
         if retry is not None:
@@ -266,7 +266,7 @@ class Claimed(Queried):
 
         def pipeline(**query: Any) -> list[Document]:
             return [
-                {"$match": {"next_run_time": IN_TIME, **query}},
+                {"$match": {"next_run_time": VALID_RUN_TIME, **query}},
                 {"$sort": {"next_run_time": ASCENDING}},
                 {"$limit": limit},
                 {"$project": {"next_run_time": 1, "free": EXPIRED}},

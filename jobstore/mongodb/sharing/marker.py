@@ -11,7 +11,7 @@ from pymongo.errors import OperationFailure
 from .. import queries
 from ..connection import START_SECONDS, UNAUTHORIZED, Connection
 from ..documents import Document, DocumentId
-from ..ordered import IN_TIME
+from ..ordered import VALID_RUN_TIME
 
 __all__ = ["begin", "check", "end"]
 
@@ -77,7 +77,7 @@ def _first_claimed(connection: Connection) -> Document | None:
     """
     stored: list[Document] = [{"$limit": FIRST_STORED}]
     due: list[Document] = [
-        {"$match": {"next_run_time": IN_TIME}},
+        {"$match": {"next_run_time": VALID_RUN_TIME}},
         {"$sort": {"next_run_time": ASCENDING}},
         {"$limit": FIRST_DUE},
     ]
@@ -105,6 +105,6 @@ def end(connection: Connection) -> None:
             connection.jobs.update_many({"_id": {"$in": ids}}, none, session=session)
 
     for ids in queries.all_ids(connection, claimed):
-        queries.for_ids(connection, ids, remove_claims)
+        queries.write_by_ids(connection, ids, remove_claims)
     with connection.limit():
         connection.meta.delete_one(MARK)

@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["ID_BYTES", "PATIENCE", "Answers", "Pace", "affordable", "parts"]
+__all__ = ["ID_BYTES", "MAX_LIMIT_FACTOR", "EventLimit", "Pace", "affordable", "split_by_bytes"]
 
 MAX_BYTES = 12_000_000  # bytes: who carries so many in a second needs no bound
 MIN_BYTES = 16_000  # bytes: smaller commands take their time for other reasons
-EVENTS = 1_000  # of which a time-out leaves an eighth
-GROW_SECONDS = 60.0
-CUT = 8  # what took more than five times as long as it should
-USUAL = 5  # times as long as it should: the time limit of a command
-PATIENCE = 6  # times the usual limit: the longest for a document that is larger than the budget
-SMALL = 1_000  # bytes: such jobs, or of a hundredth of the budget, pass large ones before them
+FIRST_EVENTS = 1_000  # of which a time-out leaves an eighth
+QUIET_SECONDS = 60.0
+SHRINK_FACTOR = 8  # what took more than five times as long as it should
+USUAL_FACTOR = 5  # times as long as it should: the time limit of a command
+MAX_LIMIT_FACTOR = 6  # times the usual limit, for a document that is larger than the budget
+SMALL_BYTES = 1_000  # such jobs, or jobs of 1 % of the budget, are read before larger ones
 ID_BYTES = 4_000_000  # of ids in one command, which may name each of them three times
 Item = TypeVar("Item")
 
@@ -36,7 +36,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.budget = math.inf
-        self._is_proved = False  # by a time-out
+        self._is_proven = False  # by a time-out
         self._slow_at = 0.0  # by the monotonic clock
 
     @property
@@ -45,19 +45,19 @@ class Pace:
         return self.budget != math.inf
 
     @property
-    def count(self) -> int:
+    def max_ids(self) -> int:
         """How many ids may be looked at, with a little about each."""
         return max(1, int(min(self.budget, MAX_BYTES) // 400))
 
-    def patience(self, size: int) -> float:
+    def limit_factor(self, size: int) -> float:
         """How many times the usual limit a command of so many bytes is given.
 
         A command that is larger than the budget carries one document, so it can't become smaller.
         It gets twice the time that the line needs for it.
         """
-        return min(PATIENCE, max(1.0, 2 * size / (USUAL * self.budget)))
+        return min(MAX_LIMIT_FACTOR, max(1.0, 2 * size / (USUAL_FACTOR * self.budget)))
 
-    def took(self, seconds: float, target: float, size: Callable[[], int]) -> None:
+    def note_duration(self, seconds: float, target: float, size: Callable[[], int]) -> None:
         """Note how long a command took, and what it carried.
 
         :param target: how long it should take.
@@ -65,35 +65,35 @@ class Pace:
         """
         if seconds <= target and not self.is_bounded:
             return
-        carried = size()
-        in_time = carried * target / max(seconds, 1e-6)
+        carried_bytes = size()
+        in_time = carried_bytes * target / max(seconds, 1e-6)
         if in_time > self.budget:
             self._set(min(2 * self.budget, in_time))
-        elif seconds > target and carried > MIN_BYTES:
+        elif seconds > target and carried_bytes > MIN_BYTES:
             self._slow_at = time.monotonic()
             self._set(in_time)
-        elif not self._is_proved and time.monotonic() - self._slow_at >= GROW_SECONDS:
+        elif not self._is_proven and time.monotonic() - self._slow_at >= QUIET_SECONDS:
             self._set(math.inf)
 
-    def timed_out(self, size: int | None = None, patience: float = 1.0) -> bool:
+    def note_timeout(self, size: int | None = None, limit_factor: float = 1.0) -> bool:
         """Note that a command timed out; returns whether a smaller one is worth a try.
 
         :param size: the bytes that it carried, if that is known.
         :param patience: how many times the usual limit it was given.
         """
-        carried = min(self.budget, MAX_BYTES) if size is None else size
-        if carried <= MIN_BYTES:
+        carried_bytes = min(self.budget, MAX_BYTES) if size is None else size
+        if carried_bytes <= MIN_BYTES:
             return False
-        self._is_proved = True
-        self._set(min(self.budget, carried / (CUT * patience)))
+        self._is_proven = True
+        self._set(min(self.budget, carried_bytes / (SHRINK_FACTOR * limit_factor)))
         return True
 
     def _set(self, budget: float) -> None:
         self.budget = math.inf if budget >= MAX_BYTES else max(MIN_BYTES, budget)
-        self._is_proved &= self.is_bounded
+        self._is_proven &= self.is_bounded
 
 
-class Answers:
+class EventLimit:
     """Bounds how many events of a change stream are in one answer, after one has timed out.
 
     A stream's answers are as large as the changes, and it is bound when it is opened.
@@ -104,22 +104,23 @@ class Answers:
 
     def __init__(self) -> None:
         self.max_events: int | None = None
-        self.patience = 1
+        self.limit_factor = 1
         self._since = 0.0
 
-    def timed_out(self) -> None:
+    def note_timeout(self) -> None:
         """Note that an answer didn't come in time: a large one, or none in an outage."""
         if self.max_events == 1:
-            self.patience = PATIENCE
-        self.max_events = max(1, (self.max_events or EVENTS) // CUT)
+            self.limit_factor = MAX_LIMIT_FACTOR
+        self.max_events = max(1, (self.max_events or FIRST_EVENTS) // SHRINK_FACTOR)
         self._since = time.monotonic()
 
-    def may_grow(self) -> bool:
+    def grow_if_quiet(self) -> bool:
         """Whether the stream is to be opened anew, with larger answers."""
-        if self.max_events is None or time.monotonic() - self._since < GROW_SECONDS:
+        if self.max_events is None or time.monotonic() - self._since < QUIET_SECONDS:
             return False
-        self.max_events = None if self.max_events * CUT >= EVENTS else self.max_events * CUT
-        self.patience = 1
+        grown = self.max_events * SHRINK_FACTOR
+        self.max_events = None if grown >= FIRST_EVENTS else grown
+        self.limit_factor = 1
         self._since = time.monotonic()
         return True
 
@@ -137,15 +138,15 @@ def affordable(sizes: Sequence[int], budget: float) -> tuple[int, list[int]]:
             break
         first += 1
     small: list[int] = []
-    left = budget / 2
+    remaining = budget / 2
     for place in range(first, len(sizes)):
-        if sizes[place] <= min(left, max(SMALL, budget / 100)):
-            left -= sizes[place]
+        if sizes[place] <= min(remaining, max(SMALL_BYTES, budget / 100)):
+            remaining -= sizes[place]
             small.append(place)
     return first, small
 
 
-def parts(
+def split_by_bytes(
     items: Sequence[Item], size: Callable[[Item], int], max_bytes: float
 ) -> Iterator[list[Item]]:
     """Part items, in order, into lists of at most so many bytes; a larger one is alone."""

@@ -12,16 +12,16 @@ from typing import TypeVar
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
 
 from ..connection import Connection
-from .pace import PATIENCE, Answers, Pace, parts
+from .pace import MAX_LIMIT_FACTOR, EventLimit, Pace, split_by_bytes
 
 __all__ = [
-    "answering",
-    "carried",
+    "extra_lease_seconds",
     "in_parts",
     "is_slow",
-    "large_seconds",
-    "limited",
-    "noted",
+    "limited_and_measured",
+    "limited_answer",
+    "measured",
+    "time_limited",
 ]
 
 TARGET_SECONDS = 1.0  # for a command that carries states
@@ -36,15 +36,15 @@ def is_slow(error: BaseException) -> bool:
 
 
 @contextmanager
-def noted(connection: Connection, pace: Pace, size: Callable[[], int]) -> Iterator[None]:
+def measured(connection: Connection, pace: Pace, size: Callable[[], int]) -> Iterator[None]:
     """Note how long a command takes that carries so many bytes."""
     began = time.monotonic()
     yield
-    target = min(TARGET_SECONDS, connection.seconds / 5)
-    pace.took(time.monotonic() - began, target, size)
+    target = min(TARGET_SECONDS, connection.limit_seconds / 5)
+    pace.note_duration(time.monotonic() - began, target, size)
 
 
-def _patience(connection: Connection, pace: Pace, size: Callable[[], int]) -> float:
+def _limit_factor(connection: Connection, pace: Pace, size: Callable[[], int]) -> float:
     """Return how many times the usual limit a command gets, by the bytes that it carries.
 
     A server that hangs must not hold a cycle for that long, so it has to answer a ping before.
@@ -52,53 +52,55 @@ def _patience(connection: Connection, pace: Pace, size: Callable[[], int]) -> fl
     """
     if not pace.is_bounded or connection.client.options.timeout is not None:
         return 1.0
-    times = pace.patience(size())
+    times = pace.limit_factor(size())
     if times > 1:
-        connection.now(connection.seconds / 2)
+        connection.now(connection.limit_seconds / 2)
     return times
 
 
-def large_seconds(connection: Connection, size: int) -> float:
+def extra_lease_seconds(connection: Connection, size: int) -> float:
     """Return for how much longer than usual a job of that size has to be leased.
 
     To read and to write it may take the longest limit each.
     """
     is_large = size > min(connection.reading.budget, connection.writing.budget / 2)
     is_ours = connection.client.options.timeout is None
-    return 2 * PATIENCE * connection.seconds if is_large and is_ours else 0.0
+    return 2 * MAX_LIMIT_FACTOR * connection.limit_seconds if is_large and is_ours else 0.0
 
 
 @contextmanager
-def limited(connection: Connection, pace: Pace, size: Callable[[], int]) -> Iterator[float]:
+def time_limited(connection: Connection, pace: Pace, size: Callable[[], int]) -> Iterator[float]:
     """Yield the time limit of a command, in seconds; note if it was not enough."""
-    times = _patience(connection, pace, size)
+    times = _limit_factor(connection, pace, size)
     try:
-        yield times * connection.seconds
+        yield times * connection.limit_seconds
     except PyMongoError as error:
         if is_slow(error):
-            pace.timed_out(size(), times)
+            pace.note_timeout(size(), times)
         raise
 
 
 @contextmanager
-def carried(connection: Connection, pace: Pace, size: Callable[[], int]) -> Iterator[float]:
+def limited_and_measured(
+    connection: Connection, pace: Pace, size: Callable[[], int]
+) -> Iterator[float]:
     """Yield the time limit of a command whose bytes are known; note how long it takes."""
-    with limited(connection, pace, size) as seconds, noted(connection, pace, size):
+    with time_limited(connection, pace, size) as seconds, measured(connection, pace, size):
         yield seconds
 
 
 @contextmanager
-def answering(connection: Connection, answers: Answers) -> Iterator[None]:
+def limited_answer(connection: Connection, event_limit: EventLimit) -> Iterator[None]:
     """Bound the time of a change stream's answer; note if it was not enough.
 
     The answer that opens a stream brings events, too.
     """
     try:
-        with connection.limit(answers.patience * connection.seconds):
+        with connection.limit(event_limit.limit_factor * connection.limit_seconds):
             yield
     except PyMongoError as error:
         if is_slow(error):
-            answers.timed_out()
+            event_limit.note_timeout()
         raise
 
 
@@ -118,28 +120,28 @@ def in_parts(
     :param act: is told whether any of these may have been acted on before.
     :param max_bytes: bytes that a command can carry at all.
     """
-    left, in_doubt, failed = list(items), 0, False
-    while left:
+    remaining, in_doubt, failed = list(items), 0, False
+    while remaining:
         budget = min(max_bytes, pace.budget)
-        is_whole = budget == math.inf or sum(map(size, left)) <= budget
-        part = left if is_whole else next(parts(left, size, budget))
+        is_whole = budget == math.inf or sum(map(size, remaining)) <= budget
+        part = remaining if is_whole else next(split_by_bytes(remaining, size, budget))
 
         def bytes_of_part(part: list[Item] = part) -> int:
             return sum(map(size, part))
 
         try:
-            with noted(connection, pace, bytes_of_part):
+            with measured(connection, pace, bytes_of_part):
                 result = act(part, in_doubt > 0)
         except PyMongoError as error:
             if (
                 failed
                 or not is_slow(error)
-                or not pace.timed_out(bytes_of_part())
+                or not pace.note_timeout(bytes_of_part())
                 or len(part) == 1
             ):
                 raise
             failed, in_doubt = True, len(part)
         else:
             failed, in_doubt = False, max(0, in_doubt - len(part))
-            left = left[len(part) :]
+            remaining = remaining[len(part) :]
             yield result

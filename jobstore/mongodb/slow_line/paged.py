@@ -10,10 +10,10 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from ..connection import Connection
-from ..documents import REPLACED, Document, Fields
-from ..ordered import SAMPLE
+from ..documents import REPLACEMENT, Document, Fields
+from ..ordered import SAMPLE_SIZE
 from .pace import affordable
-from .paced import is_slow, limited, noted
+from .paced import is_slow, measured, time_limited
 from .sizes import SIZE, bytes_of, size_of
 
 __all__ = ["end_of_page", "read_all"]
@@ -47,9 +47,9 @@ def read_all(
         except PyMongoError as error:
             if not is_slow(error):
                 raise
-            with connection.limit(connection.seconds / 2):
-                pages.sizes(MinKey(), SAMPLE)  # in an outage this fails, too
-            connection.reading.timed_out()
+            with connection.limit(connection.limit_seconds / 2):
+                pages.sizes(MinKey(), SAMPLE_SIZE)  # in an outage this fails, too
+            connection.reading.note_timeout()
             on_restart()
         else:
             return
@@ -87,12 +87,12 @@ class _Pages:
 
     def _page(self, first: Any) -> tuple[list[Document], Any]:
         """Return the documents from an id on, and where the next page begins; None if nowhere."""
-        limit = self._connection.reading.count
+        limit = self._connection.reading.max_ids
         try:
             sized = self.sizes(first, limit + 1)
         except PyMongoError as error:
             if is_slow(error):
-                self._connection.reading.timed_out()
+                self._connection.reading.note_timeout()
             raise
         end = end_of_page(sized, self._connection.reading.budget, is_last=len(sized) <= limit)
         following = sized[end]["_id"] if end < len(sized) else None
@@ -100,7 +100,7 @@ class _Pages:
         if not sized:
             return [], following
         size = sum(map(size_of, sized[:end]))
-        with limited(self._connection, self._connection.reading, lambda: size) as seconds:
+        with time_limited(self._connection, self._connection.reading, lambda: size) as seconds:
             return self._range(self._fields, first, last, 0, seconds), following
 
     def sizes(self, first: Any, limit: int) -> list[Document]:
@@ -115,7 +115,7 @@ class _Pages:
         by_id = self._jobs.find(self._query, fields, limit=limit, session=self._session)
         by_id = by_id.min([("_id", first)]).max([("_id", last)]).hint([("_id", ASCENDING)])
         with (
-            noted(connection, connection.reading, lambda: bytes_of(found)),
+            measured(connection, connection.reading, lambda: bytes_of(found)),
             connection.limit(seconds),
         ):
             found += by_id
@@ -127,7 +127,7 @@ def end_of_page(sized: list[Document], budget: float, is_last: bool) -> int:
 
     Its id has to be one that can be named: one that is no UTF-8 was read with replacements.
     """
-    ends = [place for place in range(1, len(sized)) if REPLACED not in str(sized[place]["_id"])]
+    ends = [place for place in range(1, len(sized)) if REPLACEMENT not in str(sized[place]["_id"])]
     if is_last or not ends:
         ends.append(len(sized))
     fit, _ = affordable(list(map(size_of, sized)), budget)

@@ -7,7 +7,7 @@ still as it was read. This module does no I/O.
 import logging
 from datetime import datetime
 
-from ..documents import Record, advanced, restore, timestamp
+from ..documents import Record, restore, timestamp, with_run_time
 from ..summary import Line, Summary
 from .guarded import GuardedWrite
 
@@ -87,7 +87,7 @@ def _merged(write: GuardedWrite, stored: Record) -> GuardedWrite | None:
     """Put our new run time into the stored state; None leaves the document as it is."""
     record = type(write.record)(*stored)  # a counted record stays one
     if write.state is not None:
-        return write._replace(record=record, state=advanced(record.state, write.run_time))
+        return write._replace(record=record, state=with_run_time(record.state, write.run_time))
     # Our job has ended. The stored one may have a trigger that goes on.
     try:
         job = restore(record, None, None)
@@ -100,4 +100,6 @@ def _merged(write: GuardedWrite, stored: Record) -> GuardedWrite | None:
     if following is None:
         return write._replace(record=record)
     run_time = timestamp(following)
-    return write._replace(record=record, run_time=run_time, state=advanced(record.state, run_time))
+    return write._replace(
+        record=record, run_time=run_time, state=with_run_time(record.state, run_time)
+    )

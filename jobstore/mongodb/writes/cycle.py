@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from apscheduler.job import Job
 
 from ..cached import Asked
-from ..documents import UNTOUCHABLE, Record, advanced, dump, timestamp
+from ..documents import INTERRUPTS, Record, dump, timestamp, with_run_time
 from ..sharing.lease import Lease
 from ..summary import Line, Summary
 from .guarded import GuardedWrite
@@ -121,11 +121,11 @@ class Cycle:
             run_time = None  # beyond the year 9999: the job never runs again
         try:
             state = dump(job, protocol)
-        except UNTOUCHABLE:
+        except INTERRUPTS:
             raise
         except BaseException as error:
             lines.add(KEEPS_STATE, job.id, error)
-            state = advanced(record.state, run_time)
+            state = with_run_time(record.state, run_time)
         write = GuardedWrite(record, run_time, state, lease=self._lease)
         self._handed_out[job.id] = job, write.after or record
         return write

@@ -18,9 +18,9 @@ from pymongo.errors import PyMongoError
 from ..connection import Connection
 from ..documents import FIELDS, CountedRecord, DocumentId, Record
 from ..recovery.attempts import remove_counts
-from ..slow_line.pace import parts
-from ..slow_line.paced import carried
-from ..summary import Line, summed
+from ..slow_line.pace import split_by_bytes
+from ..slow_line.paced import limited_and_measured
+from ..summary import Line, logged_summary
 from ..updates import release
 from .conflicts import decide
 from .guarded import GuardedWrite, size
@@ -104,7 +104,9 @@ class _Flush:
             return list(self._writes)
         reading, writing = self._connection.reading, self._connection.writing
         budget = min(MAX_BYTES, writing.budget, 2 * reading.budget)
-        return next(parts(list(self._writes), lambda job_id: size(self._writes[job_id]), budget))
+        return next(
+            split_by_bytes(list(self._writes), lambda job_id: size(self._writes[job_id]), budget)
+        )
 
     def _has_expired(self, ids: list[DocumentId]) -> bool:
         """Whether others may have run some of these jobs, as a lease has expired."""
@@ -130,7 +132,7 @@ class _Flush:
     def _refuse(self, refused: Refused) -> None:
         """Quarantine the jobs whose documents the server refuses."""
         verdicts = []
-        with summed(self._logger) as lines:
+        with logged_summary(self._logger) as lines:
             for write, reason in refused:
                 lines.add(REFUSED, write.record.id, reason)
                 why = f"it can't be written: {reason}"
@@ -146,7 +148,7 @@ class _Flush:
         """
         stored = self._read_back(part)
         theirs: list[tuple[GuardedWrite, Record]] = []  # writes that lost to others' changes
-        with summed(self._logger) as lines:
+        with logged_summary(self._logger) as lines:
             for write in [self._writes[job_id] for job_id in part]:
                 job_id, record = write.record.id, stored.get(write.record.id)
                 left = decide(write, record, lines)
@@ -166,7 +168,7 @@ class _Flush:
 
         connection = self._connection
         with (
-            carried(connection, connection.reading, bytes_of_part) as seconds,
+            limited_and_measured(connection, connection.reading, bytes_of_part) as seconds,
             connection.session(seconds) as session,
         ):
             query = {"_id": {"$in": part}}

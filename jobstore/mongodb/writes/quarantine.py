@@ -21,7 +21,7 @@ from ..documents import (
     END_OF_TIME,
     FIELDS,
     MIN_TIME,
-    REPLACED,
+    REPLACEMENT,
     Document,
     DocumentId,
     IdKey,
@@ -31,11 +31,11 @@ from ..documents import (
     restore,
     to_datetime,
 )
-from ..slow_line.pace import ID_BYTES, parts
+from ..slow_line.pace import ID_BYTES, split_by_bytes
 from ..slow_line.paced import in_parts
 from ..slow_line.paged import read_all
 from ..slow_line.sizes import bytes_of, id_bytes
-from ..summary import Line, Summary, summed
+from ..summary import Line, Summary, logged_summary
 from .guarded import GuardedWrite
 from .sending import send
 
@@ -181,7 +181,7 @@ class Quarantine:
     def verdicts(self, found: list[tuple[Record, UnreadableError]]) -> list[GuardedWrite]:
         """Make the writes for what can't be made here, and log why."""
         line = REMOVED if self._remove else QUARANTINED
-        with summed(self.logger) as lines:
+        with logged_summary(self.logger) as lines:
             for record, reason in found:
                 if not self.is_unmarked(record.id):
                     lines.add(line, record.id, reason)
@@ -200,7 +200,9 @@ class Quarantine:
             self.logger.error("Unable to quarantine %d jobs (%s): %s", len(writes), ids, error)
             refused = [(write, str(error)) for write in writes]
         else:  # an id that is not UTF-8 was read with replacements: no statement finds it
-            refused += [(write, "its id") for write in writes if REPLACED in str(write.record.id)]
+            refused += [
+                (write, "its id") for write in writes if REPLACEMENT in str(write.record.id)
+            ]
         for write in writes:
             self.passed_over.pop(hashable_id(write.record.id), None)
         for write, _ in refused:
@@ -233,7 +235,7 @@ class Quarantine:
         """
         queries: list[Document] = [RETRIED]
         if job_ids is not None:
-            lists = parts(list(job_ids), id_bytes, ID_BYTES)
+            lists = split_by_bytes(list(job_ids), id_bytes, ID_BYTES)
             queries = [MARKED | {"_id": {"$in": some}} for some in lists]
         back: list[DocumentId] = []
         for query in queries:

@@ -14,7 +14,7 @@ from apscheduler.job import Job
 from pymongo import ASCENDING
 
 from .. import queries
-from ..connection import BATCH, Connection
+from ..connection import READ_BATCH, Connection
 from ..documents import Document, DocumentId, Record, hashable_id
 from .quarantine import RETRIED, Quarantine
 
@@ -64,12 +64,12 @@ class Retry:
 
     def _steps(self, restore: Restore) -> Iterator[None]:
         healed: list[Any] = []  # reasons
-        for firsts in queries.batched(self._first_of_each_reason(), BATCH):
+        for firsts in queries.batched(self._first_of_each_reason(), READ_BATCH):
             ids = [first for first, _ in firsts]
             back = set(map(hashable_id, self._quarantine.put_back(restore, ids)))
             healed += [reason for first, reason in firsts if hashable_id(first) in back]
             yield
-        for reasons in queries.batched(healed, BATCH):
+        for reasons in queries.batched(healed, READ_BATCH):
             kept = 0
             while found := self._batch(reasons, kept):
                 kept += len(found) - len(self._quarantine.put_back(restore, found))
@@ -91,6 +91,6 @@ class Retry:
         since = [("quarantine.since", ASCENDING)]
         with self._connection.limit():
             found = self._connection.jobs.find(
-                query, ["_id"], sort=since, skip=skip, limit=BATCH, batch_size=BATCH
+                query, ["_id"], sort=since, skip=skip, limit=READ_BATCH, batch_size=READ_BATCH
             )
             return [document["_id"] for document in found]

@@ -7,7 +7,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge
 
 from ..connection import TRANSIENT, Connection
 from ..documents import CountedRecord
-from ..slow_line.paced import carried
+from ..slow_line.paced import limited_and_measured
 from .guarded import MAX_BYTES, GuardedWrite, operation, size
 
 __all__ = ["Refused", "send"]
@@ -65,7 +65,7 @@ def _bulk_write(connection: Connection, chunks: list[list[GuardedWrite]]) -> tup
 
     try:
         with (
-            carried(connection, connection.writing, bytes_of_all) as seconds,
+            limited_and_measured(connection, connection.writing, bytes_of_all) as seconds,
             connection.session(seconds) as session,
         ):
             result = connection.jobs.bulk_write(

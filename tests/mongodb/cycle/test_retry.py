@@ -61,7 +61,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr(retry, "BATCH", 10)
+    monkeypatch.setattr(retry, "READ_BATCH", 10)
 
 
 def quarantined(name, reason="out of order", seconds=0, **options):

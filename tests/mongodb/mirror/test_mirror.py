@@ -243,7 +243,7 @@ def test_documents_that_are_no_jobs_anywhere_are_quarantined(store, database):
 
 
 def test_what_was_there_is_read_at_start_with_a_line_of_progress(store, caplog, monkeypatch):
-    monkeypatch.setattr(connection, "BATCH", 10)
+    monkeypatch.setattr(connection, "READ_BATCH", 10)
     monkeypatch.setattr(loading, "PROGRESS_SECONDS", 0.0)
     caplog.set_level(logging.INFO)
     store.add_jobs([job(f"{number}", number) for number in range(25)])

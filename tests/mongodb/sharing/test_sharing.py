@@ -245,7 +245,7 @@ def test_the_mark_stays_until_sharing_is_ended(make):
 
 
 def test_ending_it_takes_away_claims_in_statements_that_are_done_in_time(make, monkeypatch):
-    monkeypatch.setattr(queries, "AT_ONCE", 2)
+    monkeypatch.setattr(queries, "MAX_IDS", 2)
     store = make()
     store.add_jobs([job(name, every=None) for name in "abcde"])
     store.get_due_jobs(at(10))
