@@ -16,7 +16,7 @@ NEEDED += [
     "Makefile",
     "ci/README.md",
 ]
-WHEEL = re.compile(r"jobstore/(\w+/)?(\w+\.py|py\.typed|_index_c\.[\w-]+\.(so|pyd))$")
+WHEEL = re.compile(r"jobstore/(\w+/){0,2}(\w+\.py|py\.typed|_index_c\.[\w-]+\.(so|pyd))$")
 METADATA = re.compile(r"jobstore-[\w.]+\.dist-info/")
 # No core may name these folders, as search paths, assertions and debug information do.
 PLACES = [str(place) for place in (Path.home(), Path.cwd(), tempfile.gettempdir())]
