@@ -1,4 +1,4 @@
-"""Fixtures: a real MongoDB server, and in it an empty database for each test."""
+"""Fixtures: a real MongoDB server, and an empty database for each test."""
 
 import itertools
 
@@ -21,14 +21,14 @@ __all__ = ["clock", "in_another_process", "make", "restart", "start"]
 
 NUMBERS = itertools.count()
 
-# No test depends on the machine being fast: it may be an emulated one.
+# No test depends on a fast machine, as the machine may be emulated.
 settings.register_profile("slow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("slow")
 
 
 @pytest.fixture(scope="session")
 def server():
-    """A replica set of one node; where there is no mongod, the tests that need one fail."""
+    """Start a replica set of one node. Without a mongod, the tests that need one fail."""
     with mongod(options=("--setParameter", "enableTestCommands=1")) as server:
         yield server
 
@@ -41,16 +41,16 @@ def session_client(server):
 
 @pytest.fixture
 def database(session_client):
-    """A new database, for one test."""
+    """Return a new database for one test."""
     database = session_client[f"jobstore_test_{next(NUMBERS)}"]
     yield database
-    for name in database.list_collection_names():  # quicker by far than to drop the database
+    for name in database.list_collection_names():  # much faster than dropping the database
         database.drop_collection(name)
 
 
 @pytest.fixture
 def unhurried(monkeypatch):
-    """A slow machine sends as many commands as a quick one."""
+    """Lift the time limits, so that a slow machine sends as many commands as a fast one."""
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 300.0)
     monkeypatch.setattr(paced, "TARGET_SECONDS", 60.0)
     monkeypatch.setattr(write_behind, "FLUSH_SECONDS", 60.0)
@@ -58,13 +58,13 @@ def unhurried(monkeypatch):
 
 @pytest.fixture
 def commands():
-    """What the client of `store` sends to the server."""
+    """Return the listener that lists the commands of the client of `store`."""
     return Commands()
 
 
 @pytest.fixture
 def store(server, database, commands):
-    """A MongoDB store on an empty collection."""
+    """Return a MongoDB store on an empty collection."""
     with MongoClient(server.uri, event_listeners=[commands]) as client:
         store = MongoDBJobStore(database.name, client=client)
         yield store
@@ -73,7 +73,7 @@ def store(server, database, commands):
 
 @pytest.fixture
 def stock(database, session_client):
-    """The stock store on the same collection as `store`, in other hands."""
+    """Return a stock store on the collection of `store`, with a client of its own."""
     stock = StockMongoDBJobStore(database.name, client=session_client)
     stock.start(None, "default")
     return stock

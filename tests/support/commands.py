@@ -1,15 +1,15 @@
-"""The commands that a client sends to its server."""
+"""Records the commands that a client sends to its server."""
 
 from pymongo import monitoring
 
 
 def job_commands(event):
-    """Whether a command is one on the jobs, and not of the driver's own."""
+    """Return whether a command reads or writes jobs. The driver also sends commands of its own."""
     return event.command_name in {"find", "getMore", "insert", "update", "delete", "aggregate"}
 
 
 class Commands(monitoring.CommandListener):
-    """Lists the names of the commands that a client sends: MongoClient(event_listeners=[...])."""
+    """Lists the names of a client's commands: pass it to `MongoClient(event_listeners=[...])`."""
 
     def __init__(self):
         self.names = []

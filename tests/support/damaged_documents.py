@@ -1,4 +1,4 @@
-"""A corpus of damaged documents: each kind, and what its quarantine has to say."""
+"""A corpus of damaged documents, each with the reason that its quarantine must give."""
 
 import pickle
 from datetime import datetime, timezone
@@ -11,17 +11,17 @@ NAN, INFINITE = float("nan"), float("inf")
 
 
 def good(name, seconds=0, **options):
-    """The document of a good job."""
-    one = job(name, seconds, **options)
+    """Make the document of a good job."""
+    state = job(name, seconds, **options).__getstate__()
     return {
         "_id": name,
         "next_run_time": at(seconds).timestamp(),
-        "job_state": pickle.dumps(one.__getstate__(), pickle.HIGHEST_PROTOCOL),
+        "job_state": pickle.dumps(state, pickle.HIGHEST_PROTOCOL),
     }
 
 
 class Fatal(BaseException):
-    """Not even an Exception."""
+    """An error that `except Exception` does not catch."""
 
 
 class Raises:
@@ -39,7 +39,7 @@ def throw(error):
 
 
 def state(name, /, **changes):
-    """A pickled state, changed; a key is left out where its value is `throw`."""
+    """Pickle the state of a job with some keys changed. The value `throw` removes its key."""
     full = {**job(name).__getstate__(), **changes}
     return pickle.dumps({key: value for key, value in full.items() if value is not throw})
 
@@ -48,7 +48,7 @@ KEYS = sorted(set(job("a").__getstate__()) - {"version"})
 
 
 def corpus():
-    """Name -> (what differs from a good document, what the reason contains)."""
+    """Return for each kind its difference from a good document, and a part of the reason."""
     kinds = {
         "truncated": ({"job_state": state("truncated")[:50]}, "truncated"),
         "garbage": ({"job_state": b"\x80\x05garbage"}, "UnpicklingError"),

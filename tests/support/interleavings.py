@@ -1,9 +1,8 @@
-"""Runs a few actors, each in a thread of its own, in every order of their steps.
+"""Runs a few actors, each in its own thread, in every possible order of their steps.
 
-An actor is a function that calls `step()` before each of its steps. Only one actor goes on at a
-time; it does so until it comes to its next step, or to its end. What it would leave to chance it
-asks of `choose()`. So with the same choices all happens in the same order, and every order can be
-tried, one after the other.
+An actor is a function that calls `step()` before each of its steps. Only one actor runs at a time,
+until its next step or its end. Instead of a random number an actor uses `choose()`. So the same
+choices always give the same order of events, and a test can try every order one after another.
 """
 
 import threading
@@ -14,7 +13,7 @@ local = threading.local()
 
 
 class Killed(BaseException):
-    """Ends an actor where it is; nothing that it calls is meant to catch it."""
+    """Ends an actor at its current step. No code that the actor calls should catch it."""
 
 
 class Actor(threading.Thread):
@@ -55,7 +54,7 @@ class Actor(threading.Thread):
 
 
 class Choices:
-    """What is chosen in one play: first as in `order`, then the first option each time."""
+    """The choices of one play: first those in `order`, then always the first option."""
 
     def __init__(self, order):
         self.order = order
@@ -64,12 +63,12 @@ class Choices:
     def among(self, options):
         place = len(self.taken)
         choice = self.order[place] if place < len(self.order) else options[0]
-        assert choice in options, f"{choice} of {options}: chance has a part in it"
+        assert choice in options, f"{choice} is not in {options}: the actors are not deterministic"
         self.taken.append((choice, options))
         return choice
 
-    def following(self):
-        """The next order, by depth first; None after the last."""
+    def next_order(self):
+        """Return the next order of a depth-first search, or None after the last."""
         while self.taken:
             choice, options = self.taken.pop()
             if choice != options[-1]:
@@ -79,23 +78,23 @@ class Choices:
 
 
 def step():
-    """Come to the next step; in a thread of none of the actors it is none."""
+    """Wait for the actor's next turn. In a thread that is no actor, return at once."""
     actor = getattr(local, "actor", None)
     if actor is not None:
         actor.wait_for_turn()
 
 
 def choose(count):
-    """Return each whole number from 0 on that is less than this, in different orders."""
+    """Choose a number from 0 to `count` - 1. The orders together try every number."""
     actor = getattr(local, "actor", None)
     return 0 if actor is None else actor.choices.among(range(count))
 
 
 def every_order(prepare, check):
-    """Play all orders; returns how many there were.
+    """Play all orders, and return their number.
 
-    `prepare()` returns the actors' functions, anew for each order; they are called with the list
-    of actors, so that one may kill another. `check(order)` is called after each.
+    For each order, `prepare()` returns the actors' functions. Each function gets the list of
+    actors, so that one actor can kill another. `check(order)` is called after each order.
     """
     played, order = 0, []
     while order is not None:
@@ -103,7 +102,7 @@ def every_order(prepare, check):
         play(prepare(), choices)
         check([choice for choice, _ in choices.taken])
         played += 1
-        order = choices.following()
+        order = choices.next_order()
     return played
 
 

@@ -1,4 +1,4 @@
-"""Real jobs, and what the documents of a store hold of them."""
+"""Real jobs, and the ids and run times in the documents of a store."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -17,11 +17,14 @@ def at(seconds):
 
 
 def note(*args, **kwargs):
-    """What jobs do."""
+    """Do nothing: the function of the jobs."""
 
 
 def job(name, seconds=0, *, every=YEARS, args=(), scheduler=None, **options):
-    """A job due so many seconds after START, or paused; it ends where `every` is None."""
+    """Make a job that is due `seconds` after START, or a paused job if `seconds` is None.
+
+    :param every: the interval in seconds. With None the job runs once.
+    """
     run_time = None if seconds is None else at(seconds)
     trigger = (
         DateTrigger(run_time or START, "UTC")
@@ -44,10 +47,10 @@ def job(name, seconds=0, *, every=YEARS, args=(), scheduler=None, **options):
 
 
 def names(store):
-    """The ids of all documents."""
+    """Return the ids of all documents."""
     return sorted(document["_id"] for document in store.collection.find())
 
 
 def run_times(store):
-    """The run times of all documents, by id."""
+    """Return the run times of all documents by id."""
     return {document["_id"]: document["next_run_time"] for document in store.collection.find()}

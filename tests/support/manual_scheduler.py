@@ -5,9 +5,9 @@ from apscheduler.schedulers.base import BaseScheduler
 
 
 class Submissions(BaseExecutor):
-    """Takes every job, notes what was submitted, and calls `then`, in the cycle.
+    """Records every submitted job, and calls `then(job)` within the cycle.
 
-    What that raises the scheduler only logs; so it is kept, for `ByHand` to raise.
+    The scheduler would only log an error of `then`. So the error is kept, and `ByHand` raises it.
     """
 
     def __init__(self, then=None):
@@ -30,7 +30,7 @@ class Submissions(BaseExecutor):
 
 
 class ByHand(BaseScheduler):
-    """A real scheduler whose cycles are run by the test: `_process_jobs()`."""
+    """A real scheduler whose cycles a test runs by calling `_process_jobs()`."""
 
     def wakeup(self):
         pass
@@ -51,7 +51,7 @@ BY_HAND = ByHand(timezone="UTC")
 
 
 def by_hand(store, then=None):
-    """Start a scheduler on a store; its executor is `.executor`."""
+    """Start a scheduler on a store. Its attribute `executor` has the submitted jobs."""
     scheduler = ByHand(timezone="UTC", jobstore_retry_interval=10)
     scheduler.executor = Submissions(then)
     scheduler.add_executor(scheduler.executor, "default")

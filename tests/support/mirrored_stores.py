@@ -1,4 +1,4 @@
-"""What the tests of the mirrored store, and of wake-ups, share."""
+"""Helpers for the tests of the mirrored store and of wake-ups."""
 
 import threading
 from collections import defaultdict
@@ -18,7 +18,7 @@ from support.waiting import until
 
 @pytest.fixture
 def start(server, database):
-    """Starts a scheduler, run by hand, on a mirrored store."""
+    """Return a function that starts a manual scheduler on a mirrored store."""
     stores = []
 
     def start(uri=server.uri, **options):
@@ -35,7 +35,7 @@ def documents(store):
 
 
 def mirrored(store):
-    """None while the mirror is not live."""
+    """Return the mirror's documents by id, or None while the mirror is not live."""
     try:
         return {each["_id"]: each for each in store._reader.mirror.all()}
     except NotLiveError:
@@ -47,24 +47,24 @@ def own_threads():
 
 
 def is_quiet(store):
-    """Whether all is written, and the stream has told it."""
+    """Return whether all changes are written, and the change stream has shown them."""
     return not store._write_behind.waits and not store._reader.mirror._ahead
 
 
 def wait_until_equal(store):
-    """Wait until mirror and collection are equal."""
+    """Wait until the mirror and the collection are equal."""
     until(lambda: is_quiet(store) and mirrored(store) == documents(store))
 
 
 def wait_until_live(store):
-    """Wait until the mirror is back, and live."""
+    """Wait until the mirror is live again."""
     until(lambda: store._reader.mirror.caught_up(store._connection.write_time))
     store.get_due_jobs(at(-1))
     assert store._reader.is_live
 
 
 class Runs(BaseExecutor):
-    """Notes which due times of each job were submitted, and how late, in seconds."""
+    """Records the submitted run times of each job, and how many seconds late each call was."""
 
     def __init__(self):
         super().__init__()
@@ -87,7 +87,10 @@ def run(store, kind=BackgroundScheduler, executor=Runs, **options):
 
 
 def regular(name, every=5, start=None):
-    """A job due every so many seconds, from now on; each due time is to be submitted."""
+    """Make a job that is due every `every` seconds, from `start` or one second from now.
+
+    It doesn't coalesce, so each run time must be submitted.
+    """
     start = start or datetime.now(timezone.utc) + timedelta(seconds=1)
     return job(
         name,

@@ -1,13 +1,13 @@
-"""Processes as Linux shows them: whether one is there, and whose child it is."""
+"""Linux processes: whether one is alive, and which process is its parent."""
 
 import time
 from pathlib import Path
 
-PATIENCE = 60  # seconds; how long something that has to happen may take
+PATIENCE = 60  # seconds to wait before a test fails
 
 
 def stat_of(pid):
-    """Return state and parent of a process; None if there is none (a zombie is none)."""
+    """Return the state and the parent of a process, or None if it has ended or is a zombie."""
     try:
         state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except OSError:
@@ -21,7 +21,7 @@ def children_of(pid):
 
 
 def wait_until(condition, seconds=PATIENCE):
-    """Wait for it, and return whether it came."""
+    """Wait until the condition is met, and return whether it was met in time."""
     deadline = time.monotonic() + seconds
     while not (met := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)

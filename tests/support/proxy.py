@@ -1,7 +1,7 @@
-"""A TCP proxy in front of a server: it loses replies, is slow, closes, or hangs.
+"""A TCP proxy in front of a MongoDB server that simulates network faults.
 
-It knows where a MongoDB message ends (its first four bytes are its length), so it can lose the
-reply of just the command that a test names.
+It can lose replies, slow the line down, close connections, or hang. The first four bytes of a
+MongoDB message are its length. So the proxy sees single commands, and a test names those that fail.
 """
 
 import contextlib
@@ -13,22 +13,22 @@ from collections.abc import Callable
 
 import bson
 
-PIECE = 4096  # bytes that a slow line passes on at once
+PIECE = 4096  # bytes that a slow line forwards at once
 
 
 class Proxy:
-    """Listens on a loopback port, and passes whole messages on.
+    """Listens on a loopback port, and forwards whole messages.
 
-    :param port: the server's, on the loopback interface.
+    :param port: the server's port on the loopback interface.
     """
 
     def __init__(self, port: int) -> None:
-        self.faults: list[Callable[[bytes], str]] = []  # asked for each request; "" is no fault
+        self.faults: list[Callable[[bytes], str]] = []  # called with each request; "" is no fault
         self.fault_count = 0
-        self.wire_version: int | None = None  # that the server's greeting claims; None: its own
-        self.delay = 0.0  # seconds that each reply is kept back
-        self.rate = 0.0  # bytes a second in each direction, of all connections; 0: no limit
-        self._free_at = {"requests": 0.0, "replies": 0.0}  # when the line has passed all of these
+        self.wire_version: int | None = None  # claimed in the server's greeting; None: its own
+        self.delay = 0.0  # seconds before each reply is forwarded
+        self.rate = 0.0  # bytes a second in each direction, for all connections; 0: no limit
+        self._free_at = {"requests": 0.0, "replies": 0.0}  # when the line has forwarded all
         self._lock = threading.Lock()
         self._server_port = port
         self._released = threading.Event()
@@ -43,19 +43,20 @@ class Proxy:
         return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
 
     def fail(self, command: str, how: str, times: int = 1) -> None:
-        """Let the next so many commands of this name fail.
+        """Let the next `times` commands of this name fail.
 
-        `how`: "close" before the server gets it; "lose" the reply, after it has applied it, and
-        close; "hang": the reply is kept back until `release`.
+        :param how: "close" closes the connection before the server gets the command. "lose" closes
+            it after the server has applied the command, without the reply. "hang" holds the reply
+            back until `release`.
         """
-        left = [times]
+        remaining = [times]
         name = command.encode() + b"\x00"
 
         def fault(request: bytes) -> str:
             # In an OP_MSG (16 bytes of header, 4 of flags, 1 of kind, 4 of length, 1 of type)
             # the body's first field is the command's name.
-            if left[0] and request[26 : 26 + len(name)] == name:
-                left[0] -= 1
+            if remaining[0] and request[26 : 26 + len(name)] == name:
+                remaining[0] -= 1
                 self.fault_count += 1
                 return how
             return ""
@@ -63,18 +64,18 @@ class Proxy:
         self.faults.append(fault)
 
     def refuse_pipelines(self) -> None:
-        """Answer updates with a pipeline as a server that knows only documents."""
+        """Refuse updates with a pipeline, as an old server does."""
 
         def fault(request: bytes) -> str:
             # In such an update the field "u" is an array: type 4.
-            is_one = request[26:33] == b"update\x00" and b"\x04u\x00" in request
-            self.fault_count += is_one
-            return "refuse" if is_one else ""
+            has_pipeline = request[26:33] == b"update\x00" and b"\x04u\x00" in request
+            self.fault_count += has_pipeline
+            return "refuse" if has_pipeline else ""
 
         self.faults.append(fault)
 
     def release(self) -> None:
-        """End all hanging, and all faults."""
+        """Forward all held replies, and end all faults."""
         self.faults.clear()
         self._released.set()
         self._released = threading.Event()
@@ -129,7 +130,7 @@ class Proxy:
         end(client, server)
 
     def _send(self, connection: socket.socket, message: bytes, way: str) -> None:
-        """Pass a message on, in pieces, as a slow line does: what nobody waits for stops."""
+        """Forward a message in pieces, at `rate`, until the receiver closes the connection."""
         if not self.rate:
             connection.sendall(message)
             return
@@ -145,7 +146,7 @@ class Proxy:
     def _reply(
         self, client: socket.socket, server: socket.socket, doomed: dict[bytes, str]
     ) -> None:
-        """Pass replies on; there may be several to one request."""
+        """Forward replies. One request may have several."""
         try:
             while reply := message(server):
                 fault = doomed.get(reply[8:12])
@@ -164,7 +165,7 @@ class Proxy:
 
 
 def end(*connections: socket.socket) -> None:
-    """Close, and wake whoever reads."""
+    """Close the connections, and wake the threads that read from them."""
     for each in connections:
         with contextlib.suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
@@ -172,7 +173,7 @@ def end(*connections: socket.socket) -> None:
 
 
 def refusal(request: bytes) -> bytes:
-    """Reply that the update is no document."""
+    """Make the reply that the update must be a document."""
     error = "update: field u must be of BSON type object"
     body = bson.encode({"ok": 0.0, "code": 9, "codeName": "FailedToParse", "errmsg": error})
     size = 21 + len(body)
@@ -185,7 +186,7 @@ def with_wire_version(reply: bytes, version: int) -> bytes:
 
 
 def message(connection: socket.socket) -> bytes:
-    """Read one whole message; nothing if the other side has closed."""
+    """Read one whole message, or return nothing if the other side has closed."""
     head = exactly(connection, 4)
     return head and head + exactly(connection, struct.unpack("<i", head)[0] - 4)
 

@@ -1,4 +1,4 @@
-"""What the tests of starts after an unclean end share."""
+"""Helpers for the tests of a start after a process has ended without a shutdown."""
 
 import os
 
@@ -32,7 +32,7 @@ MODES = {
 
 @pytest.fixture
 def in_another_process(monkeypatch):
-    """What follows is as if in another process: it makes other tokens."""
+    """Return a function after whose call this process makes the tokens of another process."""
 
     def go():
         monkeypatch.setattr(ObjectId, "_ObjectId__random", os.urandom(5))
@@ -42,7 +42,10 @@ def in_another_process(monkeypatch):
 
 @pytest.fixture
 def restart(server, database, in_another_process):
-    """Starts a scheduler, run by hand, after another process has ended without a shutdown."""
+    """Return a function that starts a manual scheduler. The one before it ends without a shutdown.
+
+    Each scheduler is as if in a process of its own.
+    """
     stores = []
 
     def restart(then=None, **options):
@@ -59,15 +62,15 @@ def restart(server, database, in_another_process):
 
 
 def cycle(scheduler):
-    """Run one cycle; returns the ids submitted."""
+    """Run one cycle, and return the submitted ids."""
     before = len(scheduler.executor.submitted)
     scheduler._process_jobs()
     return [job_id for job_id, _ in scheduler.executor.submitted[before:]]
 
 
 def cycles(scheduler):
-    """Run cycles until nothing is due; returns how many jobs were submitted in each."""
-    return [len(found) for found in iter(lambda: cycle(scheduler), [])]
+    """Run cycles until nothing is due, and return the number of submitted jobs of each."""
+    return [len(submitted) for submitted in iter(lambda: cycle(scheduler), [])]
 
 
 def attempt_counts(database):
@@ -82,11 +85,11 @@ def count_presences(database):
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
 def run_until_killed(scheduler):
-    """Run cycles until the process would end, in the culprit: nothing after it is called."""
+    """Run cycles until the job "culprit" ends the process: its update raises `Killed`."""
     store = scheduler._lookup_jobstore("default")
 
     def end(*args):

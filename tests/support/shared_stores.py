@@ -1,4 +1,4 @@
-"""What the tests of many schedulers on one collection share."""
+"""Helpers for the tests of many schedulers on one collection."""
 
 import pytest
 from pymongo import MongoClient
@@ -13,7 +13,7 @@ __all__ = ["Clock", "clock", "ids", "leased", "logged_to_run_twice", "make", "ru
 
 @pytest.fixture
 def make(server, database):
-    """Makes stores that share a collection, each with a client of its own."""
+    """Return a function that makes stores on one collection, each with its own client."""
     clients, stores = [], []
 
     def make(uri=server.uri, start=True, **options):
@@ -35,23 +35,23 @@ def make(server, database):
 
 
 class Clock:
-    """The monotonic clock, as the store's modules see it; a test may let time pass."""
+    """The monotonic clock of the store's modules. A test can advance or stop it."""
 
     def __init__(self, collection):
         self._collection = collection
-        self.passed = 0.0
+        self.advanced = 0.0
         self.stopped_at = None
         self.time = lease.time.time
 
     def monotonic(self):
-        return (self.stopped_at or CLOCK()) + self.passed
+        return (self.stopped_at or CLOCK()) + self.advanced
 
     def stop(self):
         self.stopped_at = CLOCK()
 
     def advance(self, seconds):
-        """For us, and for the server, whose leases end earlier by so much."""
-        self.passed += seconds
+        """Let time pass for this process and for the server, where leases end earlier."""
+        self.advanced += seconds
         self._collection.update_many(
             {"acquired_until": {"$type": "date"}},
             [{"$set": {"acquired_until": {"$subtract": ["$acquired_until", seconds * 1000]}}}],
@@ -70,7 +70,7 @@ def clock(database, monkeypatch):
 
 
 def run(store, then=None):
-    """One cycle of a real scheduler on a store; returns the ids submitted, and the wait."""
+    """Run one cycle of a real scheduler, and return the submitted ids and the wait in seconds."""
     scheduler = store._scheduler
     if scheduler is None:
         scheduler = by_hand(store, then)
@@ -85,24 +85,24 @@ def ids(jobs):
 
 
 def leased(store):
-    """The ids of the documents that are leased now."""
+    """Return the ids of the documents that are leased now."""
     query = {"$expr": {"$gt": ["$acquired_until", "$$NOW"]}}
     return sorted(document["_id"] for document in store.collection.find(query))
 
 
 def logged_to_run_twice(caplog):
-    """The ids that are logged to run twice."""
-    found = []
+    """Return the ids that the log says run twice."""
+    job_ids = []
     for record in caplog.records:
         if "runs twice" in record.msg:
-            found.append(record.args[0])
+            job_ids.append(record.args[0])
         elif "run twice" in record.msg:
-            found += record.args[1].split(", ")
-    return found
+            job_ids += record.args[1].split(", ")
+    return job_ids
 
 
 def run_all_due(store):
-    """Run all that is due."""
+    """Run cycles until no job is due, and return the submitted ids."""
     all_ids = []
     while True:
         done, wait = run(store)

@@ -1,4 +1,4 @@
-"""A store behind a slow line."""
+"""Stores behind a proxy that can slow the line down."""
 
 from contextlib import contextmanager
 
@@ -10,7 +10,7 @@ from support.proxy import Proxy
 
 
 class Line:
-    """A store behind a slow line, and its commands."""
+    """A store behind a proxy, and its commands. The test sets the rate of the proxy."""
 
     def __init__(self, server, database, **options):
         self.proxy = Proxy(server.nodes[0].port)
@@ -27,7 +27,7 @@ class Line:
 
 @contextmanager
 def lines(server, database):
-    """Make lines, and close them in the end."""
+    """Return a function that makes lines, and close them in the end."""
     made = []
 
     def line(**options):

@@ -1,4 +1,4 @@
-"""A supervisor of a scheduler's process, as systemd is one."""
+"""Supervises a scheduler's process, as systemd does."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ MAX_STARTS = 8
 
 
 class Supervisor:
-    """Starts a scheduler's process again whenever it ends by itself."""
+    """Restarts a scheduler's process whenever a job has ended it."""
 
     def __init__(self, uri, database, file, mode, executor):
         self.file = file
@@ -21,7 +21,7 @@ class Supervisor:
         self.starts = 0
 
     def run(self):
-        """Run it until it ends as it should; returns how often each job was submitted."""
+        """Restart the process until it exits with 0. Return how often each job was submitted."""
         while self.starts < MAX_STARTS:
             code = self.start().wait(PATIENCE)
             if code == 0:

@@ -5,7 +5,7 @@ import time
 
 
 def until(condition, seconds=30):
-    """Wait until it is so; return what it is then."""
+    """Wait until the condition is true, and return its value. Fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, f"not so after {seconds} s"
@@ -14,7 +14,7 @@ def until(condition, seconds=30):
 
 
 def in_thread(call, *args):
-    """Call it in another thread, wait, and return what it returned."""
+    """Make the call in another thread, wait for its end, and return its result."""
     result = []
     thread = threading.Thread(target=lambda: result.append(call(*args)))
     thread.start()

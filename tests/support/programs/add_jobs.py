@@ -1,4 +1,7 @@
-"""Adds 20 jobs by a stock store, each due in a second: ``python add_jobs.py URI DATABASE``."""
+"""Adds 20 jobs by the stock store, each due after one second.
+
+Usage: ``python add_jobs.py URI DATABASE``.
+"""
 
 import sys
 import time

@@ -1,6 +1,7 @@
-"""A process whose main thread ends while its scheduler's thread lives on.
+"""Runs a scheduler whose thread continues after the end of the main thread.
 
-Arguments: the server's URI, the database, the store's mode. It ends with its standard input.
+Usage: ``python outlive_main_thread.py URI DATABASE MODE``. The process ends when its standard input
+is closed.
 """
 
 import sys
@@ -16,14 +17,14 @@ MODES = {"queried": {}, "mirrored": {"mirror": True}, "shared": {"shared": True}
 
 
 def work():
-    """What the job does."""
+    """Do nothing: the function of the job."""
 
 
 def wait():
     while not executors.pools_are_closed():
         time.sleep(0.01)
     print("ended", flush=True)
-    while scheduler_logs == []:  # until the scheduler was told
+    while scheduler_logs == []:  # until the scheduler has logged the refusal
         time.sleep(0.01)
     print("refused", flush=True)
     sys.stdin.read()

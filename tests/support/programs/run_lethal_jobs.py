@@ -1,10 +1,12 @@
-"""A scheduler in a process that some of its jobs end.
+"""Runs a scheduler with jobs that end the process.
 
-Arguments: URI DATABASE JSON.
+Usage: ``python run_lethal_jobs.py URI DATABASE JSON``. The process exits with 0 when no job is due.
 
-Options: `file`, to which each job's id is appended when it is submitted; `store`, the store's
-options; `executor`, "pool" or "cycle", in which jobs run in the scheduler's own thread. It exits
-with 0 when nothing is due any more.
+The options in JSON:
+
+- `file`: the id of each submitted job is appended to this file.
+- `store`: the store's options.
+- `executor`: "pool", or "cycle" to run jobs in the scheduler's own thread.
 """
 
 import json
@@ -20,7 +22,7 @@ from jobstore import MongoDBJobStore
 
 
 def end_process():
-    """What the culprit does."""
+    """End the process: the function of the culprit."""
     os._exit(3)
 
 

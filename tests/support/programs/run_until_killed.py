@@ -1,11 +1,13 @@
-"""A scheduler in a process of its own, to be killed.
+"""Runs a scheduler until its process is killed or exits in mid-cycle.
 
-Arguments: URI DATABASE WHAT.
+Usage: ``python run_until_killed.py URI DATABASE END``.
 
-Each submission is a line on stdout, ``job id<TAB>run time<TAB>...``, written before the scheduler
-goes on. WHAT: a number of submissions after which the process kills itself, in the cycle, 0 for
-never; "exit" leaves in mid-cycle by `sys.exit`, "fork" by a forked child, which exits before its
-parent.
+For each submission the process writes a line ``job id<TAB>run time<TAB>...`` to standard output,
+before the scheduler continues. END is one of:
+
+- a number: the process kills itself in the cycle after so many submissions, or never for 0.
+- "exit": the process calls `sys.exit` in mid-cycle.
+- "fork": the process forks in mid-cycle. The child exits, and then the parent kills itself.
 """
 
 import os
@@ -17,18 +19,18 @@ from support.jobs import at
 from support.manual_scheduler import by_hand
 
 
-def main(uri, database, what):
+def main(uri, database, end):
     store = MongoDBJobStore(database, host=uri)
 
     def report(job):
         job_id, run_times = scheduler.executor.submitted[-1]
         line = "\t".join([job_id, *(str(time.timestamp()) for time in run_times)])
         os.write(1, line.encode() + b"\n")
-        if len(scheduler.executor.submitted) == int(what):
+        if len(scheduler.executor.submitted) == int(end):
             os.kill(os.getpid(), signal.SIGKILL)
 
     scheduler = by_hand(store, report)
-    if what.isdigit():
+    if end.isdigit():
         while scheduler._process_jobs() < 1:
             pass
         return
@@ -36,9 +38,9 @@ def main(uri, database, what):
     due = next(loop)
     due.next_run_time = at(100)
     store.update_job(due)
-    if what == "fork" and os.fork() == 0:
-        sys.exit()  # runs what is registered for the exit: the parent's write is not its to make
-    if what == "fork":
+    if end == "fork" and os.fork() == 0:
+        sys.exit()  # runs the exit handlers, which must not make the parent's write
+    if end == "fork":
         os.wait()
         os.kill(os.getpid(), signal.SIGKILL)
     sys.exit()

@@ -1,7 +1,7 @@
-"""A process whose main thread runs the scheduler and its jobs, and whom SIGTERM shuts down.
+"""Runs a scheduler and its jobs in the main thread until SIGTERM shuts it down.
 
-Arguments: the server's URI, the database, the store's mode. It says when it runs; a second handler
-call would find the scheduler stopped.
+Usage: ``python run_until_sigterm.py URI DATABASE MODE``. The process prints "runs" once the
+scheduler has started. A second call of the handler would find the scheduler stopped.
 """
 
 import faulthandler
@@ -17,7 +17,7 @@ MODES = {"queried": {}, "mirrored": {"mirror": True}, "shared": {"shared": True}
 
 
 def work():
-    """What jobs do."""
+    """Do nothing: the function of the jobs."""
 
 
 def main(uri, database, mode):

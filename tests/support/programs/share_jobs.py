@@ -1,9 +1,17 @@
-"""One of many schedulers: ``python share_jobs.py URI DATABASE FILE [OPTIONS AS JSON]``.
+"""Runs one of many schedulers on a shared collection.
 
-It appends to FILE: for each due time that it submits a line ``job id<TAB>run time``, before the
-scheduler goes on; "cycle" when a cycle's writes are through; ``twice<TAB>job id`` for each job
-that it logs to run twice. Options: `lease`, in seconds; `ahead`, the seconds by which its clock
-is; `stop`, the number of a submission at which it stops itself, once.
+Usage: ``python share_jobs.py URI DATABASE FILE [OPTIONS]``. The process appends lines to FILE:
+
+- "started" before its scheduler starts.
+- ``job id<TAB>run time`` for each submitted run time, before the scheduler continues.
+- "cycle" when all writes of a cycle are acknowledged.
+- ``twice<TAB>job id`` for each job that the log says runs twice.
+
+The options, in JSON:
+
+- `lease`: the lease in seconds.
+- `ahead`: how many seconds the process's clock is ahead.
+- `stop`: the number of the submission at which the process stops itself by SIGSTOP.
 """
 
 import json
@@ -23,18 +31,18 @@ from jobstore.mongodb.summary import Summary
 from jobstore.mongodb.writes import conflicts
 
 
-class Reported(MongoDBJobStore):
-    """A store that tells when what it was asked for is done."""
+class ReportingStore(MongoDBJobStore):
+    """A store that reports the end of a cycle once no write is pending."""
 
     def get_next_run_time(self):
-        answer = super().get_next_run_time()
+        run_time = super().get_next_run_time()
         if not self.status().pending:
-            tell("cycle")
-        return answer
+            report("cycle")
+        return run_time
 
 
 class Executor(BaseExecutor):
-    """Notes what is submitted."""
+    """Reports the submitted run times."""
 
     count = 0
 
@@ -42,16 +50,16 @@ class Executor(BaseExecutor):
         self.count += 1
         if self.count == options.get("stop"):
             os.kill(os.getpid(), signal.SIGSTOP)
-        tell(*(f"{job.id}\t{time.timestamp()}" for time in run_times))
+        report(*(f"{job.id}\t{time.timestamp()}" for time in run_times))
         self._run_job_success(job.id, [])
 
 
-class Lines(Summary):
-    """Tells each job that runs twice; the log names the first ten."""
+class ReportingSummary(Summary):
+    """Reports each job that runs twice, as the log names only the first ten."""
 
     def add(self, line, job_id, reason=None):
         if line is conflicts.RUNS_TWICE:
-            tell(f"twice\t{job_id}")
+            report(f"twice\t{job_id}")
         super().add(line, job_id, reason)
 
 
@@ -61,20 +69,20 @@ class Clock(datetime):
         return datetime.now(zone) + timedelta(seconds=options.get("ahead", 0))
 
 
-def tell(*lines):
+def report(*lines):
     os.write(out, "".join(f"{line}\n" for line in lines).encode())
 
 
 def main(uri, database):
     apscheduler.schedulers.base.datetime = Clock
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    summary.Summary = Lines
-    store = Reported(database, host=uri, shared=True, lease=options.get("lease", 10))
+    summary.Summary = ReportingSummary
+    store = ReportingStore(database, host=uri, shared=True, lease=options.get("lease", 10))
     scheduler = BlockingScheduler(timezone="UTC", jobstore_retry_interval=1)
     scheduler.add_executor(Executor(), "default")
     scheduler.add_jobstore(store, "default")
     signal.signal(signal.SIGTERM, lambda *_: scheduler.shutdown())
-    tell("started")
+    report("started")
     scheduler.start()
 
 

@@ -1,4 +1,4 @@
-"""A process with servers of its own, for tests that end it: python start_servers.py WAY."""
+"""Starts MongoDB servers in a process that a test ends: ``python start_servers.py WAY``."""
 
 import json
 import multiprocessing
@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from jobstore.testing import mongod
 
-SERVERS = {  # what each way starts
+SERVERS = {  # the arguments of the servers that each way starts
     "standalone": [{"standalone": True}],
     "frozen": [{"standalone": True}],
     "killed": [{"standalone": True}],
