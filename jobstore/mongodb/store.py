@@ -180,7 +180,7 @@ class MongoDBJobStore(BaseJobStore):
     def _known_next_run_time(self, last: Cycle, now: float) -> float | None:
         """Return when the next job is due, if that is known without a command, and later."""
         asked = last.asked
-        if asked is None or not self._lifecycle.is_told_all or self._write_behind.waits:
+        if asked is None or not self._lifecycle.is_told_all or self._write_behind.has_pending:
             return None
         awaited = self._wakeups.awaited if asked.holds(self._connection) else None
         return awaited if awaited is not None and awaited > now else None

@@ -66,7 +66,9 @@ def test_large_jobs_that_no_command_can_carry_together_run_once(line, options):
     assert first[-1] == "small", "it need not wait for the large ones that are due before it"
     assert first[:-1] == LARGE[: len(first) - 1]
     until(
-        lambda: not slow.store._write_behind.waits or slow.store._write_behind.flush_if_possible()
+        lambda: (
+            not slow.store._write_behind.has_pending or slow.store._write_behind.flush_if_possible()
+        )
     )
     assert min(run_times(slow.store).values()) >= at(YEARS).timestamp()
 
@@ -89,7 +91,7 @@ def test_a_cycle_writes_jobs_whose_ids_are_longer_than_one_statement_can_name(st
     scheduler = by_hand(store)
     scheduler._process_jobs()
     assert len(scheduler.executor.submitted) == 40
-    assert not store._write_behind.waits
+    assert not store._write_behind.has_pending
     assert min(run_times(store).values()) >= at(YEARS).timestamp()
 
 

@@ -125,7 +125,7 @@ class Mirror:
     def go_live(self, time: int) -> bool:
         """Go live, if all is here that happened until then; nothing may be deferred."""
         with self._locks.memory_lock:
-            self.live |= self.caught_up(time) and not self._write_behind.waits
+            self.live |= self.caught_up(time) and not self._write_behind.has_pending
             return self.live
 
     # The stream

@@ -78,7 +78,7 @@ class Mirrored(Reader):
         """Return the earliest run time; O(1)."""
 
         def of_mirror() -> float | None:
-            if self._write_behind.waits:
+            if self._write_behind.has_pending:
                 self._write_behind.request_flush()
             return self.mirror.next_run_time(now, exclude)
 
@@ -148,7 +148,7 @@ class Mirrored(Reader):
                 self._write_behind.flush()
                 unnoted, since = self._unnoted, self._connection.now()
                 load(self._connection, since, self.mirror, self._logger, threading.Event())
-                if not self._write_behind.waits:
+                if not self._write_behind.has_pending:
                     break
             self._filled_after = unnoted
             self.go_live()

@@ -1,14 +1,14 @@
-"""The flush: the deferred writes of a cycle go out, and what lost its guard is settled.
+"""The flush: sends the deferred writes of a cycle, and settles each of them.
 
-A write is in one of these states, and each step leaves it in one of them:
+A write is in one of two states, and each step leaves it in one of them:
 
-- not sent, or sent and without an answer: it stays in `writes`, and is sent again. The guard makes
-  a repetition harmless: a document that has our values no longer is as it was seen.
-- done, or lost to somebody else's change: it is taken out of `writes`.
+- Not sent, or sent without an answer. The write stays in `writes`, and is sent again. That is
+  idempotent: once a document has the new values, the guard no longer matches.
+- Done, or lost to a conflict. The write is taken out of `writes`.
 
-What is read back tells of a write only after an answer: that waits until the majority has all
-that was there, what an earlier try has written, too. Else a write that is seen, and then is lost
-in a fail-over, would be taken for done.
+Documents are read back only after the server has answered a write. The answer waits until a
+majority of the replica set has that write, and with it all earlier ones. A read without such an
+answer may show a write that a failover then loses; it would wrongly count as done.
 """
 
 import logging
@@ -29,9 +29,9 @@ from .sending import Refused, send
 
 __all__ = ["flush"]
 
-FEW = 1000  # writes: their ids fit into one command
+MAX_UNSPLIT = 1000  # writes that are sent in one part: their ids fit into one command
 MAX_BYTES = 30_000_000  # of states and ids that go out together
-ROUNDS = 5  # each but the first only because somebody changed the same documents meanwhile
+MAX_ROUNDS = 5  # without progress; another round is due to an error, or to changes by others
 REFUSED = Line(
     logging.ERROR,
     'Job "%s" can\'t be written, quarantining it: %s',
@@ -43,20 +43,23 @@ def flush(
     connection: Connection,
     quarantine: Quarantine,
     writes: dict[DocumentId, GuardedWrite],
-    found: dict[DocumentId, Record | None],
+    changed_by_others: dict[DocumentId, Record | None],
     sent_before: bool,
     logger: logging.Logger,
 ) -> None:
-    """Write all of `writes`, and take out of it what is settled; 1 command, 2 if jobs ended.
+    """Send all of `writes`, and take each out that is done or lost; 1 command, 2 if jobs ended.
 
-    :param found: is told what documents are that others have changed: as they were found stored,
-        or as they are with our change put into theirs.
-    :param sent_before: if not, and a lease is over, what others have done since is read first, so
-        that it can't be taken for ours.
-    :raises pymongo.errors.PyMongoError: if the server can't be reached twice in a row; what is
-        still in `writes` is to be flushed again.
+    Conflicts cost more commands, to read the documents back.
+
+    :param changed_by_others: receives the records that other processes changed, None for a
+        document that is gone. A record has our change, too, if both were merged.
+    :param sent_before: whether the writes may have been sent already. If not, and a lease has
+        expired, the documents are read before they are written: so a change by another scheduler
+        can't be taken for our own write.
+    :raises pymongo.errors.PyMongoError: if two attempts to write fail in a row, if a read fails, or
+        if others keep changing the documents. The writes left in `writes` must be flushed again.
     """
-    _Flush(connection, quarantine, writes, found, logger).run(sent_before)
+    _Flush(connection, quarantine, writes, changed_by_others, logger).run(sent_before)
 
 
 class _Flush:
@@ -67,25 +70,25 @@ class _Flush:
         connection: Connection,
         quarantine: Quarantine,
         writes: dict[DocumentId, GuardedWrite],
-        found: dict[DocumentId, Record | None],
+        changed_by_others: dict[DocumentId, Record | None],
         logger: logging.Logger,
     ) -> None:
         self._connection = connection
         self._quarantine = quarantine
         self._writes = writes
-        self._found = found
+        self._changed_by_others = changed_by_others
         self._logger = logger
 
     def run(self, sent_before: bool) -> None:
-        """Send one part of the writes after the other, until all are settled."""
+        """Send the writes in parts until all are settled."""
         sent = set(self._writes) if sent_before else set()
-        rounds, error = ROUNDS, None
+        rounds, error = MAX_ROUNDS, None
         while self._writes and rounds:
-            part = self._part()
-            fresh = [job_id for job_id in part if job_id not in sent]
-            sent.update(fresh)
-            if self._has_expired(fresh):
-                self._settle(fresh)
+            part = self._next_part()
+            unsent = [job_id for job_id in part if job_id not in sent]
+            sent.update(unsent)
+            if self._lease_has_expired(unsent):
+                self._settle(unsent)
                 continue
             rounds -= 1
             count = len(self._writes)
@@ -93,14 +96,14 @@ class _Flush:
             if error and failed_before:
                 raise error
             if len(self._writes) < count:
-                rounds = ROUNDS
+                rounds = MAX_ROUNDS
         if self._writes:
             number = len(self._writes)
-            raise error or PyMongoError(f"{number} jobs are changed by others all the time")
+            raise error or PyMongoError(f"other processes keep changing {number} jobs")
 
-    def _part(self) -> list[DocumentId]:
-        """Take so many ids as one command may write, and read back without new states."""
-        if not self._connection.is_slow and len(self._writes) <= FEW:
+    def _next_part(self) -> list[DocumentId]:
+        """Choose as many ids as one command may write, and one may read back."""
+        if not self._connection.is_slow and len(self._writes) <= MAX_UNSPLIT:
             return list(self._writes)
         reading, writing = self._connection.reading, self._connection.writing
         budget = min(MAX_BYTES, writing.budget, 2 * reading.budget)
@@ -108,19 +111,19 @@ class _Flush:
             split_by_bytes(list(self._writes), lambda job_id: size(self._writes[job_id]), budget)
         )
 
-    def _has_expired(self, ids: list[DocumentId]) -> bool:
-        """Whether others may have run some of these jobs, as a lease has expired."""
+    def _lease_has_expired(self, ids: list[DocumentId]) -> bool:
+        """Whether a lease has expired, so that others may have run some of these jobs."""
         leases = {self._writes[job_id].lease for job_id in ids}
         return any(lease.ever_expired for lease in leases if lease)
 
     def _send(self, part: list[DocumentId]) -> PyMongoError | None:
-        """Send a part, and settle it; returns an error after which it may be written or not."""
+        """Send a part, and settle it; returns an error that leaves open what was written."""
         try:
             changed, refused = send(self._connection, [self._writes[job_id] for job_id in part])
         except PyMongoError as error:
             return error
         if refused:
-            self._refuse(refused)
+            self._quarantine_refused(refused)
         part = [job_id for job_id in part if job_id in self._writes]
         if changed != len(part):
             self._settle(part)
@@ -129,7 +132,7 @@ class _Flush:
             del self._writes[job_id]
         return None
 
-    def _refuse(self, refused: Refused) -> None:
+    def _quarantine_refused(self, refused: Refused) -> None:
         """Quarantine the jobs whose documents the server refuses."""
         verdicts = []
         with logged_summary(self._logger) as lines:
@@ -142,25 +145,25 @@ class _Flush:
             del self._writes[write.record.id]
 
     def _settle(self, part: list[DocumentId]) -> None:
-        """Read back a part that is not known to be written, and decide for each document.
+        """Read back a part that may be written, and decide about each of its writes.
 
-        What others have changed, and left our claim on, is released.
+        Claims of ours on documents that other processes changed are released.
         """
         stored = self._read_back(part)
-        theirs: list[tuple[GuardedWrite, Record]] = []  # writes that lost to others' changes
+        lost: list[tuple[GuardedWrite, Record]] = []  # each with the record that won
         with logged_summary(self._logger) as lines:
             for write in [self._writes[job_id] for job_id in part]:
                 job_id, record = write.record.id, stored.get(write.record.id)
-                left = decide(write, record, lines)
-                if left is None:
+                remaining = decide(write, record, lines)
+                if remaining is None:
                     del self._writes[job_id]
-                    self._found[job_id] = record
+                    self._changed_by_others[job_id] = record
                     if record and record != write.after:
-                        theirs.append((write, record))
-                elif left is not write:
-                    self._writes[job_id] = left
-                    self._found[job_id] = left.after
-        self._give_up(theirs)
+                        lost.append((write, record))
+                elif remaining is not write:
+                    self._writes[job_id] = remaining
+                    self._changed_by_others[job_id] = remaining.after
+        self._release_lost(lost)
 
     def _read_back(self, part: list[DocumentId]) -> dict[DocumentId, Record]:
         def bytes_of_part() -> int:
@@ -173,18 +176,18 @@ class _Flush:
         ):
             query = {"_id": {"$in": part}}
             cursor = connection.jobs.find(query, FIELDS, batch_size=len(part) + 1, session=session)
-            found = connection.read(cursor, seconds)
-            return {document["_id"]: Record.of(document) for document in found}
+            documents = connection.read(cursor, seconds)
+            return {document["_id"]: Record.of(document) for document in documents}
 
-    def _give_up(self, theirs: list[tuple[GuardedWrite, Record]]) -> None:
-        """Release our claims on documents that others have changed, and take our counts away."""
+    def _release_lost(self, lost: list[tuple[GuardedWrite, Record]]) -> None:
+        """Release our claims on documents that others changed, and remove our attempt counts."""
         claims = {
             record.id: record.claim
-            for write, record in theirs
+            for write, record in lost
             if record.claim is not None and record.claim == write.record.claim
         }
         if claims:
             release(self._connection, claims, list(claims.values()), self._logger)
-        counted = [write.record for write, _ in theirs if isinstance(write.record, CountedRecord)]
+        counted = [write.record for write, _ in lost if isinstance(write.record, CountedRecord)]
         if counted:
             remove_counts(self._connection, counted, self._logger)

@@ -1,4 +1,4 @@
-"""Sends guarded writes, and tells which of them were refused."""
+"""Sends guarded writes in as few statements as fit, and reports the writes that were refused."""
 
 from collections.abc import Collection, Iterator
 
@@ -12,24 +12,25 @@ from .guarded import MAX_BYTES, GuardedWrite, operation, size
 
 __all__ = ["Refused", "send"]
 
-MAX_WRITES = 100  # documents in one statement: the server searches its arrays from the start
+MAX_WRITES = 100  # in one statement: the server searches the statement's arrays linearly
 UNSENDABLE = DocumentTooLarge, BSONError, OverflowError  # raised by the driver
 
-
-Refused = list[tuple[GuardedWrite, str]]  # and why
+Refused = list[tuple[GuardedWrite, str]]  # writes, each with the reason
 
 
 def send(
     connection: Connection, writes: Collection[GuardedWrite], limit: int = MAX_WRITES
 ) -> tuple[int, Refused]:
-    """Write all; 1 command, 2 if some are removed.
+    """Send all writes; 1 command, 2 if some remove documents, and as many again after a refusal.
 
-    Returns how many documents were changed, and the writes that were refused for their own
-    documents' sake. What is neither lost its guard, or got lost.
+    Returns the number of documents changed, and the writes that were refused: by the driver, or by
+    the server, whose validator may reject a document. The other writes met a conflict.
 
-    :param limit: how many documents share a statement. One that is refused takes those after it
-        in its statement along; these are sent again, each by a statement of its own.
-    :raises pymongo.errors.PyMongoError: if it is not known what was written.
+    If the server refuses one document, it does not apply the rest of that statement. So all writes
+    of such a statement are sent again, each in its own.
+
+    :param limit: the number of writes in one statement, at most.
+    :raises pymongo.errors.PyMongoError: if the outcome is not known; any write may have applied.
     """
     kinds: dict[tuple[bool, ...], list[GuardedWrite]] = {}
     for write in writes:
@@ -40,8 +41,8 @@ def send(
     chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, limit)]
     changed, refused = _bulk_write(connection, chunks)
     if refused and limit > 1:
-        more, refused = send(connection, [write for write, _ in refused], 1)
-        changed += more
+        changed_alone, refused = send(connection, [write for write, _ in refused], 1)
+        changed += changed_alone
     return changed, refused
 
 
@@ -49,23 +50,23 @@ def _chunks(writes: list[GuardedWrite], limit: int) -> Iterator[list[GuardedWrit
     chunk: list[GuardedWrite] = []
     total = 0
     for write in writes:
-        bytes_more = size(write)
-        if chunk and (len(chunk) == limit or total + bytes_more > MAX_BYTES):
+        write_bytes = size(write)
+        if chunk and (len(chunk) == limit or total + write_bytes > MAX_BYTES):
             yield chunk
             chunk, total = [], 0
         chunk.append(write)
-        total += bytes_more
+        total += write_bytes
     if chunk:
         yield chunk
 
 
 def _bulk_write(connection: Connection, chunks: list[list[GuardedWrite]]) -> tuple[int, Refused]:
-    def bytes_of_all() -> int:
+    def total_bytes() -> int:
         return sum(size(write) for chunk in chunks for write in chunk)
 
     try:
         with (
-            limited_and_measured(connection, connection.writing, bytes_of_all) as seconds,
+            limited_and_measured(connection, connection.writing, total_bytes) as seconds,
             connection.session(seconds) as session,
         ):
             result = connection.jobs.bulk_write(
@@ -83,5 +84,5 @@ def _bulk_write(connection: Connection, chunks: list[list[GuardedWrite]]) -> tup
             return 0, [(write, str(error)) for write in chunks[0]]
         results = [_bulk_write(connection, [chunk]) for chunk in chunks]
         return sum(changed for changed, _ in results), [
-            each for _, more in results for each in more
+            pair for _, refused in results for pair in refused
         ]

@@ -1,4 +1,4 @@
-"""The writes that wait for the end of a cycle, and when they are flushed."""
+"""Write-behind: keeps the writes of a cycle in memory, and decides when they are flushed."""
 
 import atexit
 import contextlib
@@ -19,10 +19,10 @@ from .guarded import GuardedWrite
 __all__ = ["WriteBehind"]
 
 FLUSH_SECONDS = 1.0  # the longest that a write waits
-FLUSH_BYTES = 12_000_000  # of states that wait
+FLUSH_BYTES = 12_000_000  # of waiting states
 
 Writes = dict[DocumentId, GuardedWrite]
-Found = dict[DocumentId, Record | None]
+Records = dict[DocumentId, Record | None]
 
 
 def _size(write: GuardedWrite | None) -> int:
@@ -30,31 +30,31 @@ def _size(write: GuardedWrite | None) -> int:
 
 
 class WriteBehind:
-    """Keeps one write for each id until they are flushed, and after a flush that failed.
+    """Keeps one write for each document until a flush has settled it.
 
-    They are flushed when they are many, when they are large, when the first of them is a second
-    old, when the process ends, and whenever the store wants it. Those of a flush that failed may
-    be written or not: they are kept apart, and are settled before what was deferred since.
+    A flush begins when `limit` writes wait, when their states exceed 12 MB, when the oldest write
+    is a second old, when the process ends, and when the store calls `flush`. After a flush that
+    failed, some of its writes may have applied. They are kept apart from later writes, and the
+    next flush settles them first.
 
-    :param locks: the store's.
-    :param flush: sends the writes in a dict, and takes out of it those that are through; puts the
-        records that others have changed into another dict. It is told whether any of the writes
-        was sent before.
-    :param limit: how many are written at a time.
+    :param locks: the store's locks.
+    :param flush: called with a dict of writes, an empty dict, whether any of the writes was sent
+        before, and a logger. It takes each write that is done or lost out of the first dict. Into
+        the second it puts the records that other processes changed.
+    :param limit: the number of writes that are sent at a time, at most.
     :param acknowledged: called under `memory_lock` with the ids whose writes succeeded or lost a
-        conflict, and were not deferred anew; and with the records that others have changed.
-    :ivar request_flush: called when it is time to flush; either it flushes, or it wakes a thread
-        that does.
-    :ivar lines: notes of single writes, logged at the end of a cycle or of a flush.
+        conflict, and for which no newer write waits; and with the records that others changed.
+    :ivar request_flush: called when it is time to flush; it flushes, or wakes a thread that does.
+    :ivar lines: collects log lines about single jobs, for the end of a cycle or of a flush.
     :ivar failing: whether the last flush failed.
     """
 
     def __init__(
         self,
         locks: Locks,
-        flush: Callable[[Writes, Found, bool, logging.Logger], None],
+        flush: Callable[[Writes, Records, bool, logging.Logger], None],
         limit: int,
-        acknowledged: Callable[[list[DocumentId], Found], None],
+        acknowledged: Callable[[list[DocumentId], Records], None],
     ) -> None:
         self._locks = locks
         self._flush = flush
@@ -66,44 +66,44 @@ class WriteBehind:
         self.failing = False
         self._sending: Writes = {}
         self._waiting: Writes = {}
-        self._since = self._sending_since = 0.0  # when the first of each was deferred
-        self._bytes = 0  # of the states that wait
+        self._waiting_since = self._sending_since = 0.0  # when the oldest of each was deferred
+        self._bytes = 0  # of the waiting states
         self._timer: threading.Timer | None = None
-        _all.add(self)
+        _instances.add(self)
 
     def flush_in_callers_thread(self) -> None:
-        """Let whoever defers flush, when it is time."""
-        self.request_flush, self._timed = self._flush_unless_failing, True
+        """Let the thread that defers a write flush, or a timer after a second."""
+        self.request_flush, self._uses_timer = self._flush_unless_failing, True
 
     def flush_in_other_thread(self, request_flush: Callable[[], None]) -> None:
-        """Let a thread flush that looks by itself every second, and when it is told."""
-        self.request_flush, self._timed = request_flush, False
+        """Let another thread flush: once a second, and when `request_flush` is called."""
+        self.request_flush, self._uses_timer = request_flush, False
 
     @property
-    def waits(self) -> bool:
-        """Whether anything is not known to be written."""
+    def has_pending(self) -> bool:
+        """Whether any write is not settled."""
         return bool(self._sending or self._waiting)
 
     @property
     def writes(self) -> Writes:
-        """All that is not known to be written; of two writes of an id the later one."""
+        """The writes that are not settled; of two writes of one document, the later one."""
         return {**self._sending, **self._waiting}
 
     def status(self) -> tuple[int, float | None]:
-        """Tell how many writes wait, and for how many seconds the oldest of them has."""
+        """Return the number of unsettled writes, and the age of the oldest in seconds."""
         with self._locks.memory_lock:
             count = len(self._sending.keys() | self._waiting.keys())
-            since = self._sending_since if self._sending else self._since
+            since = self._sending_since if self._sending else self._waiting_since
             return count, time.monotonic() - since if count else None
 
     def forked(self) -> None:
-        """In a forked process: what was deferred is its parent's to write, by its threads."""
+        """Forget the deferred writes in a forked process: its parent writes them."""
         self._timer = None
         self.flush_in_callers_thread()
         self.forget()
 
     def forget(self) -> None:
-        """Drop all that waits."""
+        """Drop all writes."""
         self._sending, self._waiting = {}, {}
         self.failing = False
         self._bytes = 0
@@ -111,7 +111,9 @@ class WriteBehind:
     def add(
         self, write: GuardedWrite | None, apply: Callable[[GuardedWrite], GuardedWrite | None]
     ) -> None:
-        """Defer a write, if there is one; an earlier one of the same document is merged into it.
+        """Defer a write, if there is one; it replaces an earlier waiting write of its document.
+
+        Requests a flush first if the write would bring the waiting states over 12 MB.
 
         :param apply: called first, under `memory_lock`; returns the write to defer, if any.
         """
@@ -122,49 +124,53 @@ class WriteBehind:
             if write is None:
                 return
             earlier = self._waiting.get(write.record.id)
-            if earlier:  # the document still is as it was seen then
+            if earlier:  # was not sent, so the guard is the record that it was given
                 write = write._replace(record=earlier.record)
             if not self._waiting:
-                self._since = time.monotonic()
+                self._waiting_since = time.monotonic()
             self._waiting[write.record.id] = write
             self._bytes += _size(write) - _size(earlier)
         if len(self._waiting) >= self._limit:
             self.request_flush()
-        elif self._timed and self._timer is None and not self.failing:
-            with contextlib.suppress(RuntimeError):  # no more threads: the cycle's end will do
-                timer = threading.Timer(FLUSH_SECONDS, self._flush_late)
+        elif self._uses_timer and self._timer is None and not self.failing:
+            # As the process ends, no thread can start; then the cycle's end flushes.
+            with contextlib.suppress(RuntimeError):
+                timer = threading.Timer(FLUSH_SECONDS, self._flush_on_timer)
                 timer.daemon = True
                 timer.start()
                 self._timer = timer
 
     def flush(self) -> None:
-        """Write all that waits now; what could not be written stays, and the error is raised.
+        """Flush the writes that wait now; 1 command for each `limit` of them, 2 if jobs ended.
 
-        What is deferred meanwhile is for the next time: else it might never end.
+        Writes that other threads defer meanwhile wait for the next flush: else a flush might never
+        end.
+
+        :raises Exception: the error of the command that failed; the unsettled writes are kept.
         """
         with self._locks.io_lock:
             if self._timer:
                 self._timer.cancel()
                 self._timer = None
-            began, left = time.monotonic(), len(self._waiting)
-            while self._sending or (self._waiting and left > 0):
+            started_at, remaining = time.monotonic(), len(self._waiting)
+            while self._sending or (self._waiting and remaining > 0):
                 sent_before = bool(self._sending)
                 if not sent_before:
-                    self._take()
-                    left -= len(self._sending)
-                ids, found = list(self._sending), Found()
+                    self._take_batch()
+                    remaining -= len(self._sending)
+                ids, changed = list(self._sending), Records()
                 try:
-                    self._flush(self._sending, found, sent_before, self.logger)
+                    self._flush(self._sending, changed, sent_before, self.logger)
                 except BaseException:
                     self.failing = True
                     raise
                 finally:
-                    self._note(ids, found)
-            self._since = max(self._since, began)
+                    self._settle(ids, changed)
+            self._waiting_since = max(self._waiting_since, started_at)
             self.failing = False
 
     def flush_if_possible(self) -> None:
-        """Write all; an error is logged."""
+        """Flush as `flush` does, but log an error instead of raising it."""
         try:
             self.flush()
         except Exception as error:
@@ -177,7 +183,7 @@ class WriteBehind:
             )
 
     def flush_at_exit(self) -> None:
-        """Write all, as the process ends, unless a thread hangs in a write."""
+        """Flush as the process ends, unless another thread hangs in a write for a second."""
         io_lock = self._locks.io_lock
         if io_lock.acquire(timeout=FLUSH_SECONDS):
             try:
@@ -185,11 +191,11 @@ class WriteBehind:
             finally:
                 io_lock.release()
 
-    def _take(self) -> None:
-        """Begin with the first of what waits; no more at a time than may be sent at a time."""
+    def _take_batch(self) -> None:
+        """Move the first waiting writes to those being sent, as many as may be sent at a time."""
         with self._locks.memory_lock:
             size = 0
-            self._sending_since = self._since
+            self._sending_since = self._waiting_since
             for job_id in list(islice(self._waiting, self._limit)):
                 size += _size(self._waiting[job_id])
                 if self._sending and size > FLUSH_BYTES:
@@ -201,34 +207,34 @@ class WriteBehind:
         self._bytes -= _size(write)
         return write
 
-    def _note(self, ids: list[DocumentId], found: Found) -> None:
-        """Let others' changes win over what was deferred since, too; and tell what is through."""
+    def _settle(self, ids: list[DocumentId], changed: Records) -> None:
+        """Acknowledge settled writes; others' changes win over newer waiting writes, too."""
         with self._locks.memory_lock:
-            for job_id in found.keys() & self._waiting.keys():
-                left = decide(self._waiting[job_id], found[job_id], self.lines)
+            for job_id in changed.keys() & self._waiting.keys():
+                remaining = decide(self._waiting[job_id], changed[job_id], self.lines)
                 self._pop(job_id)
-                if left:
-                    found[job_id] = left.after
-                    self._waiting[job_id] = left
-                    self._bytes += _size(left)
-            ours = (self._sending, self._waiting)
-            through = [each for each in ids if not any(each in some for some in ours)]
-            self._acknowledged(through, found)
+                if remaining:
+                    changed[job_id] = remaining.after
+                    self._waiting[job_id] = remaining
+                    self._bytes += _size(remaining)
+            unsettled = (self._sending, self._waiting)
+            settled = [each for each in ids if not any(each in writes for writes in unsettled)]
+            self._acknowledged(settled, changed)
         self.lines.log(self.logger)
 
     def _flush_unless_failing(self) -> None:
-        if not self.failing:  # else nothing is tried before the next cycle
+        if not self.failing:  # else the next cycle tries again
             self.flush_if_possible()
 
-    def _flush_late(self) -> None:
+    def _flush_on_timer(self) -> None:
         with self._locks.io_lock:
             self.request_flush()
 
 
-_all: "weakref.WeakSet[WriteBehind]" = weakref.WeakSet()
+_instances: "weakref.WeakSet[WriteBehind]" = weakref.WeakSet()
 
 
 @atexit.register
-def _flush_all() -> None:
-    for write_behind in list(_all):
+def _flush_all_at_exit() -> None:
+    for write_behind in list(_instances):
         write_behind.flush_at_exit()

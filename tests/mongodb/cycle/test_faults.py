@@ -149,9 +149,9 @@ def test_writes_without_any_answer_are_kept_whatever_is_read(cycles, command, ho
     cycles.fail("next", command, how, times=2)
     assert 5 < cycles.run() <= 10
     assert cycles.documents().items() >= EXPECTED.items()
-    assert cycles.store._write_behind.waits
+    assert cycles.store._write_behind.has_pending
     cycles.run()
-    assert not cycles.store._write_behind.waits
+    assert not cycles.store._write_behind.has_pending
     assert cycles.submitted() == [*"abcxy"]
     assert cycles.documents() == EXPECTED
 

@@ -25,7 +25,7 @@ def test_a_flush_ends_though_more_is_deferred_all_the_time():
         write_behind.add(write(f"first {number}"), lambda each: each)
     write_behind.flush()
     assert len(written) == 3
-    assert write_behind.waits
+    assert write_behind.has_pending
 
 
 def test_a_flush_that_is_under_way_is_no_failure():

@@ -313,7 +313,7 @@ def test_a_document_that_becomes_no_job_keeps_nothing_else_back(start, session_c
     with store._locks.io_lock:
         in_thread(scheduler._process_jobs)
         jobs.update_one({"_id": "a"}, {"$set": {"next_run_time": "soon"}})
-    until(lambda: not store._write_behind.waits)
+    until(lambda: not store._write_behind.has_pending)
     jobs.delete_one({"_id": "b"})
     jobs.update_one({"_id": "c"}, {"$set": {"next_run_time": None}})
     until(lambda: [each.id for each in store.quarantined()] == ["a"])
@@ -361,7 +361,7 @@ def test_an_exclusive_mirror_lasts_through_an_outage(database):
         scheduler._process_jobs()
         assert len(scheduler.executor.submitted) == 2
         server.start()
-        until(lambda: not store._write_behind.waits and mirrored(store) == documents(store))
+        until(lambda: not store._write_behind.has_pending and mirrored(store) == documents(store))
         store.shutdown()
 
 

@@ -186,7 +186,7 @@ class Followed(RuleBasedStateMachine):
         due = self.mirror.due(at(10).timestamp(), 10)
         assert [record.run_time for record in due] == sorted(record.run_time for record in due)
 
-    @precondition(lambda self: not self.write_behind.waits)
+    @precondition(lambda self: not self.write_behind.has_pending)
     @rule()
     def when_all_is_quiet_they_are_equal(self):
         self.tell(1000)

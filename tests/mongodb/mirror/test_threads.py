@@ -39,7 +39,7 @@ def test_a_forked_process_writes_what_it_defers(start, monkeypatch):
             due._modify(next_run_time=at(50))
             store.update_job(due)
         with contextlib.suppress(AssertionError):
-            until(lambda: not store._write_behind.waits)
+            until(lambda: not store._write_behind.has_pending)
         os._exit(0)
     os.waitpid(child, 0)
     assert run_times(store) == {"a": at(50).timestamp()}
