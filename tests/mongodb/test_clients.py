@@ -150,11 +150,15 @@ def test_a_forked_process_opens_a_client_for_its_new_stores(make, capfd):
     child = os.fork()
     if not child:
         signal.alarm(60)
-        second = make("jobs")
-        is_new = second.client is not first.client
-        found = names(second) == ["a"]
-        second.shutdown()
-        os._exit(0 if is_new and found else 1)
+        status = 1
+        try:
+            second = make("jobs")
+            is_new = second.client is not first.client
+            found = names(second) == ["a"]
+            second.shutdown()
+            status = 0 if is_new and found else 1
+        finally:
+            os._exit(status)  # the child must not go on as a second pytest
     _, status = os.waitpid(child, 0)
     assert status == 0
     assert names(first) == ["a"]
