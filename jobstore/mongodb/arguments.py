@@ -1,4 +1,4 @@
-"""What the store's arguments may be."""
+"""Checks the store's arguments."""
 
 from typing import Literal
 
@@ -17,9 +17,9 @@ def check_arguments(
     shared: bool,
     lease: float,
 ) -> None:
-    """Refuse what can't be used.
+    """Refuse arguments that the store can't use.
 
-    :raises ValueError: naming the argument, and what it may be.
+    :raises ValueError: names the first such argument, its value, and the values allowed.
     """
     for name, value in (("database", database), ("collection", collection)):
         if not value:
@@ -35,7 +35,7 @@ def check_arguments(
     if shared not in (False, True):
         raise ValueError(f"shared is {shared!r}: it must be True or False")
     if shared and mirror:
-        raise ValueError(f"shared is True and mirror is {mirror!r}: a store is one or the other")
+        raise ValueError(f"shared is True and mirror is {mirror!r}: a store can't be both")
     if isinstance(lease, bool) or not _is_number(lease, 0) or not 1 <= lease <= DAY:
         raise ValueError(f"lease is {lease!r}: it must be a number of seconds, 1 to {DAY}")
 

@@ -1,4 +1,4 @@
-"""Jobs that can't become documents: of many jobs, one error names all the bad ones."""
+"""Converts many jobs to documents, and names all bad jobs in a single error."""
 
 import sys
 from collections.abc import Iterable
@@ -15,11 +15,13 @@ __all__ = ["to_documents"]
 
 
 def to_documents(jobs: Iterable[Job], protocol: int) -> list[dict[str, Any]]:
-    """Make the jobs' documents; if some jobs are bad, look at all of them before the error.
+    """Make the documents of all jobs; an error comes after all jobs have been tried.
 
-    :raises TransientJobsError: if several jobs' functions can't be imported by name.
-    :raises Exception: else the first bad job's error. From Python 3.11 on, a note names the jobs
-        that the error's text doesn't.
+    :raises TransientJobsError: if the first bad job's function can't be imported by name, and
+        neither can those of other jobs; names these jobs.
+    :raises pymongo.errors.DocumentTooLarge: if the first bad job is too large; names ten such jobs.
+    :raises Exception: otherwise, the first bad job's error. From Python 3.11 on, a note names all
+        bad jobs if the error's text doesn't.
     """
     documents: list[dict[str, Any]] = []
     bad: list[tuple[DocumentId, Exception]] = []
@@ -28,7 +30,7 @@ def to_documents(jobs: Iterable[Job], protocol: int) -> list[dict[str, Any]]:
             document = to_document(job, protocol)
         except Exception as error:
             if bad:
-                error.__traceback__ = None  # it would keep the job's state, which may be large
+                error.__traceback__ = None  # else it keeps the job's state, which may be large
             bad.append((getattr(job, "id", None), error))
         else:
             if not bad:

@@ -1,7 +1,7 @@
-"""The clients that stores make: stores with equal connection arguments share one.
+"""Lets stores with equal connection arguments share a client.
 
-A client has threads and connections of its own, to watch each server and to keep its pool. The
-client is closed with the last store that uses it.
+Each client has its own threads and connections, for monitoring the servers and for its pool. The
+last store that uses a client closes it.
 """
 
 import os
@@ -22,48 +22,48 @@ CONNECTIONS_PER_STORE = 4  # its threads take two, its callers the others
 
 
 class SharedClient:
-    """A client, and the stores' connections that use it; they are held weakly."""
+    """A client, and weak references to its users: the connections of stores."""
 
     def __init__(self, client: MongoClient[Document]) -> None:
         self.client = client
         self._users: weakref.WeakSet[object] = weakref.WeakSet()
 
     def add_user(self, user: object) -> None:
-        """Note one user more."""
+        """Add a user."""
         self._users.add(user)
 
     def has_room(self) -> bool:
-        """Whether the pool suffices for one store more, and nobody has closed the client."""
-        if getattr(self.client, "_closed", False):  # by the user, who may: it is `store.client`
+        """Whether the pool suffices for one more store, and the client is open."""
+        if getattr(self.client, "_closed", False):  # an application may close `store.client`
             return False
         size = self.client.options.pool_options.max_pool_size
         return not size or len(self._users) < size // CONNECTIONS_PER_STORE  # None or 0: no limit
 
     def remove_user(self, user: object) -> None:
-        """Note that a user needs the client no more; the last one closes it, once."""
+        """Remove a user; with the last one, close the client. Harmless if repeated."""
         with _lock:
-            is_user = user in self._users  # a shutdown may come twice, in two threads
+            is_user = user in self._users  # two threads may shut down the same store
             self._users.discard(user)
             is_last = is_user and not self._users
             if is_last:
                 for key in [key for key, each in _latest.items() if each is self]:
                     del _latest[key]
         if is_last:
-            with suppress(InvalidOperation):  # its user closed it with cursors left to kill
+            with suppress(InvalidOperation):  # an application closed it with open cursors
                 self.client.close()
 
 
 _latest: "weakref.WeakValueDictionary[Hashable, SharedClient]" = weakref.WeakValueDictionary()
-_lock = threading.RLock()  # a signal's handler may shut a store down in the middle of this
+_lock = threading.RLock()  # a signal handler may shut down a store while its thread has the lock
 
 
 def open_client(arguments: dict[str, Any], user: object) -> SharedClient:
     """Return the client of other stores with equal arguments, or a new one.
 
-    Stores whose arguments can't be compared (unhashable ones) have clients of their own.
+    Stores with unhashable arguments don't share clients.
 
-    :param arguments: for `MongoClient`.
-    :param user: holds the client until it calls `remove_user`, or is dropped.
+    :param arguments: arguments of `MongoClient`.
+    :param user: uses the client until `remove_user`, or until it is dropped.
     """
     key = _key(arguments)
     with _lock:
@@ -77,7 +77,7 @@ def open_client(arguments: dict[str, Any], user: object) -> SharedClient:
 
 
 def _key(arguments: dict[str, Any]) -> Hashable | None:
-    """Make a dict's key of arguments; types count, as 1 and True are equal."""
+    """Make a dict's key, with types, as 1 == True; None if an argument is unhashable."""
     key = tuple(
         (name, type(value), tuple(value) if isinstance(value, list) else value)
         for name, value in sorted(arguments.items())
@@ -90,7 +90,7 @@ def _key(arguments: dict[str, Any]) -> Hashable | None:
 
 
 def _forked() -> None:
-    """In a forked process: its new stores don't share a client that was opened before the fork."""
+    """After a fork, let the child's new stores share none of the parent's clients."""
     global _lock, _latest
     _lock = threading.RLock()
     _latest = weakref.WeakValueDictionary()

@@ -1,9 +1,10 @@
-"""The garbage collector, paused while many objects are made that stay.
+"""Pauses the garbage collector while many lasting objects are made.
 
-Making many objects causes many collections. The more objects there are, the longer each takes, and
-none of them finds garbage. At the end of a pause many new objects join the oldest generation at
-once, as if collections had found no garbage: else the next collection would go through all of them.
-That puts off the next full collection, so it is bounded: else garbage might stay for ever.
+Making many objects causes many collections. Each takes longer, the more objects there are, and
+none finds garbage. At the end of a pause, many new objects move to the oldest generation at once,
+as if collections had found no garbage. Otherwise the next collection would visit all of them. Each
+move postpones the next full collection, so the moved objects are bounded: otherwise garbage might
+stay forever.
 """
 
 import gc
@@ -15,24 +16,24 @@ from contextlib import contextmanager
 
 __all__ = ["collector_paused"]
 
-MIN_FROZEN = 1000  # frozen objects: Python 3.12 begins with some hundreds
-MIN_NEW = 5_000  # new objects: of fewer the next collection takes no time
-MAX_OBJECTS = 2_000_000  # that join the oldest generation between two full collections
+MIN_FROZEN = 1000  # with so many frozen objects, a user has frozen some; Python 3.12 has hundreds
+MIN_NEW = 5_000  # with fewer new objects, the next collection is quick
+MAX_OBJECTS = 2_000_000  # moved to the oldest generation between two full collections
 
 
 class _Pauses:
-    """Counts who has paused the collector: the first one stops it, the last one starts it again.
+    """Counts the pauses under way: the first one disables the collector, the last one enables it.
 
-    A signal's handler may pause it in the middle of `begin` and `end`: so the lock is reentrant,
-    and the collector is stopped after the count, and started before it.
+    A signal handler may run within `begin` or `end`, and pause the collector, too. So the lock is
+    reentrant. `begin` counts before it disables, and `end` enables before it counts.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._pauses: Counter[int] = Counter()  # by thread
         self._was_enabled = False
-        self._full_collections = -1  # full ones, when `_quota` was set
-        self._quota = 0  # how many objects may still join the oldest generation
+        self._full_collections = -1  # full collections so far, when `_quota` was set
+        self._quota = 0  # objects that may still move to the oldest generation
 
     def begin(self) -> None:
         with self._lock:
@@ -49,7 +50,7 @@ class _Pauses:
             self._pauses -= Counter([threading.get_ident()])  # drops zeros
 
     def forked(self) -> None:
-        """In a forked process only the thread that forked goes on."""
+        """After a fork, drop the pauses of threads that the child doesn't have."""
         self._lock = threading.RLock()  # another thread may have held it
         others = self._pauses.keys() - {threading.get_ident()}
         for thread in others:
@@ -63,20 +64,20 @@ class _Pauses:
             gc.enable()
 
     def _promote_new_objects(self) -> None:
-        """Let the new objects join the oldest generation, if they are many, and not too many.
+        """Move the new objects to the oldest generation, if they are many, but within the quota.
 
-        All generations begin to count anew then. So a full collection comes only after these have
-        reached their bound, and it lets others follow.
+        That resets the counts of all generations, so it postpones the next full collection. Each
+        full collection renews the quota.
         """
         new_objects = gc.get_count()[0]
         collections = gc.get_stats()[-1]["collections"]
         if collections != self._full_collections:
             self._full_collections, self._quota = collections, MAX_OBJECTS
-        is_frozen = gc.get_freeze_count() >= MIN_FROZEN  # by a user: it is to stay so
+        is_frozen = gc.get_freeze_count() >= MIN_FROZEN  # a user's frozen objects must stay frozen
         if MIN_NEW <= new_objects <= self._quota and not is_frozen:
             self._quota -= new_objects
             gc.freeze()
-            gc.unfreeze()  # into the oldest generation; both take no time
+            gc.unfreeze()  # moves all objects to the oldest generation; both calls are quick
 
 
 _pauses = _Pauses()
@@ -86,9 +87,9 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pause the collector for all threads; one that is disabled already stays so.
+    """Pause the collector for all threads; a collector that was disabled stays so.
 
-    Only for a moment in which nothing waits: other threads' garbage stays meanwhile.
+    Use it only where nothing waits: the garbage of other threads stays meanwhile.
     """
     _pauses.begin()
     try:

@@ -1,4 +1,4 @@
-"""The client, the collection, and how long a command may take."""
+"""The client, the jobs' collection, and the time limits of commands."""
 
 import math
 from collections.abc import Generator, Iterator
@@ -32,14 +32,14 @@ __all__ = [
     "operation_time",
 ]
 
-COMMAND_SECONDS = 5.0  # the longest that one command may hold the scheduler
-START_SECONDS = 30.0  # the longest at start, when an election may be under way
-CLOSE_SECONDS = 5.0  # the longest that a store waits for its last commands
+COMMAND_SECONDS = 5.0  # a command's time limit: so long it may block the scheduler
+START_SECONDS = 30.0  # a command's time limit at start, when an election may be under way
+CLOSE_SECONDS = 5.0  # the longest that `shutdown` waits for the last commands
 AWAIT_MS = 250
 UNAUTHORIZED = 13
-# Codes of errors that pass: of an election, a shutdown, a time limit, a conflict of writes.
+# Codes of transient errors: of an election, a shutdown, a time limit, a write conflict.
 TRANSIENT = {50, 91, 112, 189, 262, 10107, 11600, 11601, 11602, 13435, 13436, 14031}
-READ_BATCH = 1000  # documents read under one limit
+READ_BATCH = 1000  # documents of a cursor that are read within one time limit
 CODEC: CodecOptions[Document] = CodecOptions(
     document_class=dict,
     unicode_decode_error_handler="replace",  # one damaged document must not hide its batch
@@ -49,12 +49,16 @@ CODEC: CodecOptions[Document] = CodecOptions(
 
 
 class Connection:
-    """A client, one that it made or one that it was given, and the jobs' collection.
+    """Holds a client and the jobs' collection, and bounds the time of commands.
 
-    :param client: a `MongoClient`, a textual reference to one, or None: one is made.
-    :param connect_args: for the `MongoClient` that is made.
-    :ivar reading, writing: how many bytes a command may carry.
-    :raises TypeError: if it is no client, or an asynchronous one.
+    :param client: a `MongoClient`, or a textual reference to one; None makes one, or shares that
+        of another store with the same arguments.
+    :param connect_args: arguments of the `MongoClient` to make.
+    :ivar reading, writing: bound the bytes of commands on a slow line.
+    :ivar write_time: the operation time of the latest session, as a number; a mirror compares it
+        with the change stream's time.
+    :ivar writes: the number of sessions so far; each may have written something.
+    :raises TypeError: if `client` is not a synchronous client.
     :raises ValueError: if writes are not acknowledged (``w=0``).
     """
 
@@ -69,14 +73,17 @@ class Connection:
                 'name one ("module:name")'
             )
         self._connect_args = connect_args
-        self.write_time = 0  # of the latest operation that a change stream has to be compared with
-        self.writes = 0  # how many commands may have written something
+        self.write_time = 0
+        self.writes = 0
         self.reading, self.writing = Pace(), Pace()
         self.closed = True
         self.open()
 
     def open(self) -> None:
-        """Make the client, unless it is there, or other stores have made one like it."""
+        """Open a connection that is closed: make a client, or share that of other stores.
+
+        :raises ValueError: if writes are not acknowledged (``w=0``).
+        """
         if not self.closed:
             return
         if self._given is None:
@@ -89,16 +96,17 @@ class Connection:
         self.jobs = self.collection.with_options(
             codec_options=CODEC,
             read_preference=ReadPreference.PRIMARY,
-            read_concern=ReadConcern(),  # the server's own: no other watches, or sees our writes
+            # The server's default: others hide our own last writes, or refuse change streams.
+            read_concern=ReadConcern(),
         )
         self.closed = False
         if not self.jobs.write_concern.acknowledged:
             self.close()
-            raise ValueError("w=0 would lose jobs without telling: use w=1 or more, or 'majority'")
+            raise ValueError("w=0 would lose jobs silently: use w=1 or more, or 'majority'")
 
     @property
     def meta(self) -> Collection[Document]:
-        """The collection beside the jobs, ``<jobs>_meta``: who works on them, and how."""
+        """The collection ``<jobs>_meta``: which schedulers run, and whether they share jobs."""
         return self.jobs.database.get_collection(
             f"{self.jobs.name}_meta",
             codec_options=CODEC,
@@ -107,18 +115,18 @@ class Connection:
         )
 
     def close(self) -> None:
-        """Close the client, if it is our own and no other store's.
+        """Close the client if this package made it and no other store uses it.
 
-        Any other one is only not used for cycles any more.
+        A client that the user gave stays open, but cycles no longer use it.
         """
         if self._given is None:
             self._shared.remove_user(self)  # harmless the second time
         self.closed = True
 
     def limit(self, seconds: float | None = None) -> AbstractContextManager[object]:
-        """Bound the time of a command, unless the user has bounded it.
+        """Bound the time of a command to `seconds`, 5 s if None, unless the user has set a limit.
 
-        Limits of server selection would not bound a socket that hangs.
+        A limit for server selection would not bound a socket that hangs.
         """
         if self.client.options.timeout is not None:
             return nullcontext()
@@ -126,38 +134,38 @@ class Connection:
 
     @property
     def limit_seconds(self) -> float:
-        """How long a command may take: as `limit` says."""
+        """The usual time limit of a command, in seconds: the user's, or 5."""
         limit = self.client.options.timeout  # the user's, in seconds; 0 is none
         return COMMAND_SECONDS if limit is None else limit or math.inf
 
     @property
     def is_slow(self) -> bool:
-        """Whether commands have to be smaller than they could be."""
+        """Whether a slow line limits the size of commands."""
         return self.reading.is_bounded or self.writing.is_bounded
 
     @property
     def cycle_budget(self) -> float:
-        """How many bytes of jobs a cycle may take; a guarded write carries them twice."""
+        """The maximum bytes of jobs in a cycle; a guarded write carries each state twice."""
         return min(self.reading.budget, self.writing.budget / 2)
 
     @property
     def await_ms(self) -> int:
-        """How long the server waits for a change before it answers that there is none."""
+        """How long the server waits for a change before it returns an empty batch, in ms."""
         limit = self.client.options.timeout  # the user's, in seconds
         return AWAIT_MS if limit is None else min(AWAIT_MS, int(limit * 500))
 
     def read(self, cursor: Cursor[Document], seconds: float | None = None) -> Iterator[Document]:
-        """Read a cursor, in batches, document by document."""
+        """Yield a cursor's documents; as `read_batches`."""
         for batch in self.read_batches(cursor, seconds):
             yield from batch
 
     def read_batches(
         self, cursor: Cursor[Document], seconds: float | None = None
     ) -> Generator[list[Document], None, None]:
-        """Read a cursor; each batch has a time limit of its own, whatever their number.
+        """Yield a cursor's documents in batches, each with its own time limit.
 
-        The limit of the first one, `seconds`, bounds what the server may work on all of them
-        together.
+        :param seconds: the limit of the first batch, for which the server may have to work on all
+            documents; None is the usual limit.
         """
         with self.closing(cursor):
             while True:
@@ -172,7 +180,7 @@ class Connection:
     def closing(
         self, cursor: Cursor[Document] | CollectionChangeStream[Document]
     ) -> Iterator[None]:
-        """Close a cursor in the end: the server is told, and that takes a command as well."""
+        """Close the cursor at the end, within a time limit: closing sends a command."""
         try:
             yield
         finally:
@@ -181,7 +189,7 @@ class Connection:
 
     @contextmanager
     def session(self, seconds: float | None = None) -> Iterator[ClientSession]:
-        """Bound the time of commands, and note when they happened, by the server's own clock."""
+        """Yield a session for writes: bounds their time, and notes their operation time."""
         with self.limit(seconds), self.client.start_session(causal_consistency=False) as session:
             try:
                 yield session
@@ -190,21 +198,21 @@ class Connection:
                 self.writes += 1
 
     def now(self, seconds: float | None = None) -> Timestamp | None:
-        """Ask for the time of the server's last operation; None if it is a standalone one."""
+        """Ask the server for its last operation time, None if it is standalone; 1 command."""
         with self.limit(seconds), self.client.start_session(causal_consistency=False) as session:
             self.client.admin.command("ping", session=session)
             time: Timestamp | None = session.operation_time
             return time
 
     def describe(self) -> str:
-        """Name the servers; no password, nor any other option."""
+        """Name the servers and the collection, for logs; without passwords or options."""
         hosts = self.client.topology_description.server_descriptions()
         names = [f"{host}:{port}" for host, port in hosts]
         return f"MongoClient(host={names}), collection={'.'.join(self._names)}"
 
 
 def is_client(given: Any, database: str) -> bool:
-    """Whether it is a `MongoClient`, or wraps one: then its databases are PyMongo's own."""
+    """Whether `given` is a `MongoClient`, or wraps one and returns PyMongo's own databases."""
     if isinstance(given, MongoClient):
         return True
     try:
@@ -214,5 +222,5 @@ def is_client(given: Any, database: str) -> bool:
 
 
 def operation_time(timestamp: Timestamp | None) -> int:
-    """Make a number of a server's operation time; 0 if it has none, as a standalone one."""
+    """Convert an operation time to a number; 0 if None, as from a standalone server."""
     return (timestamp.time << 32) + timestamp.inc if timestamp else 0

@@ -1,10 +1,10 @@
-"""Jobs to documents and back; no database here.
+"""Converts jobs to documents and back; no database here.
 
-A document is what the stock store writes: ``_id``, the job's id; ``next_run_time``, seconds since
-the epoch, or null if the job is paused; ``job_state``, the pickle of ``job.__getstate__()``. Ours
-may carry more fields: ``quarantine`` (see `jobstore.mongodb.quarantine`), ``acquired_by`` and
-``acquired_until`` (see `jobstore.mongodb.lease`), and ``attempts`` (see
-`jobstore.mongodb.recovery`).
+Documents have the fields of APScheduler's own store: ``_id``, the job's id; ``next_run_time``,
+seconds since the epoch, or null if the job is paused; ``job_state``, the pickle of
+``job.__getstate__()``. This store may add fields: ``quarantine`` (see `writes.quarantine`),
+``acquired_by`` and ``acquired_until`` (see `sharing.lease`), and ``attempts`` (see
+`recovery.recovering`).
 """
 
 import pickle
@@ -48,26 +48,26 @@ __all__ = [
 ]
 
 Document = dict[str, Any]
-DocumentId = Any  # a job's id is a str; others may have stored a document under anything
-IdKey = str | bytes  # of a dict, see `hashable_id`
-Fields = Sequence[str] | Document  # of documents, to be read
+DocumentId = Any  # a job's id is a str; other programs may have stored documents with any `_id`
+IdKey = str | bytes  # a dict's key for any `_id`: see `hashable_id`
+Fields = Sequence[str] | Document  # the fields of documents to read
 
-FIELDS = ["next_run_time", "job_state", "quarantine", "acquired_by"]  # and _id: all that is read
-MIN_TIME = datetime_to_utc_timestamp(datetime.min)  # seconds: what a datetime can say
+FIELDS = ["next_run_time", "job_state", "quarantine", "acquired_by"]  # read along with `_id`
+MIN_TIME = datetime_to_utc_timestamp(datetime.min)  # seconds; no datetime is earlier
 END_OF_TIME = datetime_to_utc_timestamp(datetime.max.replace(microsecond=0)) + 1  # the year 10000
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes: https://www.mongodb.com/docs/manual/reference/limits/
 INTERRUPTS = KeyboardInterrupt, SystemExit
-REPLACEMENT = "\ufffd"  # stands for bytes that are not UTF-8 in an id that was read
+REPLACEMENT = "\ufffd"  # read in place of bytes that are not UTF-8
 
 
 class UnreadableError(Exception):
-    """The job in a document can't be made here, and why."""
+    """Says why the job of a document can't be restored here."""
 
 
 class Record(NamedTuple):
-    """A job's document as it was read: what a guarded write demands to find unchanged.
+    """A job's document as it was read; a guarded write requires that it hasn't changed.
 
-    The claim is the token of who has acquired it last, if many schedulers share the collection.
+    :ivar claim: the fencing token of the last claim, if schedulers share the collection.
     """
 
     id: DocumentId
@@ -77,33 +77,33 @@ class Record(NamedTuple):
 
     @property
     def next_run_time(self) -> datetime | None:
-        """Its run time; with that and its id, a `JobIndex` takes it for a job.
+        """The run time as a datetime; a `JobIndex` sorts records by it, as it does jobs.
 
-        :raises UnreadableError: if it is none.
+        :raises UnreadableError: if the stored value is no run time.
         """
         run_time: datetime | None = to_datetime(self.run_time)
         return run_time
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Record":
-        """Take what counts out of a document that was read."""
+        """Make the record of a document that was read."""
         get = document.get
         fields = document["_id"], get("next_run_time"), get("job_state"), get("acquired_by")
-        return tuple.__new__(cls, fields)  # half of the time: a mirror makes a million of them
+        return tuple.__new__(cls, fields)  # twice as fast as `cls(...)`: a mirror makes a million
 
 
 class HasTime(Protocol):
-    """A job that was seen at a run time, and is to be looked at anew when that changes."""
+    """A job that is left out of searches as long as it has this run time."""
 
     @property
     def run_time(self) -> Any:
-        """The job's run time, as its document had it."""
+        """The `next_run_time` that was read from the job's document."""
 
 
 class CountedRecord(Record):
-    """One whose document has a count of attempts, which the write that comes of it takes away.
+    """A record whose document has a count of attempts, which the job's next write removes.
 
-    The count itself is no part of the guard.
+    The guard doesn't compare the count.
     """
 
     __slots__ = ()
@@ -112,7 +112,7 @@ class CountedRecord(Record):
 def dump(job: Job, protocol: int) -> bytes:
     """Pickle a job's state.
 
-    :raises TransientJobError: if its function can't be imported by name.
+    :raises TransientJobError: if the job's function can't be imported by name.
     :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
     """
     if not job.func_ref:
@@ -123,7 +123,7 @@ def dump(job: Job, protocol: int) -> bytes:
         if size > MAX_DOCUMENT:
             raise DocumentTooLarge(
                 f"job {job.id!r} takes {size:,} bytes, and a MongoDB document at most "
-                f"{MAX_DOCUMENT:,}: keep its large arguments elsewhere, and pass where they are"
+                f"{MAX_DOCUMENT:,}: keep its large arguments elsewhere, and pass references to them"
             )
     return state
 
@@ -137,9 +137,9 @@ def timestamp(run_time: datetime | None) -> float | None: ...
 
 
 def timestamp(run_time: datetime | None) -> float | None:
-    """Convert a run time as the stock store does, which takes a naive one for UTC.
+    """Convert a run time to seconds since the epoch; a naive one is UTC, as in the stock store.
 
-    :raises OverflowError: if it is beyond the years 1 to 9999 in UTC.
+    :raises OverflowError: if it is outside the years 1 to 9999 in UTC.
     """
     if run_time is None:
         return None
@@ -147,14 +147,14 @@ def timestamp(run_time: datetime | None) -> float | None:
         run_time = run_time.replace(tzinfo=timezone.utc)
     seconds = run_time.timestamp()
     if not MIN_TIME <= seconds < END_OF_TIME:
-        raise OverflowError(f"{run_time!r} is beyond the years 1 to 9999 in UTC")
+        raise OverflowError(f"{run_time!r} is outside the years 1 to 9999 in UTC")
     return seconds
 
 
 def is_included(job_id: DocumentId, run_time: Any, exclude: Mapping[IdKey, HasTime]) -> bool:
-    """Whether the scheduler has to wake up for a job: not if `exclude` has it with this run time.
+    """Whether a job counts in a search: not if `exclude` has its id with the same run time.
 
-    Ids that are not UTF-8 are read with replacement characters, so several may have one key.
+    A job counts, too, if its id is not UTF-8: several such ids may have the same key.
     """
     if (
         not exclude or (excluded := exclude.get(hashable_id(job_id))) is None
@@ -164,23 +164,25 @@ def is_included(job_id: DocumentId, run_time: Any, exclude: Mapping[IdKey, HasTi
 
 
 def hashable_id(job_id: DocumentId) -> IdKey:
-    """Make a dict's key of any `_id`."""
+    """Convert an `_id` of any type to a dict's key."""
     return job_id if type(job_id) is str else encode({"": job_id})
 
 
 def exact_str(job_id: DocumentId) -> DocumentId:
-    """Make an id of a class derived from `str` its characters."""
+    """Convert an id of a subclass of `str` to a `str`; other types stay."""
     return str.__str__(job_id) if isinstance(job_id, str) else job_id
 
 
 def to_document(job: Job, protocol: int) -> Document:
     """Make a job's document.
 
-    :raises TransientJobError: if its function can't be imported by name.
+    :raises TransientJobError: if the job's function can't be imported by name.
+    :raises UnicodeEncodeError: if the job's id has no UTF-8 encoding.
+    :raises OverflowError: if the run time is outside the years 1 to 9999 in UTC.
     :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
     """
     job_id = exact_str(job.id)
-    job_id.encode()  # now, and not when the batches before its own are stored
+    job_id.encode()  # raises here, before any batch is stored
     return {
         "_id": job_id,
         "next_run_time": timestamp(job.next_run_time),
@@ -189,9 +191,9 @@ def to_document(job: Job, protocol: int) -> Document:
 
 
 def restore(record: Record, scheduler: BaseScheduler | None, alias: str | None) -> Job:
-    """Make the job of a document, due when the document says, whatever its state says.
+    """Make the job of a record; the run time is the document's, not that of the pickled state.
 
-    :raises UnreadableError: if that can't be done, or the job is not whole.
+    :raises UnreadableError: if that fails, or if the job lacks a part that it needs.
     """
     try:
         run_time = to_datetime(record.run_time)
@@ -207,7 +209,7 @@ def restore(record: Record, scheduler: BaseScheduler | None, alias: str | None) 
         if not isinstance(job.id, str) or str.__str__(job.id) != record.id:
             raise UnreadableError(f"its state is that of job {job.id!r}")
         if type(job.id) is not str:
-            job.id = record.id  # of a derived class just its characters
+            job.id = record.id  # not an object of a subclass
         if not isinstance(job.trigger, BaseTrigger):
             raise UnreadableError(f"its trigger is a {type(job.trigger).__name__}")
         if run_time is None:
@@ -219,7 +221,7 @@ def restore(record: Record, scheduler: BaseScheduler | None, alias: str | None) 
             job.next_run_time = run_time.astimezone(zone)
     except (*INTERRUPTS, UnreadableError):
         raise
-    except BaseException as error:  # what a state runs is anybody's code
+    except BaseException as error:  # unpickling runs code of users
         raise UnreadableError(_describe(error)) from error
     job._scheduler = scheduler
     job._jobstore_alias = alias
@@ -227,14 +229,14 @@ def restore(record: Record, scheduler: BaseScheduler | None, alias: str | None) 
 
 
 def _is_same_instant(value: Any, run_time: datetime) -> bool:
-    """Whether it is the same instant; between zones, one that a clock skips equals no other."""
+    """Compare by timestamp: across zones, `==` is False for times in a fold or a gap."""
     return isinstance(value, datetime) and timestamp(value) == timestamp(run_time)
 
 
 def restore_runnable(record: Record, scheduler: BaseScheduler | None, alias: str | None) -> Job:
-    """Make the job of a document that is to run in this scheduler.
+    """Make the job of a record, to run in this scheduler.
 
-    :raises UnreadableError: if it can't be made, or its executor isn't here.
+    :raises UnreadableError: if the job can't be restored, or if the scheduler lacks its executor.
     """
     job = restore(record, scheduler, alias)
     if scheduler is not None:
@@ -246,13 +248,13 @@ def restore_runnable(record: Record, scheduler: BaseScheduler | None, alias: str
 
 
 def sort_key(job: Job) -> tuple[bool, float, str]:
-    """Sort jobs by run time and id, paused ones last."""
+    """Return the key that sorts jobs by run time and id, paused ones last."""
     run_time = timestamp(job.next_run_time)
     return run_time is None, run_time or 0.0, job.id
 
 
 def with_run_time(state: bytes, run_time: float | None) -> bytes:
-    """Give a pickled state another run time; one that can't be unpickled stays as it is."""
+    """Set the run time in a pickled state; return the state unchanged if it can't be unpickled."""
     try:
         changed = pickle.loads(state)
         zone = getattr(changed["next_run_time"], "tzinfo", None) or timezone.utc
@@ -263,7 +265,7 @@ def with_run_time(state: bytes, run_time: float | None) -> bytes:
     except INTERRUPTS:
         raise
     except BaseException:
-        return state  # the document's own time is what counts
+        return state  # the run time in the document is the one in force
 
 
 @overload
@@ -275,9 +277,9 @@ def to_datetime(value: object) -> datetime | None: ...
 
 
 def to_datetime(value: object) -> datetime | None:
-    """Convert a document's run time back.
+    """Convert a document's `next_run_time` to a datetime in UTC.
 
-    :raises UnreadableError: if it is none.
+    :raises UnreadableError: if the value is no run time.
     """
     if type(value) is float and MIN_TIME <= value < END_OF_TIME:
         return datetime.fromtimestamp(value, timezone.utc)
@@ -287,17 +289,17 @@ def to_datetime(value: object) -> datetime | None:
         raise UnreadableError(f"its next_run_time is a {type(value).__name__}: {value!r}")
     if not MIN_TIME <= value < END_OF_TIME:
         raise UnreadableError(
-            f"its next_run_time is {value!r}, which is no time from year 1 to 9999"
+            f"its next_run_time is {value!r}, which is outside the years 1 to 9999"
         )
     return datetime.fromtimestamp(value, timezone.utc)
 
 
 def _describe(error: BaseException) -> str:
-    """Say what was raised, in characters that BSON takes."""
+    """Format an error and its cause, in characters that BSON can store."""
     try:
         text = f"{type(error).__name__}: {error}"
         cause = error.__cause__
-        if cause is not None:  # a module that is missing, under APScheduler's LookupError
+        if cause is not None:  # such as the ImportError behind APScheduler's LookupError
             text += f" ({type(cause).__name__}: {cause})"
     except INTERRUPTS:
         raise

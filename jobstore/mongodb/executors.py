@@ -1,4 +1,4 @@
-"""Whether a scheduler's executors can still take jobs."""
+"""Checks that a scheduler's thread pools still take jobs."""
 
 import concurrent.futures.thread as pools
 
@@ -8,21 +8,21 @@ __all__ = ["NoExecutorError", "check_executors", "pools_are_closed"]
 
 
 class NoExecutorError(RuntimeError):
-    """Due jobs stay due: APScheduler would lose the runs that no executor takes."""
+    """Raised instead of handing out due jobs: APScheduler loses runs that no executor takes."""
 
 
 def pools_are_closed() -> bool:
-    """Whether thread pools take no more work, as the main thread has ended.
+    """Whether Python has closed all thread pools, because the main thread has ended.
 
-    Other threads may live on, and the scheduler's among them.
+    Other threads, such as the scheduler's, may live on.
     """
     return bool(getattr(pools, "_shutdown", False))
 
 
 def check_executors(scheduler: BaseScheduler | None) -> None:
-    """Refuse to hand out jobs to thread pools that are closed.
+    """Refuse to hand out jobs to closed thread pools.
 
-    :raises NoExecutorError: if an executor of the scheduler has such a pool.
+    :raises NoExecutorError: if thread pools are closed, and an executor of the scheduler has one.
     """
     if scheduler is None or not pools_are_closed():
         return

@@ -1,4 +1,4 @@
-"""The first documents in order of their run times."""
+"""Reads the first documents in order of their run times."""
 
 from collections.abc import Callable, Mapping
 
@@ -32,8 +32,8 @@ __all__ = [
 
 VALID_RUN_TIME = {"$gte": MIN_TIME, "$lt": END_OF_TIME}
 ONLY_RUN_TIME: Document = {"next_run_time": 1}
-SAMPLE_SIZE = 100  # documents, whose sizes tell that of a batch
-MAX_LIMIT = 2**31 - 1  # what the driver and the server take for a limit
+SAMPLE_SIZE = 100  # documents, from whose sizes that of a batch is estimated
+MAX_LIMIT = 2**31 - 1  # of the driver and the server
 
 
 def in_order(
@@ -44,9 +44,11 @@ def in_order(
     skip: int = 0,
     seconds: float | None = None,
 ) -> list[Document]:
-    """Return the first documents by run time, but for some to skip; O(log n + skip + k).
+    """Return the first k documents by run time, after `skip` others; O(log n + skip + k).
 
-    Sorted by the run time alone: a second sort key would cost the server its index.
+    The run time is the only sort key: with a second one, the server could not use its index.
+
+    :param seconds: the time limit; None is the usual one.
     """
     limit = min(limit, MAX_LIMIT)
     by_time = [("next_run_time", ASCENDING)]
@@ -64,9 +66,10 @@ def in_order(
 def affordable_in_order(
     connection: Connection, query: Document, fields: Fields, limit: int
 ) -> list[Document]:
-    """Return the first documents by run time; on a slow line so many as it carries.
+    """Return the first documents by run time; on a slow line only as many as it carries.
 
-    There it looks at their sizes before, and reads small ones, too, that are behind large ones.
+    There, a command reads their sizes first. Small documents are read even if they come after
+    larger ones that don't fit.
     """
     if connection.is_slow:
         sized = sized_in_order(connection, query, ONLY_RUN_TIME, limit)
@@ -87,9 +90,11 @@ def affordable_in_order(
 
 
 def sample_sizes(connection: Connection, query: Document, limit: int) -> list[Document]:
-    """After a read of so many documents has timed out, note what it would have carried.
+    """Read the sizes of the first documents, after a read of `limit` documents timed out.
 
-    Returns the first of them, with their sizes. In an outage that fails, and nothing is noted.
+    Estimates the bytes of that read, and lowers the budget.
+
+    :raises pymongo.errors.PyMongoError: if that read fails, as in an outage; the budget stays.
     """
     with connection.limit(connection.limit_seconds / 2):
         sized = in_order(connection, query, ONLY_RUN_TIME | {"size": SIZE}, min(limit, SAMPLE_SIZE))
@@ -103,7 +108,10 @@ def sample_sizes(connection: Connection, query: Document, limit: int) -> list[Do
 def sized_in_order(
     connection: Connection, query: Document, fields: Document, limit: int, skip: int = 0
 ) -> list[Document]:
-    """Return the first documents by run time, with their sizes, where the line is slow."""
+    """Return the first documents by run time, with their sizes, on a slow line.
+
+    :param limit: the maximum number; the budget may allow fewer.
+    """
     limit = min(limit, connection.reading.max_ids)
     try:
         return in_order(connection, query, {"size": SIZE, **fields}, limit, skip)
@@ -116,11 +124,11 @@ def sized_in_order(
 def first_included(
     read: Callable[[int], list[Document]], exclude: Mapping[IdKey, HasTime]
 ) -> list[Document]:
-    """Return documents from the first on whose run time counts, at least one if there is one.
+    """Return the first documents that `is_included`; none only if there are none.
 
-    :param read: returns so many of the first documents, and may repeat some; fewer only if there
-        are no more.
-    :param exclude: the jobs, with their run times, that don't count.
+    :param read: returns the first documents, up to the given number, and fewer only if there are
+        no more. Some may come twice.
+    :param exclude: jobs to leave out, as long as they have these run times.
     """
     limit = len(exclude) + 1
     while True:
@@ -133,4 +141,4 @@ def first_included(
         ]
         if included or len({hashable_id(document["_id"]) for document in found}) < limit:
             return included
-        limit *= 10  # decimals or arrays, which no scheduler writes, are in front
+        limit *= 10  # run times that no scheduler writes, decimals or arrays, sort first

@@ -1,4 +1,7 @@
-"""Operations on many jobs, one batch at a time; each returns the ids refused, in order."""
+"""Reads, writes and removes many documents, one batch at a time.
+
+`add`, `update` and `remove` return the ids that were refused, in the order given.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import chain, islice
@@ -35,42 +38,52 @@ __all__ = [
 
 DUPLICATE_KEY = 11000
 NO_LEASE = {"acquired_by": "", "acquired_until": "", "attempts": ""}
-MAX_IDS = 10_000  # documents: a statement stays within its time limit
+MAX_IDS = 10_000  # documents in one statement, which keep it within its time limit
 Item = TypeVar("Item")
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Part items into batches."""
+    """Split items into lists of `size`; the last one may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 def document_batches(jobs: Iterable[Job], protocol: int, size: int) -> Iterator[list[Document]]:
-    """Make the jobs' documents: of a collection all, before the first is used; else by batches."""
+    """Make the jobs' documents, in batches.
+
+    A sized collection is converted at once, so a bad job is found before any write. An iterator is
+    converted batch by batch.
+
+    :raises Exception: as `to_documents` and `to_document` do, for a bad job.
+    """
     if isinstance(jobs, Sized):
         return batched(to_documents(jobs, protocol), size)
     return batched((to_document(job, protocol) for job in jobs), size)
 
 
 def id_filter(job_id: DocumentId) -> Document:
-    """Build the filter for one id, whatever it is."""
+    """Build the filter for one id; a dict or a pattern stands for itself, too."""
     return {"_id": {"$eq": job_id}}
 
 
 def replacement(document: Document) -> tuple[Document, Document]:
-    """Build filter and update that make a stored document this one; all fields of ours go."""
+    """Build the filter and the update that replace a job; quarantine and lease are removed."""
     fields = {name: value for name, value in document.items() if name != "_id"}
     return id_filter(document["_id"]), {"$set": fields, "$unset": {"quarantine": "", **NO_LEASE}}
 
 
 def is_conflict(error: Mapping[str, Any]) -> bool:
-    """Whether an error says that the `_id` is taken, and not what a user's own index demands."""
+    """Whether the error says that the `_id` is taken; False for a user's own unique index."""
     return error.get("code") == DUPLICATE_KEY and list(error.get("keyPattern", ["_id"])) == ["_id"]
 
 
 def add(connection: Connection, documents: list[Document], replace_existing: bool) -> list[str]:
-    """Insert a batch; 1 command, more on a slow line."""
+    """Insert a batch, return the ids taken; 1 command, more on a slow line.
+
+    :param replace_existing: replace the documents whose ids are taken.
+    :raises pymongo.errors.PyMongoError: for all other failures; some documents may be stored.
+    """
 
     def insert(batch: list[Document], in_doubt: bool) -> list[str]:
         try:
@@ -106,7 +119,7 @@ def _write(
 
 
 def _ids_not_stored(connection: Connection, documents: list[Document]) -> list[str]:
-    """Return the ids of those that an insert without an answer has not stored."""
+    """Return the ids whose documents an earlier, unanswered insert did not store."""
     return [
         document["_id"]
         for document in documents
@@ -115,10 +128,10 @@ def _ids_not_stored(connection: Connection, documents: list[Document]) -> list[s
 
 
 def update(connection: Connection, documents: list[Document]) -> list[str]:
-    """Update the stored ones of a batch; 2 commands, more on a slow line.
+    """Update the stored documents, return the ids not found; 2 commands, more on a slow line.
 
-    The ids are read first, as a bulk's result doesn't name what it missed. Whoever removes some
-    of them in between makes it start again.
+    The ids are read first, as the result of a bulk write doesn't name the missing ones. If some
+    are removed in between, both commands are repeated.
     """
 
     def act(batch: list[Document], in_doubt: bool) -> int:
@@ -134,20 +147,20 @@ def update(connection: Connection, documents: list[Document]) -> list[str]:
 
 
 def remove(connection: Connection, job_ids: list[DocumentId]) -> list[DocumentId]:
-    """Remove the stored ones of a batch; 2 commands, more if their ids are long."""
+    """Remove the stored documents, return the ids not found; 2 commands, more for long ids."""
     found = set(stored_ids(connection, job_ids))
     delete(connection, list(found))
     refused = []
     for job_id in job_ids:
         if job_id in found:
-            found.remove(job_id)  # a second time it is not there
+            found.remove(job_id)  # the same id again is refused
         else:
             refused.append(job_id)
     return refused
 
 
 def delete(connection: Connection, job_ids: list[DocumentId]) -> None:
-    """Remove the documents with these ids; 1 command, more if they are long."""
+    """Remove the documents with these ids; 1 command, more for long ids."""
 
     def act(batch: list[DocumentId], in_doubt: bool) -> None:
         with connection.session() as session:
@@ -161,7 +174,7 @@ def write_by_ids(
     job_ids: list[DocumentId],
     act: Callable[[list[DocumentId], bool], object],
 ) -> None:
-    """Write to the documents with these ids, so many at once as a command can name."""
+    """Call `act` on the ids, in parts that fit into one command; see `in_parts`."""
     for _ in in_parts(connection, connection.writing, job_ids, id_bytes, act, ID_BYTES):
         pass
 
@@ -169,7 +182,7 @@ def write_by_ids(
 def stored_ids(
     connection: Connection, job_ids: list[DocumentId], extra_query: Mapping[str, Any] | None = None
 ) -> list[DocumentId]:
-    """Return the stored ids of these; 1 command, more if the ids are long.
+    """Return the ids that are stored; 1 command, more for long ids.
 
     :param extra_query: a condition that the documents have to meet, too.
     """
@@ -185,13 +198,16 @@ def stored_ids(
 
 
 def remove_all(connection: Connection) -> None:
-    """Remove all documents, so many at once that each statement is done in time."""
+    """Remove all n documents; O(n), 2 commands for each 10,000."""
     for ids in all_ids(connection, {}):
         delete(connection, ids)
 
 
 def all_ids(connection: Connection, query: Document) -> Iterator[list[DocumentId]]:
-    """Yield the ids of such documents, so many that a statement on them is done in time."""
+    """Yield the ids of the query's documents; 1 command for each 10,000.
+
+    A list begins with the last id of the list before, if the query still finds it.
+    """
     first, failed = MinKey(), False
     while True:
         try:
@@ -201,7 +217,7 @@ def all_ids(connection: Connection, query: Document) -> Iterator[list[DocumentId
                 raise
             failed = True
             continue
-        if not ids or ids[-1] == first:  # what can't be named is not written, and is found again
+        if not ids or ids[-1] == first:  # no write finds an id that isn't UTF-8
             return
         yield ids
         first, failed = ids[-1], False

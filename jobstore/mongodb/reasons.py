@@ -1,4 +1,4 @@
-"""Errors about jobs that are stored and can't be used, which say why."""
+"""Builds errors about stored jobs that can't be used; their texts say why."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,13 +19,13 @@ MAX_SHOWN = 10
 
 
 class UnusableJobError(JobLookupError):
-    """A job that is stored, and can't be restored here."""
+    """Raised to change a job that is stored, but can't be restored here."""
 
     def __init__(self, job_id: str, reason: str) -> None:
         super().__init__(job_id)
         self.job_id, self.reason = job_id, reason
         self.args = (
-            f"Job {job_id} {reason}. Mend that and call restore_quarantined([{job_id!r}]), "
+            f"Job {job_id} {reason}. Fix that and call restore_quarantined([{job_id!r}]), "
             "or add it with replace_existing=True, or remove it",
         )
 
@@ -34,13 +34,13 @@ class UnusableJobError(JobLookupError):
 
 
 class QuarantinedIdError(ConflictingIdError):
-    """An id that is taken by a job in quarantine."""
+    """Raised to add a job whose id is that of a job in quarantine."""
 
     def __init__(self, job_id: str, reason: str) -> None:
         super().__init__(job_id)
         self.job_id, self.reason = job_id, reason
         self.args = (
-            f"{self.args[0]}, which {reason}. Replace it by replace_existing=True, or remove it",
+            f"{self.args[0]}, which {reason}. Replace it with replace_existing=True, or remove it",
         )
 
     def __reduce__(self) -> tuple[type[KeyError], tuple[str, str]]:
@@ -50,9 +50,9 @@ class QuarantinedIdError(ConflictingIdError):
 def unusable_error(
     connection: Connection, document: Document, scheduler: BaseScheduler | None, alias: str | None
 ) -> JobLookupError:
-    """Make the error about a document whose job can't be restored here; 1 command."""
+    """Build the error for a document whose job can't be restored here; 1 command."""
     job_id = document["_id"]
-    mark = _read_marks(connection, [job_id]).get(job_id)  # a mirror has none
+    mark = _read_marks(connection, [job_id]).get(job_id)  # a mirror's documents have none
     if mark is not None:
         return UnusableJobError(job_id, f"is in {_describe(mark)}")
     try:
@@ -63,7 +63,7 @@ def unusable_error(
 
 
 def conflict_error(connection: Connection, job_id: str) -> ConflictingIdError:
-    """Make the error about an id that is taken; 1 command."""
+    """Build the error for an id that is taken; 1 command."""
     mark = _read_marks(connection, [job_id]).get(job_id)
     if mark is None:
         return ConflictingIdError(job_id)
@@ -71,7 +71,10 @@ def conflict_error(connection: Connection, job_id: str) -> ConflictingIdError:
 
 
 def quarantine_note(connection: Connection, job_ids: Sequence[str]) -> str:
-    """Say which of these are in quarantine, and why the first few are; 1 or 2 commands."""
+    """List which of the jobs are in quarantine, and why, for an error; 1 or 2 commands.
+
+    Returns an empty string if none is, or if the server can't be reached.
+    """
     found: list[str] = []
     with suppress(PyMongoError):
         found = sorted(queries.stored_ids(connection, list(job_ids), IN_QUARANTINE))
@@ -86,7 +89,7 @@ def quarantine_note(connection: Connection, job_ids: Sequence[str]) -> str:
 def _read_marks(
     connection: Connection, job_ids: list[DocumentId]
 ) -> dict[DocumentId, Mapping[str, Any]]:
-    """Read the marks of quarantine; none if the server can't be asked, as the error is another."""
+    """Read the jobs' `quarantine` fields; none if that fails, so that it hides no other error."""
     with suppress(PyMongoError), connection.limit():
         found = connection.jobs.find({"_id": {"$in": job_ids}, **IN_QUARANTINE}, ["quarantine"])
         return {each["_id"]: each["quarantine"] for each in found.sort("_id")}

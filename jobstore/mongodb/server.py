@@ -1,7 +1,7 @@
-"""Whether the server can do all that the store needs of it, found out at each start.
+"""Checks at each start that the server supports the commands that the store needs.
 
 Some servers speak MongoDB's protocol, but refuse updates with a pipeline. Guarded writes are such
-updates, so each job would run once, and its next run time would never be written.
+updates: each job would run once, and its next run time would never be written.
 """
 
 from bson import ObjectId
@@ -24,10 +24,12 @@ def check_server(connection: Connection) -> None:
     """Try an update with a pipeline that matches nothing; 1 command.
 
     :raises ValueError: if the server lacks such updates, or is older than MongoDB 4.4.
-    :raises pymongo.errors.PyMongoError: if the try fails in any other way.
+    :raises pymongo.errors.PyMongoError: if the update fails for any other reason except missing
+        rights.
     """
-    # Nothing is written, so no other node has to acknowledge it. PyMongo sends no transaction
-    # number with `update_many`: a refusal of retryable writes is not taken for one of pipelines.
+    # Nothing is written, so `w=1` suffices. PyMongo sends no transaction number with
+    # `update_many`: so a server that refuses retryable writes isn't mistaken for one that refuses
+    # pipelines.
     jobs = connection.jobs.with_options(write_concern=WriteConcern(w=1))
     try:
         with connection.limit(START_SECONDS):
@@ -38,10 +40,10 @@ def check_server(connection: Connection) -> None:
                 f"{connection.describe()}: the server lacks updates with an aggregation pipeline "
                 f"({error}). Use MongoDB 4.4 or later, or a server that takes such updates"
             ) from error
-        if error.code != UNAUTHORIZED:  # who may only read finds out at the first write
+        if error.code != UNAUTHORIZED:  # a user who may only read gets the error at the first write
             raise
     version = connection.client.topology_description.common_wire_version
-    if version and version < WIRE_VERSION:  # a load balancer's is unknown
+    if version and version < WIRE_VERSION:  # unknown behind a load balancer
         raise ValueError(
             f"{connection.describe()}: the server's wire version is {version}, so it is older "
             f"than MongoDB 4.4, whose wire version is {WIRE_VERSION}. Use MongoDB 4.4 or later"

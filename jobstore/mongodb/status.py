@@ -1,4 +1,4 @@
-"""What a store can say of itself."""
+"""The status that a store reports."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,14 @@ __all__ = ["Status"]
 
 
 class Status(NamedTuple):
-    """How a store and its server get on.
+    """Tells whether a store reaches its server, and how far its work is behind.
 
-    :ivar connected: whether the last command that the store's threads sent was answered.
-    :ivar pending: how many jobs wait to be written.
-    :ivar oldest: for how many seconds the oldest of them has; None if there are none.
-    :ivar lag: how many seconds the mirror, or what wakes the scheduler, may be behind the server:
-        so old is the change stream's last answer; None if nothing is watched.
+    :ivar connected: whether the server answered the last flush, and the last command of the
+        watcher, if there is one. False after `shutdown`.
+    :ivar pending: the number of jobs whose deferred writes are not acknowledged.
+    :ivar oldest: the age of the oldest of these writes, in seconds; None if there are none.
+    :ivar lag: the longest time, in seconds, by which the mirror and the wake-ups may be behind the
+        server. None without a watcher, and before its first answer.
     """
 
     connected: bool

@@ -1,4 +1,4 @@
-"""Log lines about jobs: one for each reason, which counts the jobs and names the first ten."""
+"""Sums up log messages about jobs: one line for each reason, with a count and the first ten ids."""
 
 import logging
 from collections import deque
@@ -11,14 +11,14 @@ from .documents import DocumentId
 
 __all__ = ["Line", "Summary", "logged_summary"]
 
-MAX_REASONS = 10  # lines of a kind; reasons that name each job would be a line for each
+MAX_REASONS = 10  # lines of a kind: reasons that contain ids would make one for each job
 
 
 class Line(NamedTuple):
-    """How a line reads for one job, and for several with the same reason.
+    """The level and the formats of a log line, for one job and for several with the same reason.
 
-    :ivar one: a format of the id, and of the reason where there is one.
-    :ivar many: a format of the number of jobs, of their first ids, and of the reason.
+    :ivar singular: takes the id, and the reason if there is one.
+    :ivar plural: takes the number of jobs, their first ids, and the reason if there is one.
     """
 
     level: int
@@ -27,24 +27,24 @@ class Line(NamedTuple):
 
 
 class Summary:
-    """Collects notes of single jobs for the log; any thread may add one."""
+    """Collects log messages about single jobs, from any thread."""
 
     def __init__(self) -> None:
         self._noted: deque[tuple[Line, DocumentId, str | None]] = deque()
 
     def add(self, line: Line, job_id: DocumentId, reason: object = None) -> None:
-        """Note a job."""
+        """Add a job to a line, with a reason if the line's formats take one."""
         self._noted.append((line, job_id, None if reason is None else str(reason)))
 
     def log(self, logger: logging.Logger) -> None:
-        """Log the notes since the last time.
+        """Log the messages since the last call; at most ten lines of a kind.
 
-        Jobs whose reasons are many share a line, which gives the first of these reasons.
+        If there are more reasons, the last line gives the first of the others, and their number.
         """
         if not self._noted:
             return
         kinds: dict[Line, dict[str | None, list[DocumentId]]] = {}
-        with suppress(IndexError):  # another thread may log the last ones
+        with suppress(IndexError):  # another thread may take the last ones
             while True:
                 line, job_id, reason = self._noted.popleft()
                 kinds.setdefault(line, {}).setdefault(reason, []).append(job_id)
@@ -60,7 +60,7 @@ class Summary:
 
 @contextmanager
 def logged_summary(logger: logging.Logger) -> Iterator[Summary]:
-    """Collect lines, and log them in the end, whatever happens."""
+    """Yield a summary, and log it at the end, also after an error."""
     lines = Summary()
     try:
         yield lines

@@ -1,1 +1,1 @@
-"""Commands that carry no more bytes than the line does in their time."""
+"""Keeps commands small enough for a slow line to carry within their time limit."""

@@ -1,7 +1,7 @@
-"""How many bytes a command may carry, on a line whose speed nobody knows; no database here.
+"""Bounds the bytes of a command by the measured speed of the line; no database here.
 
-A command has a time limit. On a slow line a batch of large jobs doesn't get through within it, and
-a repetition doesn't either. So a batch becomes smaller until it does.
+A command has a time limit. On a slow line, a batch of large jobs exceeds the limit, and so does
+each repetition. So batches shrink until they get through.
 """
 
 import math
@@ -11,27 +11,27 @@ from typing import TypeVar
 
 __all__ = ["ID_BYTES", "MAX_LIMIT_FACTOR", "EventLimit", "Pace", "affordable", "split_by_bytes"]
 
-MAX_BYTES = 12_000_000  # bytes: who carries so many in a second needs no bound
-MIN_BYTES = 16_000  # bytes: smaller commands take their time for other reasons
-FIRST_EVENTS = 1_000  # of which a time-out leaves an eighth
+MAX_BYTES = 12_000_000  # a line that carries so many in a second needs no bound
+MIN_BYTES = 16_000  # if a smaller command is slow, the cause is not the line
+FIRST_EVENTS = 1_000  # assumed for an answer without a bound, when it times out
 QUIET_SECONDS = 60.0
-SHRINK_FACTOR = 8  # what took more than five times as long as it should
-USUAL_FACTOR = 5  # times as long as it should: the time limit of a command
+SHRINK_FACTOR = 8  # a time-out took more than `USUAL_FACTOR` times the target
+USUAL_FACTOR = 5  # a command's time limit, in multiples of its target
 MAX_LIMIT_FACTOR = 6  # times the usual limit, for a document that is larger than the budget
 SMALL_BYTES = 1_000  # such jobs, or jobs of 1 % of the budget, are read before larger ones
-ID_BYTES = 4_000_000  # of ids in one command, which may name each of them three times
+ID_BYTES = 4_000_000  # of ids in one command; it may contain each id three times
 Item = TypeVar("Item")
 
 
 class Pace:
     """Bounds the bytes of commands in one direction: reads, or writes.
 
-    There is no bound until a command times out, or takes too long; from then on it is as much as
-    the line carries in about a second. A time-out is proof of a slow line, so the bound stays until
-    quick commands disprove it. A command that was merely slow may have met a stall; its bound ends
-    after a quiet minute.
+    There is no bound until a command is slow or times out. Then the bound is about the number of
+    bytes that the line carries in a second. A time-out proves that the line is slow: the bound
+    stays until quick commands raise it. A slow command may have met a stall: its bound ends after
+    a minute without slow commands.
 
-    :ivar budget: how many bytes the next command may carry.
+    :ivar budget: the maximum bytes of the next command; infinite without a bound.
     """
 
     def __init__(self) -> None:
@@ -41,27 +41,28 @@ class Pace:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether commands have to be smaller than they could be."""
+        """Whether the line limits the size of commands."""
         return self.budget != math.inf
 
     @property
     def max_ids(self) -> int:
-        """How many ids may be looked at, with a little about each."""
+        """The maximum number of documents to read without their states; 400 bytes for each."""
         return max(1, int(min(self.budget, MAX_BYTES) // 400))
 
     def limit_factor(self, size: int) -> float:
-        """How many times the usual limit a command of so many bytes is given.
+        """Return the multiple of the usual time limit for a command of `size` bytes; 1 to 6.
 
-        A command that is larger than the budget carries one document, so it can't become smaller.
-        It gets twice the time that the line needs for it.
+        A command over the budget carries a single document, so it can't shrink. It gets twice the
+        time that the line needs for its bytes.
         """
         return min(MAX_LIMIT_FACTOR, max(1.0, 2 * size / (USUAL_FACTOR * self.budget)))
 
     def note_duration(self, seconds: float, target: float, size: Callable[[], int]) -> None:
-        """Note how long a command took, and what it carried.
+        """Adapt the bound to a command that succeeded.
 
-        :param target: how long it should take.
-        :param size: counts the bytes; not called while there is nothing to learn.
+        :param seconds: the duration of the command.
+        :param target: the longest duration that a command should have, in seconds.
+        :param size: counts the command's bytes; called only if the bound may change.
         """
         if seconds <= target and not self.is_bounded:
             return
@@ -76,10 +77,10 @@ class Pace:
             self._set(math.inf)
 
     def note_timeout(self, size: int | None = None, limit_factor: float = 1.0) -> bool:
-        """Note that a command timed out; returns whether a smaller one is worth a try.
+        """Lower the bound after a time-out; return whether a smaller command is worth a try.
 
-        :param size: the bytes that it carried, if that is known.
-        :param patience: how many times the usual limit it was given.
+        :param size: the command's bytes; None if unknown.
+        :param limit_factor: the command's time limit, as a multiple of the usual one.
         """
         carried_bytes = min(self.budget, MAX_BYTES) if size is None else size
         if carried_bytes <= MIN_BYTES:
@@ -94,12 +95,13 @@ class Pace:
 
 
 class EventLimit:
-    """Bounds how many events of a change stream are in one answer, after one has timed out.
+    """Bounds the events in one answer of a change stream, after an answer has timed out.
 
-    A stream's answers are as large as the changes, and it is bound when it is opened.
+    A stream takes the bound only when it is opened.
 
-    :ivar max_events: None is no bound.
-    :ivar patience: how many times the usual limit an answer gets: one event can't become smaller.
+    :ivar max_events: the maximum number of events; None without a bound.
+    :ivar limit_factor: an answer's time limit, as a multiple of the usual one; more than 1 after a
+        single event has timed out, as it can't shrink.
     """
 
     def __init__(self) -> None:
@@ -108,14 +110,17 @@ class EventLimit:
         self._since = 0.0
 
     def note_timeout(self) -> None:
-        """Note that an answer didn't come in time: a large one, or none in an outage."""
+        """Lower the bound after an answer timed out, because of its size or of an outage."""
         if self.max_events == 1:
             self.limit_factor = MAX_LIMIT_FACTOR
         self.max_events = max(1, (self.max_events or FIRST_EVENTS) // SHRINK_FACTOR)
         self._since = time.monotonic()
 
     def grow_if_quiet(self) -> bool:
-        """Whether the stream is to be opened anew, with larger answers."""
+        """Raise the bound after a minute without time-outs; return whether it was raised.
+
+        If so, the caller has to reopen the stream.
+        """
         if self.max_events is None or time.monotonic() - self._since < QUIET_SECONDS:
             return False
         grown = self.max_events * SHRINK_FACTOR
@@ -126,9 +131,13 @@ class EventLimit:
 
 
 def affordable(sizes: Sequence[int], budget: float) -> tuple[int, list[int]]:
-    """Return how many of the first fit the budget, one at least; and the places of small ones.
+    """Return how many of the first documents fit the budget, and the places of small later ones.
 
-    A small one that is due behind large ones need not wait for them.
+    The number is 1 at least, unless `sizes` is empty. Small documents may use half a budget more,
+    so that they need not wait for large ones that are due earlier.
+
+    :param sizes: the documents' bytes, in order of their run times.
+    :param budget: the maximum bytes together.
     """
     total = 0.0
     first = 0
@@ -149,7 +158,7 @@ def affordable(sizes: Sequence[int], budget: float) -> tuple[int, list[int]]:
 def split_by_bytes(
     items: Sequence[Item], size: Callable[[Item], int], max_bytes: float
 ) -> Iterator[list[Item]]:
-    """Part items, in order, into lists of at most so many bytes; a larger one is alone."""
+    """Split items, in order, into lists of at most `max_bytes`; a larger item has its own list."""
     part: list[Item] = []
     total = 0
     for item in items:

@@ -1,6 +1,6 @@
-"""Commands that carry no more bytes than the line does in their time.
+"""Runs commands within the bounds of `pace`, and tells it how long they take.
 
-On a line that is quick enough each read is one command, as if nothing of this were here.
+On a quick line there are no bounds, and each read is one command.
 """
 
 import math
@@ -24,20 +24,20 @@ __all__ = [
     "time_limited",
 ]
 
-TARGET_SECONDS = 1.0  # for a command that carries states
+TARGET_SECONDS = 1.0  # the longest that a command with jobs' states should take
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def is_slow(error: BaseException) -> bool:
-    """Whether a command was sent, and its time was over before its answer came."""
+    """Whether the error is the time-out of a command that was sent."""
     unsent = ServerSelectionTimeoutError, WaitQueueTimeoutError
     return isinstance(error, PyMongoError) and error.timeout and not isinstance(error, unsent)
 
 
 @contextmanager
 def measured(connection: Connection, pace: Pace, size: Callable[[], int]) -> Iterator[None]:
-    """Note how long a command takes that carries so many bytes."""
+    """Measure a command of `size()` bytes; an error is not measured."""
     began = time.monotonic()
     yield
     target = min(TARGET_SECONDS, connection.limit_seconds / 5)
@@ -45,10 +45,10 @@ def measured(connection: Connection, pace: Pace, size: Callable[[], int]) -> Ite
 
 
 def _limit_factor(connection: Connection, pace: Pace, size: Callable[[], int]) -> float:
-    """Return how many times the usual limit a command gets, by the bytes that it carries.
+    """Return the multiple of the usual time limit for a command of `size()` bytes.
 
-    A server that hangs must not hold a cycle for that long, so it has to answer a ping before.
-    The user's own limit is never exceeded.
+    A hung server must not hold a cycle that long, so a ping comes before a longer limit. A limit
+    set by the user stays as it is.
     """
     if not pace.is_bounded or connection.client.options.timeout is not None:
         return 1.0
@@ -59,9 +59,9 @@ def _limit_factor(connection: Connection, pace: Pace, size: Callable[[], int]) -
 
 
 def extra_lease_seconds(connection: Connection, size: int) -> float:
-    """Return for how much longer than usual a job of that size has to be leased.
+    """Return the seconds to add to the lease of jobs that take `size` bytes.
 
-    To read and to write it may take the longest limit each.
+    If the size exceeds the budget, the read and the write may each take the longest time limit.
     """
     is_large = size > min(connection.reading.budget, connection.writing.budget / 2)
     is_ours = connection.client.options.timeout is None
@@ -70,7 +70,7 @@ def extra_lease_seconds(connection: Connection, size: int) -> float:
 
 @contextmanager
 def time_limited(connection: Connection, pace: Pace, size: Callable[[], int]) -> Iterator[float]:
-    """Yield the time limit of a command, in seconds; note if it was not enough."""
+    """Yield the time limit for a command of `size()` bytes, in seconds; note a time-out."""
     times = _limit_factor(connection, pace, size)
     try:
         yield times * connection.limit_seconds
@@ -84,17 +84,14 @@ def time_limited(connection: Connection, pace: Pace, size: Callable[[], int]) ->
 def limited_and_measured(
     connection: Connection, pace: Pace, size: Callable[[], int]
 ) -> Iterator[float]:
-    """Yield the time limit of a command whose bytes are known; note how long it takes."""
+    """Do as `time_limited` and `measured`, for a command whose size is known before."""
     with time_limited(connection, pace, size) as seconds, measured(connection, pace, size):
         yield seconds
 
 
 @contextmanager
 def limited_answer(connection: Connection, event_limit: EventLimit) -> Iterator[None]:
-    """Bound the time of a change stream's answer; note if it was not enough.
-
-    The answer that opens a stream brings events, too.
-    """
+    """Bound the time of a change stream's answer, the opening one included; note a time-out."""
     try:
         with connection.limit(event_limit.limit_factor * connection.limit_seconds):
             yield
@@ -112,13 +109,15 @@ def in_parts(
     act: Callable[[list[Item], bool], Result],
     max_bytes: float = math.inf,
 ) -> Iterator[Result]:
-    """Act on items, in order, so many at a time as the line carries; yield what it returns.
+    """Call `act` on parts of the items, in order, each within the budget; yield the results.
 
-    After a time-out it goes on with fewer; after the second in a row the error is raised, as it is
-    where there are no fewer.
+    After a time-out, a smaller part follows. A second time-out in a row is raised, and so is that
+    of a part that can't shrink.
 
-    :param act: is told whether any of these may have been acted on before.
-    :param max_bytes: bytes that a command can carry at all.
+    :param size: counts the bytes of an item.
+    :param act: takes a part, and whether a command that timed out may have done some of it.
+    :param max_bytes: the maximum bytes of a command, also with a larger budget.
+    :raises pymongo.errors.PyMongoError: as raised by `act`, but for a first time-out.
     """
     remaining, in_doubt, failed = list(items), 0, False
     while remaining:

@@ -1,4 +1,4 @@
-"""All documents of a query: by one cursor, or on a slow line page by page."""
+"""Reads all documents of a query: by one cursor, or on a slow line page by page."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +18,7 @@ from .sizes import SIZE, bytes_of, size_of
 
 __all__ = ["end_of_page", "read_all"]
 
-TRIES = 3  # of a page, each smaller: a line of 1/512 of the first try's speed
+TRIES = 3  # of a page; each time-out cuts the budget to an eighth
 
 
 def read_all(
@@ -30,14 +30,16 @@ def read_all(
     jobs: Collection[Document] | None = None,
     session: ClientSession | None = None,
 ) -> Iterator[list[Document]]:
-    """Yield the documents, in batches, by one cursor; after a time-out begin again, by pages.
+    """Yield n documents, in batches, by one cursor; after a time-out begin again, by pages; O(n).
 
-    A cursor's answer may be as large as 16 MiB, and can't be asked for again. So on a slow line
-    the documents are read by ranges of their ids, each with what the line carries.
+    A cursor's answer may have 16 MiB, and can't be repeated. So on a slow line the documents are
+    read by ranges of their ids, each within the budget.
 
-    :param on_restart: is called when it begins again, and the server answers.
-    :param seconds: the limit of the first command, whose work may be on all of them.
-    :param jobs: the collection, if it is to be read otherwise than usual.
+    :param on_restart: called before the read begins again; discards the earlier batches.
+    :param seconds: the time limit of the first command, which may work on all documents; None is
+        the usual limit.
+    :param jobs: the collection; None is that of `connection`, with its usual options.
+    :raises pymongo.errors.PyMongoError: if the server can't be reached, or pages time out, too.
     """
     jobs = connection.jobs if jobs is None else jobs
     pages = _Pages(connection, query, fields, jobs, session)
@@ -48,7 +50,7 @@ def read_all(
             if not is_slow(error):
                 raise
             with connection.limit(connection.limit_seconds / 2):
-                pages.sizes(MinKey(), SAMPLE_SIZE)  # in an outage this fails, too
+                pages.sizes(MinKey(), SAMPLE_SIZE)  # raises in an outage
             connection.reading.note_timeout()
             on_restart()
         else:
@@ -57,7 +59,7 @@ def read_all(
 
 
 class _Pages:
-    """Reads by ranges of ids; jobs that are added or removed meanwhile move no border."""
+    """Reads by ranges of ids, whose borders stay when jobs are added or removed meanwhile."""
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class _Pages:
             yield page
 
     def _page(self, first: Any) -> tuple[list[Document], Any]:
-        """Return the documents from an id on, and where the next page begins; None if nowhere."""
+        """Return the page that begins at an id, and the id at which the next one begins, if any."""
         limit = self._connection.reading.max_ids
         try:
             sized = self.sizes(first, limit + 1)
@@ -104,7 +106,7 @@ class _Pages:
             return self._range(self._fields, first, last, 0, seconds), following
 
     def sizes(self, first: Any, limit: int) -> list[Document]:
-        """Return the first documents from an id on, with their sizes alone."""
+        """Return the ids and sizes of the first documents from an id on."""
         return self._range({"size": SIZE}, first, MaxKey(), limit)
 
     def _range(
@@ -123,9 +125,13 @@ class _Pages:
 
 
 def end_of_page(sized: list[Document], budget: float, is_last: bool) -> int:
-    """Return the place of the document that the next page begins with.
+    """Return the place in `sized` of the document with which the next page begins.
 
-    Its id has to be one that can be named: one that is no UTF-8 was read with replacements.
+    A page can't begin with an id that isn't UTF-8: it was read with replacement characters.
+
+    :param sized: documents from the page's start on, with their sizes.
+    :param budget: the maximum bytes of a page.
+    :param is_last: whether no documents follow those of `sized`.
     """
     ends = [place for place in range(1, len(sized)) if REPLACEMENT not in str(sized[place]["_id"])]
     if is_last or not ends:
