@@ -34,7 +34,7 @@ def process_identity(object_id: ObjectId | None = None) -> bytes:
 
 
 class Presence:
-    """Writes and removes one store's presence, and finds those that other processes left."""
+    """Writes and removes one store's presence, and finds the ones left by other processes."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

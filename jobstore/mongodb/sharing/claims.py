@@ -193,7 +193,7 @@ class Claimed(Queried):
         return found
 
     def _without_culprits(self, won: list[Document]) -> list[Record]:
-        """Return the jobs that may run; quarantine those that ended `MAX_ATTEMPTS` processes."""
+        """Return the jobs that may run; quarantine jobs that ended `MAX_ATTEMPTS` processes."""
         culprits = [document for document in won if attempt_count(document) >= MAX_ATTEMPTS]
         if culprits:
             self._quarantine.convict(list(map(CountedRecord.of, culprits)))

@@ -1,4 +1,4 @@
-"""Claims that a process has abandoned: they count, and a job that ends processes is found."""
+"""Abandoned claims count as attempts, so that a job that ends its processes is found."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ NAMES = [f"{n:04}" for n in range(10)]
 
 @pytest.fixture
 def abandon(clock, monkeypatch):
-    """Lets a store claim due jobs and its process end: its leases end, and tokens are others."""
+    """Let a store claim due jobs, then simulate the end of its process and of its leases."""
 
     def abandon(store):
         store.get_due_jobs(at(100))
@@ -37,11 +37,11 @@ def counts(store):
 
 
 def cycles(store):
-    """Run cycles until nothing is due; returns the submissions of each."""
+    """Run cycles until no job is due; return the ids that each has submitted."""
     return list(iter(lambda: run(store)[0], []))
 
 
-def test_what_was_abandoned_runs_in_batches_that_double(make, abandon):
+def test_abandoned_jobs_run_in_batches_that_double(make, abandon):
     dead, store = make(), make()
     dead.add_jobs([job(name, n) for n, name in enumerate(NAMES)])
     abandon(dead)
@@ -50,14 +50,14 @@ def test_what_was_abandoned_runs_in_batches_that_double(make, abandon):
     assert store.quarantined() == []
 
 
-def test_what_was_not_abandoned_runs_at_full_speed_and_is_not_counted(make, clock):
+def test_jobs_without_abandoned_claims_run_in_one_batch_uncounted(make, clock):
     store = make()
     store.add_jobs([job(name, n) for n, name in enumerate(NAMES)])
     assert cycles(store) == [NAMES]
     assert "attempts" not in store.collection.find_one()
 
 
-def test_batches_begin_anew_with_the_next_process_that_ends(make, abandon):
+def test_batches_start_at_one_again_after_another_process_ends(make, abandon):
     first, second, store = make(), make(), make()
     for dead in (first, second):
         dead.add_jobs([job(name, n) for n, name in enumerate(NAMES)], replace_existing=True)
@@ -65,7 +65,7 @@ def test_batches_begin_anew_with_the_next_process_that_ends(make, abandon):
         assert [len(found) for found in cycles(store)] == [1, 2, 4, 3]
 
 
-def test_a_job_that_three_processes_have_abandoned_is_quarantined(make, abandon):
+def test_job_is_quarantined_after_three_abandoned_claims(make, abandon):
     make(start=False).add_jobs([job("culprit"), job("b", 1)])
     abandon(make())
     abandon(make(batch_size=1))
@@ -84,7 +84,7 @@ def test_a_job_that_three_processes_have_abandoned_is_quarantined(make, abandon)
     assert cycles(store) == [["culprit"]]
 
 
-def test_suspects_run_alone_and_an_innocent_one_has_no_count_then(make, abandon):
+def test_suspect_runs_alone_and_a_completed_run_removes_its_count(make, abandon):
     make(start=False).add_jobs([job(name, n) for n, name in enumerate("abcd")])
     abandon(make())
     abandon(make())
@@ -94,7 +94,7 @@ def test_suspects_run_alone_and_an_innocent_one_has_no_count_then(make, abandon)
     assert counts(store) == {}
 
 
-def test_claims_that_this_process_could_not_give_back_are_no_sign_of_an_end(make, clock):
+def test_unreleased_claims_of_this_process_are_not_abandoned(make, clock):
     store = make()
     store.add_jobs([job(name, n) for n, name in enumerate(NAMES)])
     for _ in range(4):
@@ -105,7 +105,7 @@ def test_claims_that_this_process_could_not_give_back_are_no_sign_of_an_end(make
     assert store.quarantined() == []
 
 
-def test_one_that_cannot_run_a_suspect_leaves_its_count_to_others(make, abandon):
+def test_scheduler_that_cannot_run_a_suspect_keeps_its_count(make, abandon):
     dead = make()
     dead.add_job(job("culprit", executor="special"))
     by_hand(dead).add_executor(Submissions(), "special")
@@ -122,8 +122,8 @@ def test_one_that_cannot_run_a_suspect_leaves_its_count_to_others(make, abandon)
     assert counts(here) == {}
 
 
-def test_a_count_by_others_is_left_alone_by_one_that_comes_late(make, clock, caplog, monkeypatch):
-    """It was stopped in its cycle, for longer than its lease."""
+def test_late_flush_keeps_the_count_of_its_successor(make, clock, caplog, monkeypatch):
+    """The late scheduler stands still in its cycle for longer than its lease."""
     caplog.set_level(logging.INFO)
     make(start=False).add_job(job("a"))
     late, store = make(), make()
@@ -142,7 +142,7 @@ def test_a_count_by_others_is_left_alone_by_one_that_comes_late(make, clock, cap
     assert counts(store) == {}
 
 
-def test_no_count_is_left_on_a_job_that_others_change_meanwhile(make, abandon, stock):
+def test_count_is_removed_from_a_job_that_others_change_during_its_run(make, abandon, stock):
     dead, store = make(), make()
     dead.add_job(job("a"))
     abandon(dead)
@@ -152,7 +152,7 @@ def test_no_count_is_left_on_a_job_that_others_change_meanwhile(make, abandon, s
 
 
 @pytest.mark.slow
-def test_many_schedulers_die_of_a_job_three_times_in_all(server, database, tmp_path):
+def test_lethal_job_runs_at_most_three_times_across_schedulers(server, database, tmp_path):
     with MongoDBJobStore(database.name, host=server.uri).client as client:
         store = MongoDBJobStore(database.name, client=client, shared=True)
         store.add_jobs([job(f"{n}", n) for n in range(100)])

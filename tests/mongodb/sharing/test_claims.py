@@ -1,9 +1,10 @@
-"""The claim protocol, checked in every order of its steps; the steps are real commands.
+"""The claim protocol, checked in every order of its steps, which are real commands.
 
-Two schedulers run a cycle each, and a third actor does something at any moment. A step is a
-command that finds, claims or writes jobs. (What a scheduler does by itself, submitting jobs among
-it, nobody else can see before its next command; and whatever the last command of a cycle answers,
-the cycle is over.) At the end all leases are let end, and a scheduler runs what is left.
+Two schedulers run a cycle each, and a third actor acts at any moment. A step is a command that
+finds, claims or writes jobs. Everything else that a scheduler does, such as submitting jobs, is
+invisible to the others until its next command. The last command of a cycle is no step, as its
+answer changes nothing. At the end all leases end, and another scheduler runs the jobs that are
+left.
 """
 
 import logging
@@ -29,7 +30,7 @@ LATER = at(YEARS).timestamp()
 
 
 class Steps(Commands):
-    """Each command is a step, but for a cycle's last one."""
+    """Makes each command a step, except for the last one of a cycle."""
 
     def started(self, event):
         if event.command_name != "aggregate":
@@ -48,7 +49,7 @@ class Executor(BaseExecutor):
         self.fired.append(job.id)
 
 
-class Twice(logging.Handler):
+class RunTwiceLog(logging.Handler):
     def __init__(self):
         super().__init__()
         self.ids = []
@@ -59,17 +60,17 @@ class Twice(logging.Handler):
 
 
 class World:
-    """The collection, the schedulers, and what has been fired."""
+    """The collection, the schedulers, and the ids of the jobs fired."""
 
     def __init__(self, server, name, monkeypatch):
-        # Not durable, and so quick; each test is thousands of cycles.
+        # Writes that are not durable are fast; each test runs thousands of cycles.
         fast = {"w": 1, "journal": False}
         self.plain = MongoClient(server.uri, **fast)
         self.stepped = MongoClient(server.uri, event_listeners=[Steps()], **fast)
         self.jobs = self.plain[name]["jobs"]
         self.fired, self.documents = [], []
         self.windows = 1
-        self.log = Twice()
+        self.log = RunTwiceLog()
         self.clock = Clock(self.jobs)
         for module in (lease, claims, unrunnable):
             monkeypatch.setattr(module, "time", self.clock)
@@ -93,7 +94,7 @@ class World:
         self.jobs.delete_many({})
         self.ours.add_jobs(jobs)
         for store in self.stores:
-            store._write_behind.forget()  # of one that was killed, and so on
+            store._write_behind.forget()  # a scheduler that was killed leaves writes
             store._cycles.clear()
             store._reader._unread_claim = None
             store._reader._candidates._windows = self.windows
@@ -101,7 +102,7 @@ class World:
         self.log.ids.clear()
 
     def end(self):
-        """Let all leases end, and run what is left."""
+        """Let all leases end, and run the jobs that are left."""
         self.clock.advance(11)
         while self.last._process_jobs() == 0:
             pass
@@ -141,7 +142,7 @@ def explore(world, jobs, check, meanwhile=None):
 
 
 def is_run(world, name, ends):
-    """It is advanced, or gone."""
+    """Return whether a job's document has its next run time, or was removed."""
     if ends:
         return name not in world.documents
     return world.documents[name]["next_run_time"] == LATER
@@ -150,7 +151,7 @@ def is_run(world, name, ends):
 @pytest.mark.parametrize("ends", [False, True])
 @pytest.mark.parametrize(("at_a_time", "windows", "least"), [(1, 1, 50), (1, 2, 50), (2, 1, 25)])
 def test_every_job_runs_exactly_once(world, ends, at_a_time, windows, least):
-    """Also where claims are spread, whatever chance says."""
+    """This holds for each window that a scheduler may pick."""
     world.windows = windows
     for store in world.stores:
         store._batch_size = at_a_time
@@ -165,8 +166,8 @@ def test_every_job_runs_exactly_once(world, ends, at_a_time, windows, least):
 
 
 @pytest.mark.parametrize("ends", [False, True])
-def test_when_leases_end_what_runs_twice_is_what_is_logged(world, ends):
-    """A pause beyond the lease, at any moment, of both schedulers: as if they were stopped."""
+def test_every_second_run_is_logged_when_leases_end(world, ends):
+    """Both schedulers pause for longer than the lease, at any moment."""
 
     def check():
         assert 1 <= len(world.fired) <= 2
@@ -198,7 +199,7 @@ def test_a_crash_at_any_moment_loses_nothing(world, ends):
 CHANGES = {
     "removed": (lambda world: world.jobs.delete_one({"_id": "a"}), [0, 1]),
     "paused": (lambda world: world.ours.update_job(job("a", None, args=(1,))), [0, 1]),
-    # A lease that a change has unset may be another's before the first has fired it.
+    # A change unsets the lease, so another scheduler may claim the job before the first fires it.
     "modified": (lambda world: world.ours.update_job(job("a", 0, args=(1,))), [1, 2]),
     "modified by a stock store": (lambda world: change_by_stock(world), [1]),
 }
@@ -209,7 +210,7 @@ def change_by_stock(world):
 
 
 @pytest.mark.parametrize("how", CHANGES)
-def test_changes_win_at_any_moment(world, how):
+def test_changes_by_others_win_at_any_moment(world, how):
     change, times = CHANGES[how]
 
     def meanwhile(_):
@@ -233,11 +234,11 @@ def test_changes_win_at_any_moment(world, how):
         world.changed = False
         return [job("a")]
 
-    assert explore(world, Anew(jobs), check, meanwhile) > 100
+    assert explore(world, FreshJobs(jobs), check, meanwhile) > 100
 
 
-class Anew:
-    """Makes a list each time that it is iterated over."""
+class FreshJobs:
+    """Makes a new list of jobs for each iteration."""
 
     def __init__(self, make):
         self._make = make

@@ -1,4 +1,4 @@
-"""Jobs that schedulers shared, and that were copied without the mark of that."""
+"""Jobs that schedulers have shared, and that were copied without the mark."""
 
 import pytest
 from pymongo import MongoClient
@@ -18,8 +18,8 @@ COPIES = {"collection": "copies", "start": False}
 
 
 @pytest.fixture(params=MODES)
-def alone(request):
-    """Arguments of a store that is not told to share."""
+def unshared(request):
+    """Arguments of a store without `shared=True`."""
     return {"shared": False, **MODES[request.param], **COPIES}
 
 
@@ -30,7 +30,7 @@ def copy(database):
 
 @pytest.fixture
 def copied(make, database):
-    """Copies of "a" and "b", which a scheduler that shares has run, and of "new"."""
+    """Copies of "a" and "b", which a sharing scheduler has run, and of "new", which has not run."""
     store = make()
     store.add_jobs([job("a"), job("b", 1)])
     assert run(store)[0] == ["a", "b"]
@@ -45,10 +45,10 @@ def refuses(store):
 
 
 def test_a_scheduler_refuses_jobs_that_were_shared_and_changes_nothing(
-    make, alone, copied, database
+    make, unshared, copied, database
 ):
     before = list(database["copies"].find())
-    store = make(**alone)
+    store = make(**unshared)
     error = refuses(store)
     assert f'shared {database.name}.copies (job "a" ' in error
     assert "Say shared=True" in error
@@ -60,24 +60,24 @@ def test_a_scheduler_refuses_jobs_that_were_shared_and_changes_nothing(
     refuses(store)
 
 
-def test_a_scheduler_refuses_jobs_that_were_copied_in_the_middle_of_a_cycle(make, alone, database):
+def test_a_scheduler_refuses_jobs_that_were_copied_in_mid_cycle(make, unshared, database):
     store = make()
     store.add_job(job("a"))
     store.get_due_jobs(at(10))
     copy(database)
-    refuses(make(**alone))
+    refuses(make(**unshared))
 
 
-def test_schedulers_that_share_start_on_a_copy_and_mark_it(make, alone, copied, database):
+def test_schedulers_that_share_start_on_a_copy_and_mark_it(make, unshared, copied, database):
     store = make(**{**COPIES, "start": True})
     assert run(store)[0] == ["new"]
     assert database["copies_meta"].find_one({"_id": "sharing"})
     with pytest.raises(ValueError, match=r"schedulers have shared .* since"):
-        make(**alone).start(None, "default")
+        make(**unshared).start(None, "default")
 
 
-def test_end_sharing_lets_a_scheduler_start_on_a_copy(make, alone, copied, database):
-    store = make(**alone)
+def test_end_sharing_lets_a_scheduler_start_on_a_copy(make, unshared, copied, database):
+    store = make(**unshared)
     store.end_sharing()
     assert names(store) == ["a", "b", "new"]
     for document in database["copies"].find():
@@ -86,17 +86,17 @@ def test_end_sharing_lets_a_scheduler_start_on_a_copy(make, alone, copied, datab
 
 
 def test_a_scheduler_refuses_a_collection_whose_sharing_ended_too_early(make, database):
-    """Another scheduler went on, and claims jobs without the mark."""
-    sharing_still = make()
-    run(sharing_still)
-    sharing_still.add_job(job("a"))
-    sharing_still.end_sharing()
-    assert run(sharing_still)[0] == ["a"]
+    """Another scheduler still runs, and claims jobs after the mark was removed."""
+    still_sharing = make()
+    run(still_sharing)
+    still_sharing.add_job(job("a"))
+    still_sharing.end_sharing()
+    assert run(still_sharing)[0] == ["a"]
     refuses(make(shared=False, start=False))
 
 
-def test_a_scheduler_starts_on_copies_that_were_added_or_changed_and_not_run_since(
-    make, alone, database
+def test_scheduler_starts_on_copies_of_jobs_rewritten_since_their_last_run(
+    make, unshared, database
 ):
     store = make()
     store.add_jobs([job("a"), job("b", 1)])
@@ -104,10 +104,10 @@ def test_a_scheduler_starts_on_copies_that_were_added_or_changed_and_not_run_sin
     store.update_job(job("a"))
     store.add_jobs([job("b", 1), job("new", 2)], replace_existing=True)
     copy(database)
-    assert run(make(**alone))[0] == ["a", "b", "new"]
+    assert run(make(**unshared))[0] == ["a", "b", "new"]
 
 
-# How many jobs a start looks at
+# How many jobs a start searches for claims
 
 PLACES = {
     "first stored": ["claimed", *"abcdef"],
@@ -126,7 +126,7 @@ PLACES = {
         ("in between", YEARS, False),
     ],
 )
-def test_a_start_looks_at_the_first_jobs_stored_and_at_those_due_first(
+def test_start_searches_the_first_jobs_stored_and_those_due_first(
     make, database, monkeypatch, place, run_time, found
 ):
     monkeypatch.setattr(marker, "FIRST_STORED", 2)
@@ -147,11 +147,11 @@ def test_a_start_looks_at_the_first_jobs_stored_and_at_those_due_first(
 # Failures
 
 
-@pytest.mark.parametrize("passed", [0, 1])
-def test_a_start_whose_look_fails_raises_that_and_a_later_one_refuses(
-    server, database, copied, monkeypatch, passed
+@pytest.mark.parametrize("searches_before", [0, 1])
+def test_start_raises_when_its_search_for_claims_fails_and_the_next_one_refuses(
+    server, database, copied, monkeypatch, searches_before
 ):
-    """With one look passed, that one has found nothing."""
+    """If the second search fails, the first one has found no claim."""
     monkeypatch.setattr(marker, "FIRST_STORED", 1)
     database["copies"].update_one({"_id": "a"}, {"$unset": {"acquired_by": ""}})
     database["copies"].update_one({"_id": "new"}, {"$set": {"acquired_by": "token"}})
@@ -159,7 +159,7 @@ def test_a_start_whose_look_fails_raises_that_and_a_later_one_refuses(
     point = {"configureFailPoint": "failCommand", "data": data}
     with MongoClient(f"{server.uri}&appName=looks") as client:
         store = MongoDBJobStore(database.name, "copies", client=client, watch=False)
-        mode = {"skip": passed} if passed else "alwaysOn"
+        mode = {"skip": searches_before} if searches_before else "alwaysOn"
         database.client.admin.command({**point, "mode": mode})
         try:
             with pytest.raises(ExecutionTimeout):

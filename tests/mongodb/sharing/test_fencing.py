@@ -1,4 +1,4 @@
-"""Leases: what a scheduler that has lost its own may still fire and write."""
+"""Fencing: a scheduler that has lost its lease fires no further job and overwrites nothing."""
 
 import os
 import warnings
@@ -16,8 +16,8 @@ from support.waiting import in_thread
 # Fencing
 
 
-def test_one_that_was_paused_beyond_its_lease_fires_only_what_it_was_at(make, clock, caplog):
-    """Its successor has run all, and it overwrites none of that; what ran twice is logged."""
+def test_scheduler_paused_beyond_its_lease_fires_only_the_current_job(make, clock, caplog):
+    """Its successor has run all jobs. The flush overwrites none of them, and logs second runs."""
     first, second = make(), make()
     first.add_jobs(
         [job(name, n, every=YEARS if n % 2 else None) for n, name in enumerate("abcdef")]
@@ -37,7 +37,7 @@ def test_one_that_was_paused_beyond_its_lease_fires_only_what_it_was_at(make, cl
     }
 
 
-def test_a_successor_that_is_at_it_keeps_its_claims(make, clock, caplog):
+def test_successor_keeps_its_claims_when_the_paused_scheduler_goes_on(make, clock, caplog):
     first, second = make(), make()
     first.add_jobs([job(name, n) for n, name in enumerate("abc")])
 
@@ -56,7 +56,7 @@ def test_a_successor_that_is_at_it_keeps_its_claims(make, clock, caplog):
     assert logged_to_run_twice(caplog) == ["a", "b"]
 
 
-def test_one_that_nobody_succeeded_goes_on(make, clock, caplog):
+def test_paused_scheduler_without_a_successor_runs_all_its_jobs(make, clock, caplog):
     store = make()
     store.add_jobs([job(name, n) for n, name in enumerate("abc")])
     assert run(store, lambda each: each.id == "b" and clock.advance(11))[0] == ["a", "b", "c"]
@@ -64,7 +64,7 @@ def test_one_that_nobody_succeeded_goes_on(make, clock, caplog):
     assert "twice" not in caplog.text
 
 
-def test_the_lease_is_renewed_at_half_time_by_two_commands(make, clock):
+def test_lease_is_renewed_at_half_time_by_two_commands(make, clock):
     first, second = make(), make()
     first.add_jobs([job(name, n) for n, name in enumerate("abc")])
     during = []
@@ -82,7 +82,7 @@ def test_the_lease_is_renewed_at_half_time_by_two_commands(make, clock):
     assert during == ["update", "find"]
 
 
-def test_what_cannot_be_renewed_is_not_fired(make, server, clock, caplog):
+def test_jobs_are_not_fired_when_their_lease_cannot_be_renewed(make, server, clock, caplog):
     with Proxy(server.nodes[0].port) as proxy:
         store = make(proxy.uri)
         store.add_jobs([job(name, n) for n, name in enumerate("abc")])
@@ -101,8 +101,8 @@ def test_what_cannot_be_renewed_is_not_fired(make, server, clock, caplog):
     assert set(run_times(make()).values()) == {at(n + YEARS).timestamp() for n in range(3)}
 
 
-def test_a_renewal_that_fails_makes_no_lease_longer(make, server, clock, caplog):
-    """A job that has ended, and was run by others since, is logged even so."""
+def test_failed_renewal_does_not_extend_the_lease(make, server, clock, caplog):
+    """An ended job that another scheduler has run meanwhile is logged."""
     with Proxy(server.nodes[0].port) as proxy:
         first, second = make(proxy.uri), make()
         first.add_jobs([job("a", every=None), job("b", 1, every=None)])
@@ -125,7 +125,7 @@ def test_a_renewal_that_fails_makes_no_lease_longer(make, server, clock, caplog)
         assert logged_to_run_twice(caplog) == ["a"]
 
 
-def test_a_renewal_that_takes_too_long_renews_nothing(make, clock, caplog, monkeypatch):
+def test_renewal_slower_than_the_lease_renews_nothing(make, clock, caplog, monkeypatch):
     store = make()
     store.add_jobs([job(name, n) for n, name in enumerate("abc")])
     stored_ids = lease.queries.stored_ids
@@ -140,7 +140,7 @@ def test_a_renewal_that_takes_too_long_renews_nothing(make, clock, caplog, monke
     assert "2 due jobs are left to others" in caplog.text
 
 
-def test_what_was_given_back_is_not_renewed(make, clock):
+def test_released_jobs_are_not_renewed(make, clock):
     store = make()
     store.add_jobs([job("a"), job("b", 1), job("x", 2, executor="special")])
     during = []
@@ -155,8 +155,8 @@ def test_what_was_given_back_is_not_renewed(make, clock):
     assert during == ["a", "b"]
 
 
-def test_of_those_that_have_ended_only_what_others_took_is_logged(make, clock, caplog):
-    """What was gone before the flush, and not what the flush removed."""
+def test_second_run_of_an_ended_job_is_logged_only_if_another_scheduler_ran_it(make, clock, caplog):
+    """The flush logs a job that was gone before it, and not one that it removed itself."""
     first, second = make(), make(batch_size=1)
     first.add_jobs([job("a", every=None), job("b", 1, every=None)])
     others = []
@@ -172,7 +172,7 @@ def test_of_those_that_have_ended_only_what_others_took_is_logged(make, clock, c
     assert run_times(first) == {}
 
 
-def test_only_what_is_still_held_is_fired_after_a_renewal(make, clock, caplog):
+def test_only_jobs_still_held_are_fired_after_a_renewal(make, clock, caplog):
     first, second = make(), make(batch_size=1)
     first.add_jobs([job(name, n) for n, name in enumerate("abc")])
 
@@ -186,8 +186,8 @@ def test_only_what_is_still_held_is_fired_after_a_renewal(make, clock, caplog):
     assert "1 due jobs are left to others" in caplog.text
 
 
-def test_what_ran_twice_is_logged_where_it_was_changed_after_all(make, clock, caplog):
-    """The successor has run it, then somebody has changed it, and so taken the claim away."""
+def test_second_run_is_logged_when_the_job_was_changed_since(make, clock, caplog):
+    """The successor has run the job. Then another process changed it, which unset the claim."""
     first, second, third = make(), make(), make()
     first.add_job(job("a"))
 
@@ -203,8 +203,8 @@ def test_what_ran_twice_is_logged_where_it_was_changed_after_all(make, clock, ca
     assert third.lookup_job("a").args == (5,)
 
 
-def test_what_others_ask_beside_the_cycle_does_not_disarm_it(make, clock):
-    """Another thread goes through due jobs of its own when the scheduler's cycle begins."""
+def test_query_by_another_thread_does_not_disarm_fencing(make, clock):
+    """Another thread iterates over due jobs of its own when the scheduler's cycle begins."""
     first, second = make(), make()
     first.add_jobs([job("a"), job("z", 1)])
     by_hand(first)
@@ -225,7 +225,7 @@ def test_what_others_ask_beside_the_cycle_does_not_disarm_it(make, clock):
     assert run_times(first)["z"] == at(5000).timestamp()
 
 
-def test_what_another_thread_changes_is_not_fired_by_the_cycle_that_had_claimed_it(make):
+def test_claimed_job_that_another_thread_changes_is_not_fired_by_the_cycle(make):
     store = make()
     store.add_jobs([job("a"), job("b", 1)])
     changed = job("b", 1, args=(1,))
@@ -248,16 +248,16 @@ def test_shutdown_by_another_thread_leaves_the_rest_due(make):
 
 
 def in_child(act):
-    """Do something in a forked process, which then ends as a worker does."""
+    """Call `act` in a forked process, which then ends as a worker does."""
     child = os.fork()
     if child == 0:
-        warnings.simplefilter("ignore")  # PyMongo's, about clients and forks
+        warnings.simplefilter("ignore")  # PyMongo warns about clients and forks
         act()
         os._exit(0)
     os.waitpid(child, 0)
 
 
-def test_a_forked_process_gives_back_nothing_of_its_parents(make):
+def test_forked_process_does_not_release_its_parents_claims(make):
     store, other = make(), make()
     store.add_jobs([job("a"), job("b", 1)])
     taken = []
@@ -271,7 +271,7 @@ def test_a_forked_process_gives_back_nothing_of_its_parents(make):
     assert taken == []
 
 
-def test_what_a_job_that_forks_writes_in_the_child_is_written(make):
+def test_child_that_a_job_forks_can_write(make):
     store = make()
     store.add_jobs([job("a"), job("b", 1)])
 
@@ -283,10 +283,10 @@ def test_what_a_job_that_forks_writes_in_the_child_is_written(make):
     assert run_times(store).keys() == {"a"}
 
 
-# Giving back
+# Releases
 
 
-def test_what_could_not_be_renewed_is_given_back_when_it_is_still_ours(make, server, clock):
+def test_jobs_are_released_after_a_failed_renewal_if_still_ours(make, server, clock):
     with Proxy(server.nodes[0].port) as proxy:
         store = make(proxy.uri, lease=3600)
         store.add_jobs([job(name, n) for n, name in enumerate("abc")])
@@ -300,7 +300,7 @@ def test_what_could_not_be_renewed_is_given_back_when_it_is_still_ours(make, ser
 
 
 @pytest.mark.parametrize("ended_by", ["the next cycle", "shutdown"])
-def test_what_was_claimed_and_could_not_be_read_is_given_back(make, monkeypatch, ended_by):
+def test_claim_that_could_not_be_read_is_released(make, monkeypatch, ended_by):
     store, other = make(lease=3600), make()
     store.add_jobs([job("a"), job("b", 1)])
 
@@ -319,9 +319,7 @@ def test_what_was_claimed_and_could_not_be_read_is_given_back(make, monkeypatch,
         assert ids(store.get_due_jobs(at(10))) == ["a", "b"]
 
 
-def test_where_it_can_not_be_told_for_how_long_a_job_was_due_the_others_run(
-    make, clock, monkeypatch
-):
+def test_other_jobs_run_when_the_overdue_check_fails(make, clock, monkeypatch):
     store = make(lease=3600)
     store.add_jobs([job("b", executor="special")])
     run(store)
@@ -381,7 +379,7 @@ def test_a_lost_reply_of_a_flush_is_harmless(make, server, caplog, how, ends):
         assert "twice" not in caplog.text
 
 
-def test_a_release_that_fails_costs_the_rest_of_the_lease(make, server, caplog):
+def test_failed_release_keeps_the_job_leased(make, server, caplog):
     with Proxy(server.nodes[0].port) as proxy:
         store = make(proxy.uri)
         store.add_job(job("a"))

@@ -1,4 +1,4 @@
-"""Many schedulers on one collection, each in a process of its own; killed, stopped, out of step."""
+"""Many schedulers on one collection, in processes that are killed, stopped or out of step."""
 
 import json
 import os
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 class Process:
-    """A scheduler process, and what it has told."""
+    """A scheduler process, and the lines that it has written."""
 
     def __init__(self, uri, database, file, **options):
         self.file = file
@@ -36,7 +36,7 @@ class Process:
             )
 
     def lines(self):
-        """All whole lines; a process that was killed may have left a part of one."""
+        """Return all complete lines; a process that was killed may have left an incomplete one."""
         text = self.file.read_text() if self.file.exists() else ""
         return text[: text.rfind("\n") + 1].splitlines()
 
@@ -44,12 +44,12 @@ class Process:
         return [line for line in self.lines() if line[0].isdigit()]
 
     def unfinished(self):
-        """What was submitted and isn't known to be written: of the cycle that was cut off."""
+        """Return the runs submitted in the cycle that was cut off: they may not be written."""
         lines = self.lines()
         last = max((n for n, line in enumerate(lines) if line == "cycle"), default=-1)
         return [line for line in lines[last + 1 :] if line[0].isdigit()]
 
-    def twice(self):
+    def logged_to_run_twice(self):
         return [line.split("\t")[1] for line in self.lines() if line.startswith("twice")]
 
     def cycles(self):
@@ -60,14 +60,14 @@ class Process:
         self.process.wait()
 
     def end(self):
-        until(self.cycles, 60)  # before, its handler of the signal may not be there
+        until(self.cycles, 60)  # its signal handler exists after the first cycle
         self.process.terminate()
         assert self.process.wait(60) == 0
 
 
 @pytest.fixture
 def start(server, database, tmp_path):
-    """Starts scheduler processes, and ends those that are left."""
+    """Starts scheduler processes, and kills the remaining ones at the end."""
     processes = []
 
     def start(uri=server.uri, **options):
@@ -85,7 +85,7 @@ def start(server, database, tmp_path):
 
 @pytest.fixture
 def store(server, database):
-    """For the test itself, to add jobs; it fires nothing."""
+    """A store for the test itself, which adds jobs and fires none."""
     with MongoClient(server.uri) as client:
         store = MongoDBJobStore(database.name, client=client, shared=True)
         store.start(None, "default")
@@ -117,7 +117,7 @@ def test_each_of_20000_jobs_runs_exactly_once(start, store):
     lines = everything(processes)
     assert sorted(lines) == sorted(f"{n}\t{due.timestamp()}" for n in range(count))
     assert all(each.submitted() for each in processes), "adding a machine adds throughput"
-    assert not any(each.twice() for each in processes)
+    assert not any(each.logged_to_run_twice() for each in processes)
 
 
 def regular(name, start, every):
@@ -135,8 +135,8 @@ SECONDS = 60
 EVERY = 2
 
 
-def test_no_due_time_is_missing_when_processes_are_killed(start, store):
-    """One every 3 s, at random, and another is started in its place."""
+def test_no_run_is_lost_when_processes_are_killed(start, store):
+    """Every 3 s a random process is killed and replaced."""
     chance = random.Random(7)
     count = 400
     first = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=5)
@@ -145,7 +145,7 @@ def test_no_due_time_is_missing_when_processes_are_killed(start, store):
     killed = []
     ends = time.monotonic() + 5 + SECONDS
     while time.monotonic() < ends:
-        time.sleep(3)  # this is what is tested, not waited for
+        time.sleep(3)  # the interval between kills, not a wait for a result
         victim = alive.pop(chance.randrange(len(alive)))
         victim.kill()
         killed.append(victim)
@@ -175,8 +175,8 @@ def is_stopped(process):
     return stat.rsplit(")", 1)[1].split()[0] == "T"
 
 
-def test_one_that_is_stopped_in_mid_cycle_is_fenced(start, store):
-    """For longer than its lease: the others have run all when it goes on."""
+def test_scheduler_stopped_in_mid_cycle_is_fenced(start, store):
+    """It stands still for longer than its lease. Another one has run all jobs when it goes on."""
     count, at_job = 500, 100
     store.add_jobs(job(f"{n}", n / 1000, every=None if n % 2 else 10**9) for n in range(count))
     stopped = start(lease=2, stop=at_job)
@@ -193,15 +193,15 @@ def test_one_that_is_stopped_in_mid_cycle_is_fenced(start, store):
     other.end()
     assert list(store.collection.find().sort("_id")) == done, "no update of the successor is lost"
     assert len(done) == count // 2
-    assert len(stopped.submitted()) == at_job, "only the one that it was at"
+    assert len(stopped.submitted()) == at_job, "it fired only the job at which it was stopped"
     twice = [line.split("\t")[0] for line in duplicates(everything([stopped, other]))]
-    assert sorted(stopped.twice()) == sorted(twice)
+    assert sorted(stopped.logged_to_run_twice()) == sorted(twice)
     assert len(twice) == at_job
-    assert other.twice() == []
+    assert other.logged_to_run_twice() == []
 
 
-def test_clocks_that_differ_by_five_minutes(start, store):
-    """What is due each says by its own clock; leases are the server's. And neither spins."""
+def test_schedulers_with_clocks_five_minutes_apart_respect_leases_and_do_not_spin(start, store):
+    """Each scheduler decides by its own clock which jobs are due. Leases go by the server's."""
     now = datetime.now(timezone.utc)
     soon, later = now + timedelta(seconds=150), now + timedelta(hours=1)
     store.add_jobs([job("0", next_run_time=now), job("1", next_run_time=soon)])
@@ -213,9 +213,9 @@ def test_clocks_that_differ_by_five_minutes(start, store):
     ahead = start(lease=2, ahead=300, stop=1)  # claims "1", and is stopped
     until(lambda: is_running(ahead) and is_stopped(ahead))
     busy = right.cycles()
-    time.sleep(3)  # for longer than the lease: whoever spins shows it now
+    time.sleep(3)  # longer than the lease: a busy loop would show now
     assert right.cycles() - busy <= 5
-    assert right.submitted()[1:] == [], "it isn't due here"
+    assert right.submitted()[1:] == [], "the job isn't due by this clock"
     third = start(lease=2, ahead=301)
     until(lambda: third.submitted())
     assert [line.split("\t")[0] for line in third.submitted()] == ["1"]
@@ -224,13 +224,13 @@ def test_clocks_that_differ_by_five_minutes(start, store):
     counts = [each.cycles() for each in (right, ahead, third)]
     time.sleep(2)
     for each, count in zip((right, ahead, third), counts, strict=True):
-        assert each.cycles() - count <= 4, "nobody spins"
+        assert each.cycles() - count <= 4, "no busy loop"
         each.end()
-    assert ahead.twice() == ["1"]
+    assert ahead.logged_to_run_twice() == ["1"]
 
 
-def test_the_server_is_killed_and_fails_over_five_times(start, database):
-    """Under three schedulers, 300 jobs every second; nothing is lost, what ran twice is logged."""
+def test_no_run_is_lost_in_five_failovers(start, database):
+    """Three schedulers run 300 jobs every second. Runs that are repeated are logged."""
     with mongod(nodes=3) as server, MongoClient(server.uri) as client:
         store = MongoDBJobStore(database.name, client=client, shared=True)
         store.start(None, "default")
@@ -260,7 +260,7 @@ def test_the_server_is_killed_and_fails_over_five_times(start, database):
         seconds = int((end - first).total_seconds())
         times = [(first + timedelta(seconds=s)).timestamp() for s in range(seconds)]
         assert not {f"{n}\t{each}" for n in range(count) for each in times} - set(lines)
-        twice = Counter(name for each in processes for name in each.twice())
+        twice = Counter(name for each in processes for name in each.logged_to_run_twice())
         for line, times_run in duplicates(lines).items():
             assert twice[line.split("\t")[0]] >= times_run - 1, f"{line} was not logged"
         store.shutdown()

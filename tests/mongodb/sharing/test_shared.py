@@ -16,7 +16,7 @@ from support.waiting import in_thread, until
 
 
 @pytest.mark.parametrize("ending", [False, True])
-def test_a_cycle_is_at_most_six_commands(make, ending):
+def test_cycle_takes_at_most_six_commands(make, ending):
     store = make()
     store.add_jobs(
         job(f"{n:04}", n / 1000, every=None if ending and n % 2 else YEARS) for n in range(1000)
@@ -33,7 +33,7 @@ def test_a_cycle_is_at_most_six_commands(make, ending):
     assert store.commands.names == ["find", "update", "find", "update", *deletes, "aggregate"]
 
 
-def test_an_idle_cycle_is_two_commands(make):
+def test_idle_cycle_takes_two_commands(make):
     store = make()
     store.add_job(job("a", 100 * YEARS))
     run(store)
@@ -42,7 +42,7 @@ def test_an_idle_cycle_is_two_commands(make):
     assert store.commands.names == ["find", "aggregate"]
 
 
-def test_no_index_beyond_the_stock_one_is_made(make):
+def test_start_makes_no_index_for_claims(make):
     assert sorted(make().collection.index_information()) == [
         "_id_",
         "next_run_time_1",
@@ -50,7 +50,7 @@ def test_no_index_beyond_the_stock_one_is_made(make):
     ]
 
 
-def test_what_one_has_claimed_the_other_does_not_get(make):
+def test_claimed_jobs_are_not_handed_to_another_scheduler(make):
     first, second = make(batch_size=3), make()
     first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
     assert ids(first.get_due_jobs(at(10))) == ["a", "b", "c"]
@@ -69,7 +69,7 @@ def test_the_flush_reschedules_and_releases_in_one_write(make):
         assert document["acquired_until"] is None
 
 
-def test_what_the_cycle_did_not_touch_is_released(make):
+def test_jobs_that_were_not_fired_are_released_with_the_cycle(make):
     first, second = make(), make()
     first.add_jobs([job("a"), job("b", 1)])
     for due in first.get_due_jobs(at(10)):
@@ -80,24 +80,24 @@ def test_what_the_cycle_did_not_touch_is_released(make):
     assert ids(second.get_due_jobs(at(10))) == ["b"]
 
 
-def test_a_cycle_that_broke_off_is_released_by_the_next_one(make):
+def test_next_cycle_releases_the_jobs_of_an_unfinished_one(make):
     store = make()
     store.add_jobs([job("a"), job("b", 1)])
-    store.get_due_jobs(at(10))  # and the scheduler's thread dies
+    store.get_due_jobs(at(10))  # then the scheduler's thread dies
     assert sorted(store.get_due_jobs(at(10)), key=lambda each: each.id) == store.get_all_jobs()
 
 
-def test_shutdown_in_mid_cycle_releases(make):
+def test_shutdown_in_mid_cycle_releases_its_jobs(make):
     first, second = make(), make()
     first.add_jobs([job("a"), job("b", 1)])
     due = first.get_due_jobs(at(10))
     first.shutdown()
-    assert list(due) == [], "what was released is not fired here"
+    assert list(due) == [], "released jobs are not fired here"
     assert ids(second.get_due_jobs(at(10))) == ["a", "b"]
 
 
-def test_a_nested_claim_is_beside_the_cycle(make):
-    """A synchronous job that asks for due jobs itself gets what is free; nothing is lost."""
+def test_claim_within_a_cycle_gets_free_jobs_and_is_released_with_it(make):
+    """A synchronous job that asks for due jobs itself gets the free ones, and none is lost."""
     store = make(batch_size=2)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
     nested = []
@@ -109,12 +109,12 @@ def test_a_nested_claim_is_beside_the_cycle(make):
 
     assert run(store, ask)[0] == ["a", "b"]
     assert nested == ["c", "d"]
-    assert leased(store) == [], "what nobody fired is given back with the cycle's own"
+    assert leased(store) == [], "jobs that were not fired are released with those of the cycle"
     assert run(store)[0] == ["c", "d"]
 
 
 @pytest.mark.parametrize("who", ["a job in the cycle", "another thread"])
-def test_what_others_ask_about_another_time_does_not_change_what_is_waited_for(make, who):
+def test_query_for_a_later_time_does_not_change_the_next_run_time(make, who):
     store = make()
     store.add_jobs([job("a"), job("b", 300)])
     for due in store.get_due_jobs(at(0)):
@@ -133,8 +133,8 @@ def test_what_others_ask_about_another_time_does_not_change_what_is_waited_for(m
 # Waiting
 
 
-def test_what_is_leased_elsewhere_is_looked_at_within_half_a_second(make):
-    """So that it is in time for the stock `misfire_grace_time`, if it is given back."""
+def test_leased_due_job_is_checked_again_within_half_a_second(make):
+    """A released job then fires within the stock `misfire_grace_time`."""
     first, second = make(), make()
     first.add_jobs([job("a"), job("b", 100)])
     first.get_due_jobs(at(10))
@@ -145,24 +145,24 @@ def test_what_is_leased_elsewhere_is_looked_at_within_half_a_second(make):
         looks.add(second.get_next_run_time())
     assert at(10) < min(looks)
     assert max(looks) < at(10.5)
-    assert len(looks) == 9, "those that wait for each other's leases don't meet again and again"
-    assert first.get_next_run_time() == at(0), "its own it has given back"
+    assert len(looks) == 9, "random times keep waiting schedulers from meeting again"
+    assert first.get_next_run_time() == at(0), "it has released its own jobs"
 
 
-def test_an_idle_one_waits_for_the_next_run_time(make):
+def test_idle_scheduler_waits_for_the_next_run_time(make):
     first, second = make(), make()
     first.add_job(job("a", 100))
     assert second.get_due_jobs(at(10)) == []
     assert second.get_next_run_time() == at(100)
-    ahead = first.get_due_jobs(at(100))  # its clock is a minute and a half ahead
+    ahead = first.get_due_jobs(at(100))  # by a clock that is 90 s ahead
     assert ids(ahead) == ["a"]
     assert second.get_due_jobs(at(10)) == []
-    assert second.get_next_run_time() == at(100), "not due here, leased or not"
+    assert second.get_next_run_time() == at(100), "a leased job that is not due by this clock"
     assert second.get_due_jobs(at(101)) == []
     assert at(101) < second.get_next_run_time() <= at(103)
 
 
-def test_free_jobs_behind_leased_ones_are_not_waited_for(make):
+def test_next_run_time_is_that_of_a_free_job_behind_leased_ones(make):
     first, second = make(batch_size=2), make()
     first.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
     first.get_due_jobs(at(10))
@@ -170,7 +170,7 @@ def test_free_jobs_behind_leased_ones_are_not_waited_for(make):
 
 
 def test_an_abandoned_lease_is_taken_over_when_it_ends_and_not_before(make):
-    """By the server's clock; a real one."""
+    """The server's real clock decides."""
     first, second = make(lease=1), make()
     first.add_job(job("a"))
     started = time.monotonic()
@@ -179,7 +179,7 @@ def test_an_abandoned_lease_is_taken_over_when_it_ends_and_not_before(make):
     assert time.monotonic() - started >= 1
 
 
-def test_what_is_not_run_here_costs_no_second_look(make):
+def test_unrunnable_jobs_cost_no_further_look(make):
     store = make()
     store.add_jobs([job(name, executor="special") for name in "abc"])
     run(store)
@@ -188,26 +188,26 @@ def test_what_is_not_run_here_costs_no_second_look(make):
     assert store.commands.names == ["find", "aggregate"]
 
 
-def test_the_others_claims_and_flushes_are_not_told(make, stock):
-    """Each scheduler would hear of every run of all others; and none makes a job earlier."""
+def test_claims_and_flushes_of_others_do_not_notify_the_scheduler(make, stock):
+    """Each run of another scheduler would wake this one, and no run makes a job earlier."""
     watching, other = make(watch=True, start=False), make()
     scheduler = BackgroundScheduler(timezone="UTC")
     scheduler.add_jobstore(watching, "default")
     scheduler.start(paused=True)
     until(lambda: watching.status().lag is not None)
-    told = []
-    watching._wakeups.notify = told.append
+    notified = []
+    watching._wakeups.notify = notified.append
     other.add_job(job("a"))
     other.add_job(job("ends", 1, every=None))
     assert run(other)[0] == ["a", "ends"]
     stock.update_job(job("a", 5))
-    until(lambda: told[-1:] == [at(5).timestamp()])
-    assert told == [at(seconds).timestamp() for seconds in (0, 1, 5)]
+    until(lambda: notified[-1:] == [at(5).timestamp()])
+    assert notified == [at(seconds).timestamp() for seconds in (0, 1, 5)]
     scheduler.shutdown()
 
 
 @pytest.mark.parametrize("later", [None, 20])
-def test_what_is_changed_between_claim_and_read_is_given_back(make, stock, monkeypatch, later):
+def test_job_changed_between_claim_and_read_is_released(make, stock, monkeypatch, later):
     store = make()
     store.add_jobs([job("a"), job("b", 1), job("c", 2)])
     bearing = store._reader._read_claimed
@@ -241,8 +241,8 @@ def test_writes_outside_a_cycle_unset_the_lease(make, write):
     assert [each.args for each in third.get_due_jobs(at(10))] == [(1,)]
 
 
-def test_what_this_store_changes_is_not_fired_by_the_cycle_that_had_claimed_it(make):
-    """It is free from then on: any scheduler fires it, as it now is."""
+def test_claimed_job_that_its_store_changes_is_not_fired_by_the_cycle(make):
+    """The change frees the job, so that any scheduler fires it as it now is."""
     store = make()
     store.add_jobs([job("a"), job("b", 1)])
     changed = job("b", 1, args=(1,))
@@ -292,13 +292,13 @@ def test_changes_from_outside_win(make, database, session_client, who, change, e
     if change == "remove":
         assert found == {}
         return
-    assert found["a"].args == (7,), "theirs was not overwritten"
+    assert found["a"].args == (7,), "the change was not overwritten"
     expected = {
         "pause": None,
         "reschedule": at(5000),
-        "modify": at(YEARS),  # both changes stand
+        "modify": at(YEARS),  # both changes are kept
         "reschedule to due": at(-5),
     }
     assert found["a"].next_run_time == expected[change]
     if change == "reschedule to due":
-        assert ids(make().get_due_jobs(at(10))) == ["a"], "at once: nobody holds it"
+        assert ids(make().get_due_jobs(at(10))) == ["a"], "at once, as no scheduler holds a lease"

@@ -1,4 +1,4 @@
-"""What is left to other schedulers, and the mark of a collection that is shared."""
+"""Jobs that are left to other schedulers, and the mark of a shared collection."""
 
 import logging
 from datetime import datetime, timedelta, timezone
@@ -24,7 +24,7 @@ def test_a_job_whose_executor_is_elsewhere_is_left_to_others(make, caplog):
     assert run(here)[0] == ["a", "c"]
     assert 'Leaving job "b" to other schedulers: there is no executor' in caplog.text
     assert leased(here) == []
-    assert 0 < run(here)[1] <= 60, "nobody waits for it here, but for a look in a minute"
+    assert 0 < run(here)[1] <= 60, "this scheduler waits for the retry in a minute"
     scheduler = by_hand(there)
     scheduler.add_executor(Submissions(), "special")
     scheduler._process_jobs()
@@ -36,11 +36,13 @@ def damaged(store, name):
     store.collection.update_one({"_id": name}, {"$set": {"job_state": b"no pickle"}})
 
 
-@pytest.mark.parametrize("what", ["damaged", "no executor"])
-def test_what_nobody_takes_for_a_minute_is_quarantined(make, clock, caplog, what):
+@pytest.mark.parametrize("fault", ["damaged", "no executor"])
+def test_job_that_no_scheduler_takes_for_a_minute_is_quarantined(make, clock, caplog, fault):
     store = make()
-    store.add_jobs([job("a"), job("b", 1, executor="gone" if what == "no executor" else "default")])
-    if what == "damaged":
+    store.add_jobs(
+        [job("a"), job("b", 1, executor="gone" if fault == "no executor" else "default")]
+    )
+    if fault == "damaged":
         damaged(store, "b")
     run(store)
     clock.advance(59)
@@ -52,7 +54,7 @@ def test_what_nobody_takes_for_a_minute_is_quarantined(make, clock, caplog, what
     assert leased(store) == []
 
 
-def test_what_is_back_from_quarantine_others_have_a_minute_for(make, clock):
+def test_restored_job_waits_another_minute_for_other_schedulers(make, clock):
     here, there = make(), make(start=False)
     here.add_job(job("b", executor="special"))
     run(here)
@@ -68,7 +70,7 @@ def test_what_is_back_from_quarantine_others_have_a_minute_for(make, clock):
     assert there._scheduler._executors["special"].submitted[0][0] == "b"
 
 
-def test_a_minute_is_counted_anew_when_others_have_run_it(make, clock):
+def test_minute_starts_again_when_others_have_run_the_job(make, clock):
     store = make()
     store.add_job(job("b", executor="special"))
     run(store)
@@ -83,19 +85,19 @@ def test_a_minute_is_counted_anew_when_others_have_run_it(make, clock):
     assert ids(store.quarantined()) == ["b"]
 
 
-def test_what_can_not_be_run_here_keeps_nothing_back_however_much_it_is(make, monkeypatch):
+def test_many_unrunnable_jobs_do_not_hold_up_others(make, monkeypatch):
     monkeypatch.setattr(claims, "MAX_IDS", 3)
     store = make(batch_size=2)
     store.add_jobs([job(f"{n}", n, executor="special") for n in range(7)])
     store.add_job(job("good", 8))
     assert run_all_due(store) == ["good"]
     store.commands.names.clear()
-    assert 50 < run(store)[1] <= 60, "it looks again when the minute is over"
+    assert 50 < run(store)[1] <= 60, "the retry is due when the minute is over"
     assert store.commands.names == ["find", "aggregate"]
 
 
-def test_what_is_left_and_then_rescheduled_is_left_again(make, stock):
-    """Or it would be due, and claimed by nobody, again and again without a pause."""
+def test_unrunnable_job_that_is_rescheduled_is_left_to_others_again(make, stock):
+    """Otherwise the scheduler would wake for it again and again without a pause."""
     store = make()
     store.add_jobs([job("b", executor="special")])
     run(store)
@@ -105,7 +107,7 @@ def test_what_is_left_and_then_rescheduled_is_left_again(make, stock):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_ids_that_are_no_utf8_and_look_alike_hold_up_nobody(make, shared):
+def test_invalid_utf8_ids_that_read_alike_do_not_hold_up_other_jobs(make, shared):
     store = make(shared=shared)
     for number in range(3):
         document = encode({"_id": "XX", "next_run_time": at(number).timestamp()})
@@ -118,15 +120,15 @@ def test_ids_that_are_no_utf8_and_look_alike_hold_up_nobody(make, shared):
     assert wait is None or wait > 50
 
 
-def test_an_id_that_looks_like_no_utf8_is_one(make):
+def test_id_with_a_replacement_character_is_valid(make):
     store = make()
     store.add_jobs([job("a\ufffd"), job("b", 1)])
     assert run(store)[0] == ["a\ufffd", "b"]
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_an_id_that_is_code_holds_up_nobody(make, shared):
-    """It is a `str` to Python, but one without a hash."""
+def test_code_as_id_does_not_hold_up_other_jobs(make, shared):
+    """`bson.Code` is a subclass of `str` without a hash."""
     store = make(shared=shared)
     store.collection.insert_one({"_id": Code("x"), "next_run_time": at(0).timestamp()})
     store.add_job(job("a", 1))
@@ -159,7 +161,7 @@ def test_a_job_that_others_reschedule_and_repair_runs_at_once(make, stock):
     assert run(store)[0] == ["b"]
 
 
-def test_a_new_start_looks_at_all_anew(make):
+def test_restart_retries_unrunnable_jobs(make):
     store = make()
     store.add_job(job("b", executor="special"))
     run(store)
@@ -169,7 +171,7 @@ def test_a_new_start_looks_at_all_anew(make):
     assert run(store)[0] == ["b"]
 
 
-def test_one_whose_clock_is_ahead_quarantines_nothing_that_is_not_due_elsewhere(make, clock):
+def test_scheduler_with_a_clock_ahead_does_not_quarantine_jobs_not_yet_due(make, clock):
     ahead = make()
     soon = datetime.now(timezone.utc) + timedelta(seconds=200)
     ahead.add_job(job("b", executor="special", next_run_time=soon))
@@ -182,8 +184,8 @@ def test_one_whose_clock_is_ahead_quarantines_nothing_that_is_not_due_elsewhere(
         clock.advance(61)
 
 
-def test_an_id_that_is_no_text_holds_up_nobody(make, clock):
-    """No job has one; in a store of its own it is quarantined, too."""
+def test_id_that_is_not_a_string_does_not_hold_up_other_jobs(make, clock):
+    """No job has such an id. A document with one is quarantined, as without sharing."""
     store = make()
     store.add_jobs([job("a"), job("b", 2)])
     store.collection.insert_one({"_id": {"x": 1}, "next_run_time": at(1).timestamp()})
@@ -194,7 +196,7 @@ def test_an_id_that_is_no_text_holds_up_nobody(make, clock):
     assert ids(store.quarantined()) == [{"x": 1}]
 
 
-def test_an_id_that_is_no_utf8_holds_up_nobody(make):
+def test_invalid_utf8_id_does_not_hold_up_other_jobs(make):
     store = make()
     store.add_jobs([job("a"), job("b", 2)])
     document = encode({"_id": "XX", "next_run_time": at(1).timestamp()})
@@ -204,7 +206,7 @@ def test_an_id_that_is_no_utf8_holds_up_nobody(make):
     assert 50 < run(store)[1] <= 60
 
 
-def test_a_document_that_the_server_refuses_to_have_claimed_holds_up_nobody(make, caplog):
+def test_document_that_a_validator_refuses_to_claim_does_not_hold_up_other_jobs(make, caplog):
     caplog.set_level(logging.INFO)
     store = make()
     store.add_jobs([job("a"), job("b", 1), job("c", 2)])
@@ -220,7 +222,7 @@ def test_a_document_that_the_server_refuses_to_have_claimed_holds_up_nobody(make
 # The mark
 
 
-def test_a_scheduler_that_is_not_told_does_not_start(make):
+def test_scheduler_without_shared_does_not_start_on_a_shared_collection(make):
     make()
     other = make(shared=False, start=False)
     with pytest.raises(ValueError, match=r"shared is False.*Say shared=True.*end_sharing"):
@@ -244,7 +246,7 @@ def test_the_mark_stays_until_sharing_is_ended(make):
     assert names(other) == ["a", "b"]
 
 
-def test_ending_it_takes_away_claims_in_statements_that_are_done_in_time(make, monkeypatch):
+def test_end_sharing_removes_claims_in_small_statements(make, monkeypatch):
     monkeypatch.setattr(queries, "MAX_IDS", 2)
     store = make()
     store.add_jobs([job(name, every=None) for name in "abcde"])
@@ -260,7 +262,7 @@ def test_ending_it_takes_away_claims_in_statements_that_are_done_in_time(make, m
     assert names(store) == []
 
 
-def test_since_when_is_told_and_is_not_changed_by_later_starts(make, database):
+def test_mark_keeps_the_time_of_the_first_start(make, database):
     make()
     since = database["jobs_meta"].find_one()["since"]
     make()
@@ -281,6 +283,6 @@ def test_since_when_is_told_and_is_not_changed_by_later_starts(make, database):
         ({"shared": "yes"}, "shared is 'yes'"),
     ],
 )
-def test_what_is_refused(options, message):
+def test_invalid_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         MongoDBJobStore(**{"shared": True, **options})

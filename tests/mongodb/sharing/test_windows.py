@@ -1,4 +1,4 @@
-"""Many schedulers on one collection: where each of them looks for free jobs."""
+"""Windows: in which part of the due jobs each of many schedulers looks for free ones."""
 
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ from support.shared_stores import ids, leased, run
 
 
 def draw(monkeypatch, window):
-    """Let chance say which window is looked at; returns from how many it was chosen, each time."""
+    """Fix the window that is picked; return the list of window counts that it is picked from."""
     asked = []
     drawn = SimpleNamespace(randrange=lambda n: asked.append(n) or range(n)[window])
     monkeypatch.setattr(candidates, "rng", drawn)
@@ -22,13 +22,13 @@ def draw(monkeypatch, window):
 
 
 def lease_to_others(store, job_ids):
-    """Lease jobs to nobody that is here."""
+    """Lease jobs to a scheduler that is not in the test."""
     lease = [{"$set": {"acquired_until": lease_end(100)}}]
     store.collection.update_many({"_id": {"$in": list(job_ids)}}, lease)
 
 
-def test_under_contention_each_window_is_claimed_as_often_as_the_others(make, monkeypatch):
-    """So nothing that is due is passed by for ever."""
+def test_each_window_can_be_claimed_under_contention(make, monkeypatch):
+    """So no due job is passed by for ever."""
     store = make(batch_size=2)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
     windows = []
@@ -36,18 +36,18 @@ def test_under_contention_each_window_is_claimed_as_often_as_the_others(make, mo
         store._reader._candidates._windows = 3.0
         draw(monkeypatch, window)
         windows.append(ids(store.get_due_jobs(at(10))))
-        store.get_next_run_time()  # gives them back
+        store.get_next_run_time()  # releases them
     assert windows == [["a", "b"], ["c", "d"], ["e"]]
 
 
-def test_who_meets_others_looks_elsewhere_and_comes_back(make, monkeypatch):
+def test_contended_scheduler_looks_elsewhere_and_later_at_the_first_window(make, monkeypatch):
     first, second = make(batch_size=2), make(batch_size=2)
     first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcdefg")])
     draw(monkeypatch, -1)
-    assert ids(first.get_due_jobs(at(10))) == ["a", "b"], "alone, it looks in front"
+    assert ids(first.get_due_jobs(at(10))) == ["a", "b"], "the first window"
     second.commands.names.clear()
     assert ids(second.get_due_jobs(at(10))) == ["c", "d"]
-    assert second.commands.names == ["find", "find", "update", "find"], "others hold the first two"
+    assert second.commands.names == ["find", "find", "update", "find"], "the first two are leased"
     second.get_next_run_time()
     draw(monkeypatch, 0)
     first.get_next_run_time()
@@ -55,10 +55,10 @@ def test_who_meets_others_looks_elsewhere_and_comes_back(make, monkeypatch):
         assert ids(second.get_due_jobs(at(10))) == ["a", "b"]
         second.get_next_run_time()
     draw(monkeypatch, -1)
-    assert ids(second.get_due_jobs(at(10))) == ["a", "b"], "others are not met any more"
+    assert ids(second.get_due_jobs(at(10))) == ["a", "b"], "the first window again"
 
 
-def test_who_looks_beyond_what_is_due_looks_in_front(make, monkeypatch):
+def test_look_past_the_due_jobs_is_followed_by_one_at_the_first_window(make, monkeypatch):
     store = make(batch_size=2)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
     store._reader._candidates._windows = 16.0
@@ -70,10 +70,10 @@ def test_who_looks_beyond_what_is_due_looks_in_front(make, monkeypatch):
     assert store.get_due_jobs(at(10)) == []
     store.commands.names.clear()
     assert store.get_due_jobs(at(10)) == []
-    assert store.commands.names == ["find"], "it has seen that nothing is due"
+    assert store.commands.names == ["find"], "it has seen that no job is due"
 
 
-def test_a_last_window_that_is_not_full_is_one(make, monkeypatch):
+def test_last_window_is_claimed_even_if_not_full(make, monkeypatch):
     store = make(batch_size=2)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
     store._reader._candidates._windows = 4.0
@@ -84,7 +84,7 @@ def test_a_last_window_that_is_not_full_is_one(make, monkeypatch):
     assert asked == [4, 2]
 
 
-def test_a_last_window_that_is_others_is_not_all_that_is_due(make, monkeypatch):
+def test_leased_last_window_is_followed_by_another_look(make, monkeypatch):
     store = make(batch_size=2)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abc")])
     lease_to_others(store, "c")
@@ -95,8 +95,8 @@ def test_a_last_window_that_is_others_is_not_all_that_is_due(make, monkeypatch):
     assert ids(store.get_due_jobs(at(10))) == ["a", "b"]
 
 
-def test_what_is_free_behind_many_leased_ones_is_found(make, monkeypatch):
-    """Though chance says each time to look where others have all."""
+def test_free_job_behind_many_leased_ones_is_found(make, monkeypatch):
+    """This holds even if each random window is leased as a whole."""
     first, second = make(batch_size=3), make(batch_size=1)
     first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
     assert ids(first.get_due_jobs(at(10))) == ["a", "b", "c"]
@@ -108,13 +108,13 @@ def test_what_is_free_behind_many_leased_ones_is_found(make, monkeypatch):
 
 
 @pytest.mark.parametrize("behind", [False, True])
-def test_no_more_is_claimed_than_a_batch(make, monkeypatch, behind):
-    """Where more is looked at, as some of it may be left to others."""
+def test_claim_is_at_most_one_batch(make, monkeypatch, behind):
+    """A window is larger than a batch if jobs are left to other schedulers."""
     store, other = make(batch_size=2), make(batch_size=9)
     store.add_job(job("left", 9, executor="special"))
     run(store)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcdefgh"[behind:])])
-    if behind:  # what fills a window
+    if behind:  # they fill a window
         other.add_jobs([job(f"0{n}", -1) for n in range(3)])
         lease_to_others(other, ["00", "01", "02"])
     draw(monkeypatch, 0)
@@ -122,22 +122,22 @@ def test_no_more_is_claimed_than_a_batch(make, monkeypatch, behind):
     assert len([each for each in leased(store) if each > "9"]) == 2
 
 
-def test_what_is_left_to_others_is_not_in_the_way(make, monkeypatch):
+def test_unrunnable_job_takes_no_place_in_a_window(make, monkeypatch):
     store = make(batch_size=2)
     store.add_job(job("left", -1, executor="special"))
     run(store)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
     store._reader._candidates._windows = 2.0
     draw(monkeypatch, -1)
-    assert ids(store.get_due_jobs(at(10))) == ["c", "d"], "the second window"
+    assert ids(store.get_due_jobs(at(10))) == ["c", "d"], "they are the second window"
     store.get_next_run_time()
     lease_to_others(store, "abcd")
     store._batch_size = 1
     draw(monkeypatch, 0)
-    assert ids(store.get_due_jobs(at(10))) == ["e"], "behind all"
+    assert ids(store.get_due_jobs(at(10))) == ["e"], "the job behind all leased ones"
 
 
-def test_what_can_not_be_named_is_not_in_the_way(make):
+def test_invalid_utf8_ids_take_no_place_in_a_window(make):
     store = make(batch_size=2)
     for number in range(3):
         document = encode({"_id": "XX", "next_run_time": at(number).timestamp()})
@@ -147,7 +147,7 @@ def test_what_can_not_be_named_is_not_in_the_way(make):
     assert ids(store.get_due_jobs(at(10))) == ["a"]
 
 
-def test_at_most_so_many_ids_are_in_one_command(make, monkeypatch):
+def test_claim_names_at_most_max_ids(make, monkeypatch):
     monkeypatch.setattr(claims, "MAX_IDS", 3)
     store = make(batch_size=5)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcde")])
@@ -155,7 +155,7 @@ def test_at_most_so_many_ids_are_in_one_command(make, monkeypatch):
 
 
 def test_the_number_of_windows_is_bounded(make, monkeypatch):
-    """Or what is in front would never be looked at."""
+    """Otherwise the first jobs would never be looked at."""
     first, second = make(), make(batch_size=1)
     first.add_jobs([job(f"{n:02}", n) for n in range(40)])
     first.get_due_jobs(at(100))
@@ -167,8 +167,8 @@ def test_the_number_of_windows_is_bounded(make, monkeypatch):
 
 
 @pytest.mark.parametrize(("others", "got"), [("ab", "cd"), ("abc", "efgh")])
-def test_a_window_of_which_others_have_more_than_half_is_passed_by(make, monkeypatch, others, got):
-    """A whole cycle for a few jobs would cost more than another look."""
+def test_window_is_passed_by_if_more_than_half_of_it_is_leased(make, monkeypatch, others, got):
+    """A whole cycle for few jobs costs more than another look."""
     store = make(batch_size=4)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcdefgh")])
     lease_to_others(store, others)
@@ -177,7 +177,7 @@ def test_a_window_of_which_others_have_more_than_half_is_passed_by(make, monkeyp
 
 
 @pytest.mark.parametrize("others", ["abc", "ac"])
-def test_what_is_free_in_a_last_window_is_taken_however_little_it_is(make, others):
+def test_last_window_is_claimed_however_few_jobs_are_free(make, others):
     store = make(batch_size=5)
     store.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
     lease_to_others(store, others)
@@ -186,8 +186,8 @@ def test_what_is_free_in_a_last_window_is_taken_however_little_it_is(make, other
     assert store.commands.names == ["find", "update", "find"]
 
 
-def test_what_others_have_of_less_than_a_window_is_no_reason_to_look_elsewhere(make):
-    """There is nothing else."""
+def test_one_look_suffices_when_all_due_jobs_fit_in_one_window(make):
+    """There is no other window."""
     first, second = make(), make()
     first.add_job(job("a"))
     first.get_due_jobs(at(10))
@@ -197,8 +197,8 @@ def test_what_others_have_of_less_than_a_window_is_no_reason_to_look_elsewhere(m
     assert second.commands.names == ["find"] * 20
 
 
-def test_a_lost_claim_is_tried_again(make, monkeypatch):
-    """Others win all that was found, in between: the next ones are found."""
+def test_lost_claim_is_followed_by_one_on_the_next_jobs(make, monkeypatch):
+    """Another scheduler wins all candidates between the look and the claim."""
     draw(monkeypatch, -1)
     first, second = make(batch_size=2), make()
     first.add_jobs([job(name, seconds) for seconds, name in enumerate("abcd")])
@@ -219,7 +219,7 @@ def test_a_lost_claim_is_tried_again(make, monkeypatch):
     assert first.commands.names == ["find", "update", "find", "update", "find"]
 
 
-def test_what_is_lost_all_the_time_is_left_for_a_while(make, monkeypatch):
+def test_search_ends_after_the_last_look_when_every_claim_is_lost(make, monkeypatch):
     store = make()
     store.add_job(job("a"))
     draw(monkeypatch, 0)
