@@ -194,4 +194,4 @@ class Queried(Reader):
 
     def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
         """Put the jobs into quarantine; one command, two if some are removed."""
-        self._quarantine.put(self._quarantine.verdicts(bad))
+        self._quarantine.put(self._quarantine.writes_for_unreadable(bad))

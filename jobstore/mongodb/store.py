@@ -365,7 +365,7 @@ class MongoDBJobStore(BaseJobStore):
         >>> store.quarantined()
         []
         """
-        return self._quarantine.listed()
+        return self._quarantine.list_all()
 
     def restore_quarantined(self, job_ids: Iterable[str] | None = None) -> list[str]:
         """Try jobs in quarantine again, and return the ids of those that are back.

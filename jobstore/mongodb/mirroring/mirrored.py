@@ -121,7 +121,7 @@ class Mirrored(Reader):
         if not self.mirror.live:
             self.queried.set_aside(bad, lease)
             return
-        for write in self._quarantine.verdicts(bad):
+        for write in self._quarantine.writes_for_unreadable(bad):
             self._write_behind.add(write, self.apply_optimistically)
 
     # The store's life
@@ -169,7 +169,7 @@ class Mirrored(Reader):
             if invalid:
                 reason = UnreadableError(INVALID)
                 self._quarantine.put(
-                    self._quarantine.verdicts([(record, reason) for record in invalid])
+                    self._quarantine.writes_for_unreadable([(record, reason) for record in invalid])
                 )
                 self._quarantine.sweep()  # what has been changed since, too
             if not self.follows and self._unnoted != self._filled_after:

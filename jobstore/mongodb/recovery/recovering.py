@@ -98,7 +98,7 @@ class Recovering(Queried):
             culprits = list(filter(_is_culprit, batch))
             if not culprits:
                 break
-            self._quarantine.convict(list(map(CountedRecord.of, culprits)))
+            self._quarantine.quarantine_culprits(list(map(CountedRecord.of, culprits)))
         suspects = list(filter(_is_suspect, batch))
         batch = suspects[:1] or batch
         count_attempts(self._connection, due, [document["_id"] for document in batch])

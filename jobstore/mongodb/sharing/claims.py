@@ -196,7 +196,7 @@ class Claimed(Queried):
         """Return the jobs that may run; quarantine jobs that ended `MAX_ATTEMPTS` processes."""
         culprits = [document for document in won if attempt_count(document) >= MAX_ATTEMPTS]
         if culprits:
-            self._quarantine.convict(list(map(CountedRecord.of, culprits)))
+            self._quarantine.quarantine_culprits(list(map(CountedRecord.of, culprits)))
         return [
             CountedRecord.of(document) if attempt_count(document) else Record.of(document)
             for document in won

@@ -134,13 +134,13 @@ class _Flush:
 
     def _quarantine_refused(self, refused: Refused) -> None:
         """Quarantine the jobs whose documents the server refuses."""
-        verdicts = []
+        writes = []
         with logged_summary(self._logger) as lines:
             for write, reason in refused:
                 lines.add(REFUSED, write.record.id, reason)
                 why = f"it can't be written: {reason}"
-                verdicts.append(self._quarantine.verdict(write.record, why, write.run_time))
-        self._quarantine.put(verdicts)
+                writes.append(self._quarantine.write_for(write.record, why, write.run_time))
+        self._quarantine.put(writes)
         for write, _ in refused:
             del self._writes[write.record.id]
 

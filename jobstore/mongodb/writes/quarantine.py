@@ -1,7 +1,7 @@
-"""The quarantine: documents whose jobs can't be made, or not run, here; nothing is deleted.
+"""The quarantine: keeps documents whose jobs can't be restored or run, out of the schedulers' way.
 
-A document is in quarantine if it has a field ``quarantine: {reason, since, next_run_time}`` and
-no run time of its own. It keeps all else, so whoever can make its job can put it back.
+A document in quarantine has a field ``quarantine: {reason, since, next_run_time}``, and no run
+time of its own. All its other fields stay, so a process that can restore the job can put it back.
 """
 
 import logging
@@ -39,21 +39,23 @@ from ..summary import Line, Summary, logged_summary
 from .guarded import GuardedWrite
 from .sending import send
 
-__all__ = ["RETRIED", "Quarantine", "QuarantinedJob"]
+__all__ = ["RETRIABLE", "Quarantine", "QuarantinedJob"]
 
 MARKED = {"quarantine.since": {"$exists": True}, "next_run_time": None}
-# Tried again, though nobody names them: not the jobs that would end the process again.
-RETRIED = MARKED | {"quarantine.attempts": None}
-NO_TIMES = ["string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp"]
-NO_TIMES += ["undefined", "dbPointer", "javascript", "symbol", "javascriptWithScope"]
-NO_TIMES += ["minKey", "maxKey"]
-NO_TIME = {  # each is a range of the index; that of arrays, whose type is none, is of the empty one
+# Jobs that may be tried again unnamed: not those that have ended processes, and may do so again.
+RETRIABLE = MARKED | {"quarantine.attempts": None}
+NON_TIME_TYPES = ["string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp"]
+NON_TIME_TYPES += ["undefined", "dbPointer", "javascript", "symbol", "javascriptWithScope"]
+NON_TIME_TYPES += ["minKey", "maxKey"]
+# Each clause is a range of the index. Arrays are indexed by their elements, so only an empty array
+# has a range of its own.
+INVALID_TIME = {
     "$or": [
         {"next_run_time": {"$lt": MIN_TIME}},
         {"next_run_time": {"$gte": END_OF_TIME}},
         {"next_run_time": float("nan")},
         {"next_run_time": []},
-        {"next_run_time": {"$type": NO_TIMES}},
+        {"next_run_time": {"$type": NON_TIME_TYPES}},
     ]
 }
 PASSED_OVER = Line(
@@ -74,12 +76,12 @@ REMOVED = Line(
 
 
 class QuarantinedJob(NamedTuple):
-    """A job that is kept, and not run.
+    """A job in quarantine: kept, and not run.
 
     :ivar id: the document's `_id`.
-    :ivar reason: what was raised when its job was made, or what else is wrong with it.
-    :ivar since: when, by the server's clock.
-    :ivar next_run_time: when it was due; None if its document had no valid time.
+    :ivar reason: the error that restoring the job raised, or another reason.
+    :ivar since: when the job was put into quarantine, by the server's clock.
+    :ivar next_run_time: when the job was due; None if its document had no valid time.
     """
 
     id: DocumentId
@@ -89,10 +91,11 @@ class QuarantinedJob(NamedTuple):
 
 
 class PassedOver(NamedTuple):
-    """A document that can't be read here, and is not in quarantine.
+    """A document whose job can't be restored here, and which is not in quarantine.
 
-    :ivar run_time: when the job was due; the document is looked at anew when that changes.
-    :ivar is_unmarked: whether a cycle has tried in vain to put the document into quarantine.
+    :ivar run_time: when the job is due, as the document says. The entry no longer holds once the
+        document has another run time.
+    :ivar is_unmarked: whether an attempt to put the document into quarantine failed.
     """
 
     run_time: Any
@@ -100,11 +103,12 @@ class PassedOver(NamedTuple):
 
 
 class Quarantine:
-    """Puts documents in, lists them, and puts back those that load again.
+    """Puts documents into quarantine, lists them, and puts back the jobs that can be restored.
 
-    :ivar changes: how often documents were written here.
-    :ivar passed_over: the documents that can't be read here and are not in quarantine, by the
-        keys of their ids: the scheduler does not wake up for them.
+    :param remove: whether to remove documents instead, as ``unreadable="remove"`` wants.
+    :ivar changes: the number of times that this object has written documents.
+    :ivar passed_over: the documents whose jobs can't be restored here, and which are not in
+        quarantine, by the keys of their ids. The scheduler does not wake up for them.
     """
 
     def __init__(self, connection: Connection, remove: bool) -> None:
@@ -121,11 +125,12 @@ class Quarantine:
         alias: str | None,
         lines: Summary,
     ) -> Job | None:
-        """Make a document's job, in quarantine or not; one that can't be made is passed over.
+        """Restore a document's job, in quarantine or not; None if that can't be done.
 
-        That is logged once, and nobody has to wake up for it.
+        A job that can't be restored is passed over: the scheduler does not wake up for it. That is
+        logged once for each run time of the document.
 
-        :param lines: takes the notes that are to be logged.
+        :param lines: collects the log lines.
         """
         record, mark = Record.of(document), document.get("quarantine")
         if record.run_time is None and isinstance(mark, dict):
@@ -133,8 +138,8 @@ class Quarantine:
         try:
             return restore(record, scheduler, alias)
         except UnreadableError as reason:
-            passed = self.passed_over.get(hashable_id(record.id))
-            if passed is None or passed.run_time != record.run_time:
+            known = self.passed_over.get(hashable_id(record.id))
+            if known is None or known.run_time != record.run_time:
                 self.passed_over[hashable_id(record.id)] = PassedOver(
                     record.run_time, self.is_unmarked(record.id)
                 )
@@ -143,30 +148,36 @@ class Quarantine:
 
     @property
     def unmarked(self) -> int:
-        """How many due documents could not be put into quarantine: they stay in front."""
-        return sum(passed.is_unmarked for passed in list(self.passed_over.values()))
+        """The number of documents that can't be quarantined, and stay in front of the due jobs."""
+        return sum(each.is_unmarked for each in list(self.passed_over.values()))
 
     def is_unmarked(self, job_id: DocumentId) -> bool:
-        """Whether a document could not be put into quarantine."""
-        passed = self.passed_over.get(hashable_id(job_id)) if self.passed_over else None
-        return passed is not None and passed.is_unmarked
+        """Whether an attempt to put a document into quarantine failed."""
+        known = self.passed_over.get(hashable_id(job_id)) if self.passed_over else None
+        return known is not None and known.is_unmarked
 
     def forget(self, job_id: DocumentId) -> None:
-        """Look at a document anew, as it is written."""
-        if self.passed_over:  # then the id is worth a key
+        """Stop passing a document over, as it is about to be written."""
+        if self.passed_over:  # else making a key of the id would be wasted time
             self.passed_over.pop(hashable_id(job_id), None)
 
     def forget_all(self) -> None:
-        """Look at all documents anew."""
+        """Stop passing documents over."""
         self.passed_over.clear()
 
-    def verdict(self, record: Record, reason: str, run_time: Any) -> GuardedWrite:
-        """Make the write that quarantines a document, or removes it where the user wants that."""
+    def write_for(self, record: Record, reason: str, run_time: Any) -> GuardedWrite:
+        """Return the write that quarantines a document, or removes it with ``"remove"``.
+
+        :param run_time: the run time that the mark keeps, in seconds since the epoch.
+        """
         mark = {"reason": reason, "next_run_time": run_time}
         return GuardedWrite(record, None, None, None if self._remove else mark)
 
-    def convict(self, culprits: list[Record]) -> None:
-        """Quarantine jobs that have ended so many processes; only the user takes them out."""
+    def quarantine_culprits(self, culprits: list[Record]) -> None:
+        """Quarantine jobs that ended their process 3 times, also with ``"remove"``.
+
+        They stay until `put_back` is called with their ids.
+        """
         for record in culprits:  # few, as each has ended processes
             self.logger.error('Job "%s" ended its process 3 times -- quarantining it', record.id)
         reason = "its runs ended the process 3 times"
@@ -178,28 +189,34 @@ class Quarantine:
             ]
         )
 
-    def verdicts(self, found: list[tuple[Record, UnreadableError]]) -> list[GuardedWrite]:
-        """Make the writes for what can't be made here, and log why."""
+    def writes_for_unreadable(
+        self, unreadable: list[tuple[Record, UnreadableError]]
+    ) -> list[GuardedWrite]:
+        """Return the writes that quarantine or remove documents, and log the reasons.
+
+        A document that could not be quarantined before is not logged again.
+        """
         line = REMOVED if self._remove else QUARANTINED
         with logged_summary(self.logger) as lines:
-            for record, reason in found:
+            for record, reason in unreadable:
                 if not self.is_unmarked(record.id):
                     lines.add(line, record.id, reason)
-        return [self.verdict(record, str(reason), record.run_time) for record, reason in found]
+        return [self.write_for(each, str(reason), each.run_time) for each, reason in unreadable]
 
     def put(self, writes: list[GuardedWrite]) -> None:
-        """Carry out verdicts on documents that are still as they were seen.
+        """Quarantine or remove documents; 1 command, 2 if some are removed. Logs errors.
 
-        Whatever can't be marked is passed over in this process.
+        A document that another process has changed since it was read stays as it is. A document
+        that can't be marked is passed over in this process.
         """
         self.changes += 1
         try:
             _, refused = send(self._connection, writes)
-        except Exception as error:  # the good jobs are to run, whatever happens to these
+        except Exception as error:  # the other jobs have to run all the same
             ids = first_few([write.record.id for write in writes])
             self.logger.error("Unable to quarantine %d jobs (%s): %s", len(writes), ids, error)
             refused = [(write, str(error)) for write in writes]
-        else:  # an id that is not UTF-8 was read with replacements: no statement finds it
+        else:  # an id that is not UTF-8 was read with replacements, so no statement can name it
             refused += [
                 (write, "its id") for write in writes if REPLACEMENT in str(write.record.id)
             ]
@@ -209,48 +226,52 @@ class Quarantine:
             self.passed_over[hashable_id(write.record.id)] = PassedOver(write.record.run_time, True)
 
     def sweep(self) -> None:
-        """Quarantine the documents whose run time is none: they would never be due."""
+        """Quarantine the documents whose run time is no time, as they would never be due; O(k)."""
         found: list[Record] = []
-        for batch in read_all(self._connection, NO_TIME, FIELDS, found.clear, None):
+        for batch in read_all(self._connection, INVALID_TIME, FIELDS, found.clear, None):
             found += map(Record.of, batch)
         if found:
             reasons = (
                 UnreadableError(f"its next_run_time is {record.run_time!r}") for record in found
             )
-            self.put(self.verdicts(list(zip(found, reasons, strict=True))))
+            self.put(self.writes_for_unreadable(list(zip(found, reasons, strict=True))))
 
-    def listed(self) -> list[QuarantinedJob]:
-        """Read the records of all that is in quarantine."""
+    def list_all(self) -> list[QuarantinedJob]:
+        """Read the marks of all k documents in quarantine; O(k)."""
         found: list[QuarantinedJob] = []
         for batch in read_all(self._connection, MARKED, ["quarantine"], found.clear, None):
-            found += map(_record, batch)
+            found += map(_to_quarantined_job, batch)
         return found
 
     def put_back(
         self, restore: Callable[[Record], Job], job_ids: Iterable[str] | None = None
     ) -> list[str]:
-        """Give their run times back to the documents whose jobs can be made now.
+        """Put jobs that can be restored now back, with their run times; returns their ids.
 
-        Those that ended their processes have to be named: restoring one may do so already.
+        Jobs that ended their process have to be named: to restore such a job may end it again.
+
+        :param restore: makes the job of a record, or raises `UnreadableError`.
+        :param job_ids: the jobs to try; None tries all others.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
-        queries: list[Document] = [RETRIED]
+        filters: list[Document] = [RETRIABLE]
         if job_ids is not None:
             lists = split_by_bytes(list(job_ids), id_bytes, ID_BYTES)
-            queries = [MARKED | {"_id": {"$in": some}} for some in lists]
-        back: list[DocumentId] = []
-        for query in queries:
-            # Where it reads again after a time-out, jobs that are back are not found any more.
-            for batch in read_all(self._connection, query, FIELDS, lambda: None, None):
-                healed = [each for each in (_healed(one, restore) for one in batch) if each]
-                back += self._write_back(healed)
-        return back
+            filters = [MARKED | {"_id": {"$in": some}} for some in lists]
+        restored: list[DocumentId] = []
+        for each in filters:
+            # If the reading restarts after a time-out, it does not find jobs that are back already.
+            for batch in read_all(self._connection, each, FIELDS, lambda: None, None):
+                found = [_restoration(document, restore) for document in batch]
+                restored += self._write_back([each for each in found if each])
+        return restored
 
-    def _write_back(self, healed: list["Healed"]) -> list[DocumentId]:
-        """Write, and return the ids of those that are back; 2 commands, if there are any."""
-        if not healed:
+    def _write_back(self, restorations: list["Restoration"]) -> list[DocumentId]:
+        """Write, and return the ids of the jobs that are back; 2 commands, if there are any."""
+        if not restorations:
             return []
 
-        def act(some: list[Healed], in_doubt: bool) -> list[DocumentId]:
+        def act(some: list[Restoration], in_doubt: bool) -> list[DocumentId]:
             with self._connection.session() as session:
                 writes = [each.write for each in some]
                 self._connection.jobs.bulk_write(writes, ordered=False, session=session)
@@ -259,29 +280,29 @@ class Quarantine:
 
         writing = self._connection.writing
         try:
-            written = in_parts(self._connection, writing, healed, lambda each: each.size, act)
-            back = list(chain.from_iterable(written))
+            written = in_parts(self._connection, writing, restorations, lambda each: each.size, act)
+            restored = list(chain.from_iterable(written))
         finally:
             self.changes += 1
-        if back:
+        if restored:
             self.logger.info(
                 "%d jobs load again (%s) -- they are back from quarantine",
-                len(back),
-                first_few(back),
+                len(restored),
+                first_few(restored),
             )
-        return back
+        return restored
 
 
-class Healed(NamedTuple):
-    """The guarded write that gives a document its run time back, and its bytes."""
+class Restoration(NamedTuple):
+    """The guarded write that gives a document its run time back, and the document's bytes."""
 
     id: str
     write: UpdateOne
     size: int
 
 
-def _healed(document: Document, restore: Callable[[Record], Job]) -> Healed | None:
-    """Give a document its run time back, if its job can be made."""
+def _restoration(document: Document, restore: Callable[[Record], Job]) -> Restoration | None:
+    """Return the write that takes a document out of quarantine; None if its job can't be made."""
     record, mark = Record.of(document), document["quarantine"]
     run_time = mark.get("next_run_time")
     try:
@@ -292,10 +313,10 @@ def _healed(document: Document, restore: Callable[[Record], Job]) -> Healed | No
         {"_id": record.id, "next_run_time": None, "job_state": record.state, "quarantine": mark},
         {"$set": {"next_run_time": run_time}, "$unset": {"quarantine": ""}},
     )
-    return Healed(job.id, write, bytes_of([document]))
+    return Restoration(job.id, write, bytes_of([document]))
 
 
-def _record(document: Document) -> QuarantinedJob:
+def _to_quarantined_job(document: Document) -> QuarantinedJob:
     mark = document["quarantine"]
     return QuarantinedJob(
         document["_id"],

@@ -1,8 +1,8 @@
-"""The automatic retry of quarantined jobs: in small steps, one job of each reason first.
+"""Retry of quarantined jobs: every ten minutes, in small steps, first one job of each reason.
 
-Every ten minutes a *round* begins. It tries one job of each reason; where that job is back, it
-tries the others of its reason. Each step takes one batch, so that neither a cycle nor a thread of
-the store is kept from its work for long, however many jobs are in quarantine.
+A *round* tries one job of each reason. If that job can be restored, the round tries all others of
+the same reason. Each step takes one batch. So the thread that calls it, a cycle's or the store's
+own, soon goes on with its work, even with very many jobs in quarantine.
 """
 
 import logging
@@ -16,7 +16,7 @@ from pymongo import ASCENDING
 from .. import queries
 from ..connection import READ_BATCH, Connection
 from ..documents import Document, DocumentId, Record, hashable_id
-from .quarantine import RETRIED, Quarantine
+from .quarantine import RETRIABLE, Quarantine
 
 __all__ = ["Retry"]
 
@@ -27,9 +27,9 @@ Restore = Callable[[Record], Job]
 
 
 class Retry:
-    """Tries a batch whenever `step` is called and a second has passed.
+    """Tries one batch of quarantined jobs when `step` is called, at most once a second.
 
-    One thread at a time calls it: one of the store's, or the scheduler's where there is none.
+    Only one thread may call `step` at a time.
     """
 
     def __init__(self, connection: Connection, quarantine: Quarantine) -> None:
@@ -40,20 +40,22 @@ class Retry:
         self.logger = logging.getLogger(__name__)
 
     def postpone(self) -> None:
-        """End the round; the next one begins in ten minutes."""
+        """End the round; the next round begins in ten minutes."""
         self._round = None
         self._next_at = time.monotonic() + ROUND_SECONDS
 
     def step(self, restore: Restore) -> None:
-        """Try one batch, if it is time; at most 5 commands. An error is logged, and ends the round.
+        """Try the next batch, if it is time; at most 5 commands.
 
-        Only what ends the process is raised.
+        An `Exception` is logged, and ends the round. Others, such as `SystemExit`, are raised.
+
+        :param restore: makes the job of a record, or raises `UnreadableError`.
         """
         if time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + STEP_SECONDS
         if self._round is None:
-            self._quarantine.forget_all()  # what can't be marked is looked at anew, too
+            self._quarantine.forget_all()  # cycles try again to mark the documents that failed
             self._round = self._steps(restore)
         try:
             if next(self._round, "over") == "over":
@@ -63,22 +65,24 @@ class Retry:
             self.postpone()
 
     def _steps(self, restore: Restore) -> Iterator[None]:
-        healed: list[Any] = []  # reasons
+        restored_reasons: list[Any] = []
         for firsts in queries.batched(self._first_of_each_reason(), READ_BATCH):
             ids = [first for first, _ in firsts]
-            back = set(map(hashable_id, self._quarantine.put_back(restore, ids)))
-            healed += [reason for first, reason in firsts if hashable_id(first) in back]
+            restored = set(map(hashable_id, self._quarantine.put_back(restore, ids)))
+            restored_reasons += [
+                reason for first, reason in firsts if hashable_id(first) in restored
+            ]
             yield
-        for reasons in queries.batched(healed, READ_BATCH):
-            kept = 0
-            while found := self._batch(reasons, kept):
-                kept += len(found) - len(self._quarantine.put_back(restore, found))
+        for reasons in queries.batched(restored_reasons, READ_BATCH):
+            failed = 0
+            while job_ids := self._batch(reasons, skip=failed):
+                failed += len(job_ids) - len(self._quarantine.put_back(restore, job_ids))
                 yield
 
     def _first_of_each_reason(self) -> list[tuple[DocumentId, str]]:
         """Return the id of one job of each reason, with the reason."""
         pipeline: list[Document] = [
-            {"$match": RETRIED},
+            {"$match": RETRIABLE},
             {"$group": {"_id": "$quarantine.reason", "first": {"$first": "$_id"}}},
         ]
         with self._connection.limit():
@@ -86,8 +90,8 @@ class Retry:
             return [(each["first"], each["_id"]) for each in found]
 
     def _batch(self, reasons: list[Any], skip: int) -> list[DocumentId]:
-        """Return ids of jobs with these reasons, the oldest first, without those tried."""
-        query = RETRIED | {"quarantine.reason": {"$in": reasons}}
+        """Return ids of jobs with these reasons, the oldest first, after `skip` failed ones."""
+        query = RETRIABLE | {"quarantine.reason": {"$in": reasons}}
         since = [("quarantine.since", ASCENDING)]
         with self._connection.limit():
             found = self._connection.jobs.find(

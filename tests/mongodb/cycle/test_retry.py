@@ -183,7 +183,7 @@ def test_the_index_finds_them(store):
     by_hand(store)
     store.add_jobs(job(f"good {i}", i) for i in range(100))
     store.collection.insert_many(many(20))
-    query = {**retry.RETRIED, "quarantine.reason": {"$in": ["out of order"]}}
+    query = {**retry.RETRIABLE, "quarantine.reason": {"$in": ["out of order"]}}
     plan = str(store.collection.find(query, sort=[("quarantine.since", 1)]).explain())
     assert "quarantine.since_1" in plan
     assert "COLLSCAN" not in plan
