@@ -200,7 +200,7 @@ def test_cost_of_watching(measure: Any, report: Any, client: Any) -> None:
             store.add_jobs(jobs)
             watcher = store._lifecycle.watcher
             if watcher:
-                wait_for(lambda: watcher._time >= store._connection.write_time)
+                wait_for(lambda: watcher._stream_time >= store._connection.write_time)
             seconds[name].append(time.process_time() - started)
 
         variants.append(Variant(add, count, before=store.remove_all_jobs))

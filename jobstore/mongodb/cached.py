@@ -1,9 +1,8 @@
-"""When an earlier answer of `get_next_run_time` saves a command.
+"""Cached answers of `get_next_run_time`: for how long an earlier answer replaces a command.
 
-APScheduler asks every store in every cycle, and so the stores in which nothing is due as well. The
-change stream tells of each change that makes a job due earlier, and the alarm lowers the run time
-that the scheduler waits for. So until that time nothing is due: a scheduler with one store sleeps
-until then for the same reason.
+APScheduler asks every store in every cycle, even if the store has no due job. The change stream
+reports each change that makes a job due earlier, and `Wakeups` lowers the awaited run time. So
+nothing is due before that time. A scheduler with one store sleeps until then for the same reason.
 """
 
 import time
@@ -11,29 +10,30 @@ from typing import NamedTuple
 
 from .connection import Connection
 
-__all__ = ["Asked"]
+__all__ = ["LastQuery"]
 
-KEPT_SECONDS = 10.0  # the longest that a change which no stream tells, a rollback, may stay unseen
+MAX_AGE_SECONDS = 10.0  # limits the harm of a change that no stream reports, such as a rollback
 
 
-class Asked(NamedTuple):
-    """When the server was asked for the earliest run time.
+class LastQuery(NamedTuple):
+    """When the store last asked the server for the earliest run time.
 
-    :ivar at: by the monotonic clock.
-    :ivar writes: how much this store had written.
+    :ivar at: seconds on the monotonic clock.
+    :ivar writes: how many commands of this store may have written something before.
     """
 
     at: float
     writes: int
 
     @classmethod
-    def now(cls, connection: Connection) -> "Asked":
-        """Note a question that is about to be sent."""
+    def now(cls, connection: Connection) -> "LastQuery":
+        """Note a query that is about to be sent."""
         return cls(time.monotonic(), connection.writes)
 
-    def holds(self, connection: Connection) -> bool:
-        """Whether its answer is right, as far as the change stream has lowered it since.
+    def is_fresh(self, connection: Connection) -> bool:
+        """Whether the answer, as lowered by the change stream since, still holds.
 
-        Not after a write of this store: the stream tells of that later.
+        It doesn't hold for more than 10 s, nor after a write of this store, which the stream
+        reports later.
         """
-        return self.writes == connection.writes and time.monotonic() - self.at < KEPT_SECONDS
+        return self.writes == connection.writes and time.monotonic() - self.at < MAX_AGE_SECONDS

@@ -1,4 +1,7 @@
-"""The collection's indexes: made at start, and again where the collection was made anew."""
+"""The collection's indexes: created at start, and again if the collection was dropped meanwhile.
+
+Without them each cycle would read the whole collection.
+"""
 
 import logging
 import time
@@ -11,9 +14,9 @@ from .threads import daemon
 
 __all__ = ["Indexes"]
 
-LOOK_SECONDS = 600.0  # between two looks
-SOON_SECONDS = 5.0  # before another one, where the collection was dropped and is empty
-BUILD_SECONDS = 600.0  # the longest that the server may build them
+CHECK_SECONDS = 600.0  # between two checks
+RECHECK_SECONDS = 5.0  # between two checks while a dropped collection is still empty
+BUILD_SECONDS = 600.0  # time limit for the server to build missing indexes
 INDEXES: list[Document] = [
     {"key": {field: 1}, "name": f"{field}_1", "sparse": True}
     for field in ("next_run_time", "quarantine.since")
@@ -21,9 +24,9 @@ INDEXES: list[Document] = [
 
 
 class Indexes:
-    """Makes indexes that are missing; a look that finds them all is two quick commands.
+    """Creates missing indexes; a check that finds them all is two quick commands.
 
-    A collection may be dropped, and filled again by `mongorestore`, say, while a scheduler runs.
+    A collection may be dropped while a scheduler runs, and then filled again without its indexes.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -33,12 +36,14 @@ class Indexes:
         self.logger = logging.getLogger(__name__)
 
     def create(self) -> None:
-        """Create them, if that is allowed; with the collection, if there is none.
+        """Create missing indexes, and the collection if there is none; one command.
+
+        Without the right to create indexes, it logs a warning.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached, or refuses them.
         """
         self._dropped = False
-        self._next_at = time.monotonic() + LOOK_SECONDS
+        self._next_at = time.monotonic() + CHECK_SECONDS
         try:
             self._create(START_SECONDS)
         except OperationFailure as error:
@@ -49,44 +54,45 @@ class Indexes:
                 "are missing, each cycle reads the whole collection"
             )
 
-    def look_soon(self) -> None:
-        """Note that the collection may have been dropped."""
+    def check_soon(self) -> None:
+        """Check at the next opportunity: the collection may have been dropped."""
         self._dropped = True
         self._next_at = 0.0
 
-    def look(self) -> None:
-        """Create missing indexes if it is time to look, in a thread: to build them may take long.
+    def check_if_time(self) -> None:
+        """Create missing indexes if a check is due.
 
-        Not in an empty collection: whoever has dropped it may be about to rename another one to
+        The check runs in a thread of its own, because building an index may take minutes. It
+        leaves an empty collection alone: somebody may be about to rename another collection to
         its name.
         """
         if time.monotonic() < self._next_at:
             return
-        self._next_at = time.monotonic() + LOOK_SECONDS
-        daemon(self._look, "jobstore-indexes").start()
+        self._next_at = time.monotonic() + CHECK_SECONDS
+        daemon(self._check, "jobstore-indexes").start()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         jobs = self._connection.jobs
         try:
             with self._connection.limit():
                 is_empty = jobs.find_one({}, ["_id"]) is None
             if not is_empty:
-                if made := self._create(BUILD_SECONDS):
-                    self.logger.warning("%d indexes were missing, and are there again", made)
+                if created := self._create(BUILD_SECONDS):
+                    self.logger.warning("%d indexes were missing, and were created again", created)
                 self._dropped = False
         except OperationFailure as error:
             self._dropped &= error.code in TRANSIENT
-            if error.code != UNAUTHORIZED:  # of that the start has told
+            if error.code != UNAUTHORIZED:  # `create` has logged that at start
                 self.logger.warning("Unable to create the indexes: %s", error)
-        except PyMongoError as error:  # an outage, or a shutdown; others tell of that
-            self.logger.debug("Unable to look for the indexes: %s", error)
+        except PyMongoError as error:  # an outage or a shutdown, logged elsewhere
+            self.logger.debug("Unable to check the indexes: %s", error)
         if self._dropped:
-            self._next_at = time.monotonic() + SOON_SECONDS
+            self._next_at = time.monotonic() + RECHECK_SECONDS
 
     def _create(self, seconds: float) -> int:
-        """Create them in one command; returns how many were missing."""
+        """Create missing indexes in one command; returns their number, 0 on a sharded cluster."""
         jobs = self._connection.jobs
         with self._connection.limit(seconds):
             result = jobs.database.command({"createIndexes": jobs.name, "indexes": INDEXES})
-        made: int = result.get("numIndexesAfter", 0) - result.get("numIndexesBefore", 0)
-        return made  # a router, on a sharded cluster, doesn't tell
+        created: int = result.get("numIndexesAfter", 0) - result.get("numIndexesBefore", 0)
+        return created  # a router's reply has no such numbers

@@ -1,4 +1,8 @@
-"""What goes on from `start` to `shutdown`: a store's threads, and what goes with them."""
+"""The lifecycle of a store, from `start` to `shutdown`: its connection, indexes and threads.
+
+A store's start can fail, its process can fork, and its shutdown can run in a signal handler. All
+of these must leave neither threads nor connections behind.
+"""
 
 import os
 import time
@@ -27,19 +31,21 @@ from .writes.retry import Retry
 
 __all__ = ["Lifecycle"]
 
-MIN_SECONDS = 0.1  # for the last writes, where threads of the store have used up the time
-CLOSE_SHARE = 0.9  # of the time of `shutdown`: the commands in it end before it does
+MIN_CLOSE_SECONDS = 0.1  # for the last writes, if stopping the threads has used up the time
+CLOSE_SHARE = 0.9  # of the remaining time: the last commands end before `shutdown` does
 
 
 class Lifecycle:
-    """Starts the threads of a store and ends them; with them what else begins and ends.
+    """Starts and stops a store.
 
-    :param watched: the store's argument `watch`.
-    :ivar watcher: the thread that follows the collection, if there is one.
-    :ivar flusher: the thread that flushes a mirrored store's writes.
+    :param watch: the store's argument of that name.
+    :ivar connection: the store's connection.
+    :ivar indexes: the collection's indexes.
+    :ivar watcher: the thread that follows the collection; None if there is none.
+    :ivar flusher: the thread that flushes a mirrored store's writes; None if there is none.
     """
 
-    def __init__(self, parts: Parts, watched: bool | float) -> None:
+    def __init__(self, parts: Parts, watch: bool | float) -> None:
         self._host, self._locks, self._cycles = parts.host, parts.locks, parts.cycles
         self.connection, self._quarantine = parts.connection, parts.quarantine
         self._write_behind, self._reader, self._wakeups = (
@@ -47,32 +53,35 @@ class Lifecycle:
             parts.reader,
             parts.wakeups,
         )
-        self._watched = watched
+        self._watch = watch
         self._retry = Retry(parts.connection, parts.quarantine)
         self.indexes = Indexes(parts.connection)
         self.watcher: Watcher | None = None
         self.flusher: Flusher | None = None
         self._starts = 0
-        self._start_failed = False  # the last one, the scheduler's or the store's own
-        _all.add(self)
+        self._start_failed = False  # the last start, of the scheduler or of the store itself
+        _lifecycles.add(self)
 
     def start(self) -> None:
-        """Connect, look after the collection, and start the threads; O(n) with a mirror.
+        """Connect, prepare the collection, and start the threads; O(n) with a mirror.
 
-        If that fails, no thread is left.
+        If it fails, no thread keeps running.
+
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
+        :raises ValueError: for the reasons that `MongoDBJobStore.start` names.
         """
-        self._end_threads()
+        self._stop_threads()
         self._start_failed = True
         try:
-            self._begin()
+            self._connect_and_start()
         except BaseException:
-            self._end_threads()
+            self._stop_threads()
             self._reader.reset()
             self._reader.closed()
             raise
         self._start_failed = False
 
-    def _begin(self) -> None:
+    def _connect_and_start(self) -> None:
         self._starts += 1
         for part in (self._quarantine, self._retry, self.indexes, self._write_behind):
             part.logger = self._host.logger
@@ -88,40 +97,40 @@ class Lifecycle:
         self._start_threads()
 
     def is_in_use(self) -> bool:
-        """Whether threads go on. Shuts down if the scheduler's start has failed."""
+        """Whether the store needs its threads; shuts it down if the scheduler's start failed."""
         with start_failed(self._host.scheduler, self._host.store) as failed:
             if failed and not self._start_failed:
                 self._start_failed = True
-                self._host.logger.info("The scheduler's start has failed: its job store shuts down")
-                self._end_threads()
+                self._host.logger.info("The scheduler's start failed: its job store shuts down")
+                self._stop_threads()
                 self._close(CLOSE_SECONDS)
-                self._forget()
+                self._discard()
         return not failed
 
     def start_again_if_running(self) -> None:
-        """Start again, if the start has failed and the scheduler asks for jobs all the same."""
+        """Start again, if the last start failed and the scheduler runs all the same."""
         scheduler = self._host.scheduler
         if self._start_failed and scheduler and scheduler.state != STATE_STOPPED:
             self.start()
 
     def _start_threads(self) -> None:
-        is_woken = self._choose_whom_to_wake()
+        wakes = self._enable_wakeups()
         if isinstance(self._reader, Mirrored):
             self._start_mirror(self._reader)
-        elif is_woken:
-            every = None if self._watched is True else self._watched
-            self._start_watcher(self._reader, None, every)
+        elif wakes:
+            poll_interval = None if self._watch is True else self._watch
+            self._start_watcher(self._reader, None, poll_interval)
 
-    def _choose_whom_to_wake(self) -> bool:
-        """Wake the store's scheduler where that is wanted and possible; returns whether it is."""
+    def _enable_wakeups(self) -> bool:
+        """Return whether the scheduler is to be woken: the user wants it, and it is possible."""
         scheduler = self._host.scheduler
-        is_woken = self._watched is not False and scheduler is not None
-        if is_woken and not can_be_woken(scheduler):
+        enabled = self._watch is not False and scheduler is not None
+        if enabled and not can_be_woken(scheduler):
             kind = type(scheduler).__name__
-            self._host.logger.info("No wake-ups: a %s can't be woken by other threads", kind)
-            is_woken = False
-        self._wakeups.set(weakref.proxy(scheduler) if is_woken else None)
-        return is_woken
+            self._host.logger.info("No wake-ups: other threads can't wake a %s", kind)
+            enabled = False
+        self._wakeups.set_scheduler(weakref.proxy(scheduler) if enabled else None)
+        return enabled
 
     def _start_mirror(self, mirrored: Mirrored) -> None:
         if mirrored.follows:
@@ -134,7 +143,9 @@ class Lifecycle:
         with self._locks.io_lock:
             mirrored.go_live()
 
-    def _start_watcher(self, reader: Reader, mirror: Mirror | None, every: float | None) -> None:
+    def _start_watcher(
+        self, reader: Reader, mirror: Mirror | None, poll_interval: float | None
+    ) -> None:
         self.watcher = Watcher(
             Owner(self),
             self.connection,
@@ -142,34 +153,34 @@ class Lifecycle:
             reader,
             self._quarantine.passed_over,
             mirror,
-            every,
+            poll_interval,
             poll_seconds(self._host.scheduler),
             self._host.logger,
         )
         self.watcher.start()
 
     @property
-    def is_told_all(self) -> bool:
-        """Whether a change stream tells of all changes that make a job due earlier."""
+    def sees_all_changes(self) -> bool:
+        """Whether a change stream reports all changes that make a job due earlier."""
         watcher = self.watcher
-        return watcher is not None and watcher.tells_all
+        return watcher is not None and watcher.sees_all_changes
 
     def do_chores(self) -> None:
-        """Do work that no cycle should wait for."""
-        self._retry_and_look()
+        """Do work that no cycle should wait for, in a thread of the store."""
+        self._retry_and_check_indexes()
         self._reader.do_chores()
 
-    def do_chores_without_thread(self) -> None:
-        """Do the same in a cycle, unless a thread of the store does."""
+    def do_chores_if_no_thread(self) -> None:
+        """Retry the quarantine and check the indexes in a cycle, if the store has no thread."""
         if self.watcher is None and self.flusher is None:
-            self._retry_and_look()
+            self._retry_and_check_indexes()
 
-    def _retry_and_look(self) -> None:
+    def _retry_and_check_indexes(self) -> None:
         self._retry.step(self._host.restore_runnable)
-        self.indexes.look()
+        self.indexes.check_if_time()
 
     def status(self) -> Status:
-        """Tell how the store and its server get on."""
+        """Report the connection, the deferred writes, and the age of the mirror; no command."""
         pending, oldest = self._write_behind.status()
         watcher = self.watcher
         connected = not self.connection.closed and not self._write_behind.failing
@@ -181,65 +192,68 @@ class Lifecycle:
         )
 
     def stop(self) -> None:
-        """End the threads, write what is deferred, and close the connection; at most 5 s.
+        """Stop the threads, flush the deferred writes, and close the connection; at most 5 s.
 
-        Never raises, also in a signal's handler, whatever that has interrupted.
+        Never raises. A signal handler may call it, whichever code the signal interrupted.
         """
-        ends_at = time.monotonic() + CLOSE_SECONDS
+        deadline = time.monotonic() + CLOSE_SECONDS
         self._locks.hand_over()
-        self._end_watchers_together()
-        self._end_threads()
-        left = max(ends_at - time.monotonic(), MIN_SECONDS)
-        closing = daemon(partial(self._close, left * CLOSE_SHARE), "jobstore-shutdown")
+        self._signal_watchers()
+        self._stop_threads()
+        remaining = max(deadline - time.monotonic(), MIN_CLOSE_SECONDS)
+        closing = daemon(partial(self._close, remaining * CLOSE_SHARE), "jobstore-shutdown")
         try:
             closing.start()
-        except RuntimeError:  # no more threads, as the process ends
-            self._close(left)
+        except RuntimeError:  # the process ends, and can't start threads any more
+            self._close(remaining)
         else:
-            closing.join(left)
-        self._forget()
+            closing.join(remaining)
+        self._discard()
 
     def _close(self, seconds: float) -> None:
-        """Do what may wait for the server, or for a lock of PyMongo that a signal's handler has."""
+        """Flush and close; may wait for the server, or for a lock that PyMongo holds."""
         starts = self._starts
         with pymongo.timeout(seconds):
             io_lock = self._locks.io_lock
-            if io_lock.acquire(timeout=seconds):  # a thread may hang in a write
+            if io_lock.acquire(timeout=seconds):  # another thread may hang in a write
                 try:
                     self._write_behind.flush_if_possible()
                     self._cycles.release()
                     self._reader.give_back()
                 finally:
                     io_lock.release()
-            if self._starts == starts:  # else `shutdown` has given up, and a start followed
+            if self._starts == starts:  # else `shutdown` gave up waiting, and a start followed
                 self._reader.closed()
-                self.connection.close()  # tells the server, and that takes a command as well
+                self.connection.close()  # sends a command as well
 
-    def _forget(self) -> None:
-        left = self._write_behind.writes
-        if left:
-            some = first_few(sorted(map(str, left)))
-            self._host.logger.error("%d jobs are not written and run again: %s", len(left), some)
+    def _discard(self) -> None:
+        """Log the writes that could not be flushed, and drop all state in memory."""
+        unwritten = self._write_behind.writes
+        if unwritten:
+            ids = first_few(sorted(map(str, unwritten)))
+            self._host.logger.error(
+                "%d jobs are not written and run again: %s", len(unwritten), ids
+            )
         self._write_behind.forget()
         self._cycles.shut_down()
         self._reader.reset()
-        self.connection.closed = True  # also where closing the client hangs
+        self.connection.closed = True  # even if closing the client hangs
 
-    def _end_watchers_together(self) -> None:
-        """Let the watchers of all stores end, if their scheduler has stopped.
+    def _signal_watchers(self) -> None:
+        """Tell the watchers of all the scheduler's stores to end, if the scheduler has stopped.
 
-        It shuts its stores down one after the other, and each waits for its own watcher.
+        It shuts down one store after the other, and each store waits for its own watcher.
         """
         scheduler = self._host.scheduler
         if scheduler is None or scheduler.state != STATE_STOPPED:
             return
-        for other in list(_all):
+        for other in list(_lifecycles):
             watcher = other.watcher
             if watcher and other._host.scheduler is scheduler:
-                watcher.end()
-                other._reader.reset()  # nothing keeps it current any more
+                watcher.signal_stop()
+                other._reader.reset()  # a mirror without a watcher would be stale
 
-    def _end_threads(self) -> None:
+    def _stop_threads(self) -> None:
         self._write_behind.flush_in_callers_thread()
         for thread in (self.watcher, self.flusher):
             if thread:
@@ -247,20 +261,20 @@ class Lifecycle:
         self.watcher = self.flusher = None
 
     def forked(self) -> None:
-        """In a forked process, which has none of the threads."""
-        self._locks.renew()  # another thread may have held the old ones
+        """Reset in a forked process, which has none of the threads."""
+        self._locks.renew()  # a thread of the parent may have held the old ones
         self._write_behind.forked()
         self._cycles.clear()
         self._reader.forked()
-        self._wakeups.set(None)
+        self._wakeups.set_scheduler(None)
         self.watcher = self.flusher = None
 
 
-_all: "weakref.WeakSet[Lifecycle]" = weakref.WeakSet()
+_lifecycles: "weakref.WeakSet[Lifecycle]" = weakref.WeakSet()
 
 
 def _forked() -> None:
-    for lifecycle in list(_all):
+    for lifecycle in list(_lifecycles):
         lifecycle.forked()
 
 

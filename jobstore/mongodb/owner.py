@@ -1,4 +1,4 @@
-"""What a store's threads know of it; they hold it weakly, and end when it is dropped."""
+"""Weak references from a store's threads to the store, so that a dropped store can end them."""
 
 import weakref
 from collections.abc import Iterator
@@ -14,50 +14,50 @@ from .indexes import Indexes
 __all__ = ["Owner", "start_failed"]
 
 
-class Owned(Protocol):
-    """What a thread asks of the lifecycle that it belongs to."""
+class OwnedLifecycle(Protocol):
+    """The part of a `Lifecycle` that its threads use."""
 
     @property
     def connection(self) -> Connection:
-        """The store's."""
+        """The store's connection."""
 
     @property
     def indexes(self) -> Indexes:
-        """The collection's."""
+        """The collection's indexes."""
 
     def is_in_use(self) -> bool:
-        """Whether threads go on."""
+        """Whether the store still needs its threads."""
 
     def do_chores(self) -> None:
         """Do work that no cycle should wait for."""
 
 
 class Owner:
-    """A weak reference to a lifecycle, for its threads: they end when the store is dropped."""
+    """A weak reference to a lifecycle, held by its threads: they end when the store is dropped."""
 
-    def __init__(self, lifecycle: Owned) -> None:
+    def __init__(self, lifecycle: OwnedLifecycle) -> None:
         self._lifecycle = weakref.ref(lifecycle)
         self._connection = lifecycle.connection
 
     def needs_thread(self) -> bool:
-        """Whether the store exists still, and its scheduler's start has not failed."""
+        """Whether the store still exists, and its scheduler's start has not failed."""
         lifecycle = self._lifecycle()
         return lifecycle is not None and lifecycle.is_in_use()
 
     def do_chores(self) -> None:
-        """Do work that no cycle should wait for."""
+        """Do the store's chores, if the store still exists."""
         lifecycle = self._lifecycle()
         if lifecycle is not None:
             lifecycle.do_chores()
 
-    def stream_is_lost(self) -> None:
-        """Let the store look whether the collection was made anew, without its indexes."""
+    def stream_lost(self) -> None:
+        """Let the store check its indexes soon: the collection may have been dropped."""
         lifecycle = self._lifecycle()
         if lifecycle is not None:
-            lifecycle.indexes.look_soon()
+            lifecycle.indexes.check_soon()
 
-    def thread_ends(self) -> None:
-        """Close the client of a store that was dropped without `shutdown`."""
+    def thread_ended(self) -> None:
+        """Close the client if the store was dropped without `shutdown`; waits at most 5 s."""
         if self._lifecycle() is None:
             with pymongo.timeout(CLOSE_SECONDS):
                 self._connection.close()
@@ -65,16 +65,16 @@ class Owner:
 
 @contextmanager
 def start_failed(scheduler: BaseScheduler | None, store: object) -> Iterator[bool]:
-    """Tell whether a scheduler's start has failed after it had started the store.
+    """Yield whether a scheduler's start failed after it had started the store.
 
-    If so, the scheduler can't start again before the context ends. APScheduler holds its lock from
-    before it starts the stores until all pending jobs are added, and sets its state a moment
-    later. In that moment the answer may be wrong.
+    If so, the scheduler can't start again before the context ends. APScheduler takes its lock
+    before it starts the stores, and holds it until all pending jobs are added. It sets its state a
+    moment later. In that moment the answer may be wrong.
     """
     if (
         scheduler
         and scheduler.state == STATE_STOPPED
-        and store in list(scheduler._jobstores.values())  # else it was started by hand
+        and store in list(scheduler._jobstores.values())  # else the user started the store
         and scheduler._jobstores_lock.acquire(blocking=False)  # else it starts, or shuts down
     ):
         try:

@@ -1,7 +1,7 @@
-"""The connections of a client, which cycles and the watchers of change streams share.
+"""A client's connection pool, which cycles and the watchers of change streams share.
 
-A change stream holds a connection for as long as the server waits for a change. PyMongo lends
-each of them to one thread at a time; so in a small pool watchers would leave none to a cycle.
+A change stream occupies a connection while the server waits for a change. PyMongo lends each
+connection to one thread at a time. In a small pool, watchers would leave no connection to a cycle.
 """
 
 import logging
@@ -17,14 +17,14 @@ from .documents import Document
 
 __all__ = ["Pool", "pool_of"]
 
-TURN_SECONDS = 0.0005  # that another thread needs to take a connection that was given back
-SPARE = 2  # connections: a cycle needs one, and a call by another thread beside it
+YIELD_SECONDS = 0.0005  # enough for another thread to take a connection that was returned
+SPARE_CONNECTIONS = 2  # for a cycle, and for a call by another thread at the same time
 
 
 class Pool:
     """Counts the watchers of this process that use one client.
 
-    :ivar watchers: how many they are.
+    :ivar watchers: their number.
     """
 
     def __init__(self, client: MongoClient[Document]) -> None:
@@ -35,14 +35,14 @@ class Pool:
 
     @property
     def is_small(self) -> bool:
-        """Whether watchers that wait in a connection would leave too few."""
+        """Whether watchers that occupy connections would leave too few."""
         size = self._client.options.pool_options.max_pool_size
-        return bool(size) and size < self.watchers + SPARE  # None or 0: no limit
+        return bool(size) and size < self.watchers + SPARE_CONNECTIONS  # None or 0: no limit
 
     @property
-    def turn_seconds(self) -> float:
-        """How long to pause between many reads, so that other threads get their turn."""
-        return TURN_SECONDS if self.is_small else 0
+    def yield_seconds(self) -> float:
+        """How many seconds to pause between many reads, so that other threads get a connection."""
+        return YIELD_SECONDS if self.is_small else 0
 
     def warn(self, logger: logging.Logger) -> None:
         """Log once that the pool is small, and how large it should be."""
@@ -54,18 +54,18 @@ class Pool:
                 "schedulers, changes by others are read 4 times a second, not at once. Use "
                 "maxPoolSize=%d or more: one for each store, and %d",
                 self._client.options.pool_options.max_pool_size,
-                self.watchers + SPARE,
-                SPARE,
+                self.watchers + SPARE_CONNECTIONS,
+                SPARE_CONNECTIONS,
             )
 
     def forked(self) -> None:
-        """In a forked process, which has no watchers yet."""
+        """Reset the count in a forked process, which has no watchers yet."""
         self._lock = threading.Lock()
         self.watchers = 0
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Count one watcher more, while it works."""
+    def count_watcher(self) -> Iterator[None]:
+        """Count one more watcher until the context ends."""
         with self._lock:
             self.watchers += 1
         try:
@@ -82,7 +82,7 @@ _lock = threading.Lock()
 def pool_of(client: MongoClient[Document]) -> Pool:
     """Return the one `Pool` of a client.
 
-    Clients with the same options are equal, so they are told apart by identity.
+    The key is the client's identity, because clients with the same options are equal.
     """
     with _lock:
         pool = _pools.get(id(client))
@@ -92,7 +92,7 @@ def pool_of(client: MongoClient[Document]) -> Pool:
 
 
 def _forked() -> None:
-    """In a forked process: none of its parent's watchers is here, nor who holds the locks."""
+    """Replace the locks, which may be held by threads that exist only in the parent."""
     global _lock
     _lock = threading.Lock()
     for pool in list(_pools.values()):

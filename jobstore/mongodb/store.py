@@ -15,7 +15,7 @@ from pymongo.collection import Collection
 from ..base import BaseJobStore
 from ..caller import is_cycle
 from .arguments import check_arguments
-from .cached import Asked
+from .cached import LastQuery
 from .connection import Connection
 from .documents import END_OF_TIME, Document, exact_str, timestamp, to_datetime
 from .executors import check_executors
@@ -180,9 +180,9 @@ class MongoDBJobStore(BaseJobStore):
     def _known_next_run_time(self, last: Cycle, now: float) -> float | None:
         """Return when the next job is due, if that is known without a command, and later."""
         asked = last.asked
-        if asked is None or not self._lifecycle.is_told_all or self._write_behind.has_pending:
+        if asked is None or not self._lifecycle.sees_all_changes or self._write_behind.has_pending:
             return None
-        awaited = self._wakeups.awaited if asked.holds(self._connection) else None
+        awaited = self._wakeups.awaited if asked.is_fresh(self._connection) else None
         return awaited if awaited is not None and awaited > now else None
 
     def _read_due(self, now: float, last: Cycle) -> Due:
@@ -190,7 +190,7 @@ class MongoDBJobStore(BaseJobStore):
         self._reader.include_deferred()
         if not last.in_loop:
             self._finish(last)
-            self._lifecycle.do_chores_without_thread()
+            self._lifecycle.do_chores_if_no_thread()
         return self._reader.due(now, self._batch_size + self._quarantine.unmarked)
 
     def _finish(self, last: Cycle) -> None:
@@ -270,7 +270,7 @@ class MongoDBJobStore(BaseJobStore):
         self._reader.include_deferred()
         if not cycle.in_loop:
             self._finish(cycle)
-        asked = Asked.now(self._connection)
+        asked = LastQuery.now(self._connection)
         earliest = self._reader.next_run_time(cycle.now, self._quarantine.passed_over)
         if not cycle.in_loop and not cycle.is_over:
             cycle.asked = asked

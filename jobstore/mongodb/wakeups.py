@@ -1,4 +1,4 @@
-"""Wakes the scheduler when something has become due earlier than what it waits for."""
+"""Wake-ups: call the scheduler when a job becomes due earlier than the scheduler expects."""
 
 import logging
 import threading
@@ -16,8 +16,8 @@ __all__ = ["Wakeups", "can_be_woken"]
 def can_be_woken(scheduler: BaseScheduler | None) -> bool:
     """Whether any thread may call the scheduler's `wakeup`.
 
-    Those of APScheduler that run in a thread or an asyncio loop; gevent's is derived from one
-    of them, but its event belongs to one thread's hub.
+    APScheduler's schedulers with a thread or an asyncio loop allow that. The gevent scheduler
+    derives from one of them, but its event belongs to one thread's hub.
     """
     kinds = BackgroundScheduler, BlockingScheduler, AsyncIOScheduler
     modules = {kind.__module__ for kind in type(scheduler).__mro__}
@@ -25,79 +25,87 @@ def can_be_woken(scheduler: BaseScheduler | None) -> bool:
 
 
 class Wakeups:
-    """Knows what the scheduler waits for; any thread may tell it of run times.
+    """Compares reported run times with the one that the scheduler awaits; thread-safe.
 
-    In a cycle the scheduler waits for nothing: the earliest that is told meanwhile counts when
-    the cycle has ended. Which thread is the scheduler's nobody says; so whoever asks what is due,
-    and then when to ask again, is taken for one that waits.
+    In a cycle the scheduler awaits nothing. The earliest run time reported meanwhile is compared
+    when the cycle ends. APScheduler doesn't say which thread runs the scheduler. So any thread that
+    calls `get_due_jobs` and then `get_next_run_time` counts as waiting.
     """
 
     def __init__(self) -> None:
-        self.set(None)
+        self.set_scheduler(None)
 
-    def set(self, scheduler: BaseScheduler | None) -> None:
-        """Choose whom to wake, if anybody; before its first cycle."""
-        self._lock = threading.Lock()  # a forked process may have got one that was held
+    def set_scheduler(self, scheduler: BaseScheduler | None) -> None:
+        """Choose the scheduler to wake, or none; called before its first cycle."""
+        self._lock = threading.Lock()  # a new one: after a fork the old one may be held
         self._scheduler = scheduler
-        self._awaited: dict[int, float] = {}  # by thread: the run time that it waits for
-        self._meanwhile: dict[int, float] = {}  # by thread: what it was told in its cycle
-        self._past: dict[int, float] = {}  # by thread: what it waited for, past at the last look
+        # By thread, run times in seconds since the epoch:
+        self._awaited: dict[int, float] = {}  # awaited now
+        self._in_cycle: dict[int, float] = {}  # the earliest one reported during the cycle
+        self._overdue: dict[int, float] = {}  # awaited and already past at the last check
 
     @property
     def awaited(self) -> float | None:
-        """What the calling thread waits for, infinity if for nothing; None in a cycle."""
+        """The run time that the calling thread awaits; infinity if no job's, None in a cycle."""
         with self._lock:
             return self._awaited.get(threading.get_ident())
 
     def cycle_begins(self) -> None:
-        """Note that the calling thread has asked what is due."""
+        """Note that the calling thread has begun a cycle."""
         with self._lock:
             self._awaited.pop(threading.get_ident(), None)
-            self._meanwhile[threading.get_ident()] = inf
+            self._in_cycle[threading.get_ident()] = inf
 
     def cycle_ends(self, run_time: float | None) -> None:
-        """Note what it will wait for, in seconds since the epoch; None: nothing."""
+        """Note the run time that the calling thread now awaits, and wake it if that is too late.
+
+        :param run_time: in seconds since the epoch; None if there is no job to wait for.
+        """
         with self._lock:
-            meanwhile = self._meanwhile.pop(threading.get_ident(), None)
-            if meanwhile is None:
-                return  # it has not asked what is due
+            earliest = self._in_cycle.pop(threading.get_ident(), None)
+            if earliest is None:
+                return  # the thread has begun no cycle
             self._awaited[threading.get_ident()] = inf if run_time is None else run_time
-        self.notify(meanwhile)
+        self.notify(earliest)
 
     def notify(self, run_time: Any) -> None:
-        """Wake the scheduler if this run time, of a job that was changed, is earlier."""
+        """Wake the scheduler if it awaits a later run time than this one.
+
+        :param run_time: of a changed job, in seconds since the epoch; any other value is ignored.
+        """
         if not isinstance(run_time, int | float) or isinstance(run_time, bool):
             return
         with self._lock:
-            for thread, earliest in self._meanwhile.items():
-                self._meanwhile[thread] = min(earliest, run_time)
+            for thread, earliest in self._in_cycle.items():
+                self._in_cycle[thread] = min(earliest, run_time)
             late = [thread for thread, awaited in self._awaited.items() if run_time < awaited]
             self._awaited |= dict.fromkeys(late, run_time)  # each is woken once
         if late:
             self.wake()
 
     def check_clock(self, now: float) -> None:
-        """Wake the scheduler if what it waits for was past, by the wall clock, at two looks.
+        """Wake the scheduler if its awaited run time was past at two checks, by the wall clock.
 
-        It waits by a clock that nobody sets, and that may stand still while the machine sleeps.
-        At the first look it may be about to come by itself.
+        The scheduler waits by the monotonic clock. That clock may stand still while the machine
+        sleeps, and doesn't follow the wall clock when that is set. At the first check the scheduler
+        may be about to wake up by itself.
 
         :param now: in seconds since the epoch.
         """
         with self._lock:
-            past = {each: time for each, time in self._awaited.items() if -inf < time <= now}
-            late = [each for each, time in past.items() if self._past.get(each) == time]
-            self._past = past
+            overdue = {each: time for each, time in self._awaited.items() if -inf < time <= now}
+            late = [each for each, time in overdue.items() if self._overdue.get(each) == time]
+            self._overdue = overdue
             self._awaited |= dict.fromkeys(late, -inf)  # each is woken once
         if late:
             self.wake()
 
     def wake(self) -> None:
-        """Wake the scheduler if it is running; asyncio's would run jobs even if it is not."""
+        """Wake the scheduler if it is running; an asyncio scheduler would run jobs even if not."""
         scheduler = self._scheduler
         if scheduler is not None:
             try:
                 if scheduler.state == STATE_RUNNING:
                     scheduler.wakeup()
-            except Exception as error:  # its loop is closed, say: then it doesn't wait either
+            except Exception as error:  # for example, its loop is closed: then it doesn't wait
                 logging.getLogger(__name__).debug("Unable to wake the scheduler: %s", error)

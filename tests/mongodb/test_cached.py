@@ -29,8 +29,8 @@ MODES = {"queried": {}, "shared": {"shared": True}}
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """On a slow machine as well the stream keeps up, and answers are not too old."""
-    monkeypatch.setattr(cached, "KEPT_SECONDS", 1e6)
-    monkeypatch.setattr(change_stream, "LAG_SECONDS", 60)
+    monkeypatch.setattr(cached, "MAX_AGE_SECONDS", 1e6)
+    monkeypatch.setattr(change_stream, "MAX_LAG_SECONDS", 60)
 
 
 class Asked(Commands):
@@ -56,7 +56,7 @@ def open_store(server, database):
         scheduler.add_jobstore(store, "default")
         scheduler.start(paused=True)
         opened.append((scheduler, client))
-        until(lambda: store._lifecycle.watcher.tells_all)
+        until(lambda: store._lifecycle.watcher.sees_all_changes)
         return store
 
     yield open_store
@@ -105,7 +105,7 @@ def test_without_a_change_stream_each_cycle_asks(open_store, stock, monkeypatch)
     stock.add_job(job("a", 2e9))
     store = open_store()
     settle(store, 5)
-    monkeypatch.setattr(change_stream.Watcher, "tells_all", False)
+    monkeypatch.setattr(change_stream.Watcher, "sees_all_changes", False)
     assert cycle(store, 5) == ([], at(2e9), ["find", "find"])
 
 
@@ -205,7 +205,7 @@ def test_a_change_while_the_server_is_asked_is_heard(open_store, stock, monkeypa
         answer = ask(*args)
         monkeypatch.setattr(store._reader, "next_run_time", ask)
         stock.add_job(job("a", 1))
-        until(lambda: at(1).timestamp() in store._wakeups._meanwhile.values())
+        until(lambda: at(1).timestamp() in store._wakeups._in_cycle.values())
         return answer
 
     store.get_due_jobs(at(5))
@@ -221,7 +221,7 @@ def test_while_the_stream_lags_the_server_is_asked(
         store = open_store(way.uri)
         stock.add_job(job("far", 2e9))
         settle(store, 5)
-        monkeypatch.setattr(change_stream, "LAG_SECONDS", 1.0)
+        monkeypatch.setattr(change_stream, "MAX_LAG_SECONDS", 1.0)
         way.fail("getMore", "hang", 10**9)
         until(lambda: way.fault_count and store.status().lag > 1)
         stock.add_job(job("a", 1))
@@ -237,7 +237,7 @@ def test_while_the_stream_is_lost_the_server_is_asked(database, stock, server, o
         settle(store, 5)
         way.fail("aggregate", "close", 10**9)
         way.fail("getMore", "close", 10**9)
-        until(lambda: not store._lifecycle.watcher.tells_all)
+        until(lambda: not store._lifecycle.watcher.sees_all_changes)
         stock.add_job(job("a", 1))
         assert cycle(store, 5)[0] == ["a"]
         stock.remove_job("a")
@@ -255,10 +255,10 @@ def test_what_others_changed_while_there_was_no_stream_is_known_with_the_next(
         settle(store, 5)
         way.fail("aggregate", "close", 10**9)
         way.fail("getMore", "close", 10**9)
-        until(lambda: not store._lifecycle.watcher.tells_all)
+        until(lambda: not store._lifecycle.watcher.sees_all_changes)
         stock.add_job(job("a", 1))
         way.release()
-        until(lambda: store._lifecycle.watcher.tells_all)
+        until(lambda: store._lifecycle.watcher.sees_all_changes)
         assert [each.id for each in store.get_due_jobs(at(5))] == ["a"]
 
 
@@ -316,7 +316,7 @@ def test_an_answer_is_kept_for_a_while_only(open_store, stock, monkeypatch):
     stock.add_job(job("a", 2e9))
     store = open_store()
     settle(store, 5)
-    monkeypatch.setattr(cached, "KEPT_SECONDS", 0)
+    monkeypatch.setattr(cached, "MAX_AGE_SECONDS", 0)
     assert cycle(store, 5)[2] == ["find", "find"]
 
 
@@ -335,7 +335,7 @@ def test_beside_a_busy_store_jobs_of_other_processes_fire_and_an_idle_store_send
         busy.add_job(regular("often", 0.02))
         scheduler.wakeup()
         runs = scheduler.executor.times
-        until(lambda: idle._lifecycle.watcher.tells_all)
+        until(lambda: idle._lifecycle.watcher.sees_all_changes)
         until(lambda: is_silent(commands, runs))
         subprocess.run(
             command("add_jobs", server.uri, database.name),

@@ -48,7 +48,7 @@ class Cached(RuleBasedStateMachine):
         self.scheduler.add_executor(Submissions(), "default")
         self.scheduler.add_jobstore(self.ours, "default")
         self.scheduler.start()
-        until(lambda: self.ours._lifecycle.watcher.tells_all)
+        until(lambda: self.ours._lifecycle.watcher.sees_all_changes)
 
     def put(self, who, job):
         try:
@@ -120,8 +120,8 @@ class Cached(RuleBasedStateMachine):
 def test_a_store_that_saves_commands_says_what_the_database_does(
     database, session_client, options, monkeypatch
 ):
-    monkeypatch.setattr(cached, "KEPT_SECONDS", 1e6)
-    monkeypatch.setattr(change_stream, "LAG_SECONDS", 60)
+    monkeypatch.setattr(cached, "MAX_AGE_SECONDS", 1e6)
+    monkeypatch.setattr(change_stream, "MAX_LAG_SECONDS", 60)
     monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.01)
 
     class OnServer(Cached):

@@ -23,13 +23,13 @@ NAMES = {"_id_", "next_run_time_1", "quarantine.since_1"}
 @pytest.fixture
 def often(monkeypatch):
     """Time passes quickly."""
-    monkeypatch.setattr(indexes, "SOON_SECONDS", 0.05)
-    monkeypatch.setattr(indexes, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(indexes, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(indexes, "CHECK_SECONDS", 0.05)
 
 
 @pytest.fixture
 def soon(monkeypatch):
-    monkeypatch.setattr(indexes, "SOON_SECONDS", 0.05)
+    monkeypatch.setattr(indexes, "RECHECK_SECONDS", 0.05)
 
 
 def filled_again(database):
@@ -94,8 +94,8 @@ def test_a_store_without_a_thread_looks_in_its_cycles(server, database, often):
 def test_a_collection_that_stays_dropped_is_not_made_anew(server, database, soon, monkeypatch):
     """Whoever dropped it may be about to rename another one to its name."""
     looks = []
-    look = indexes.Indexes._look
-    monkeypatch.setattr(indexes.Indexes, "_look", lambda self: (look(self), looks.append(1)))
+    look = indexes.Indexes._check
+    monkeypatch.setattr(indexes.Indexes, "_check", lambda self: (look(self), looks.append(1)))
     store = MongoDBJobStore(database.name, host=server.uri)
     scheduler = run(store)
     until(lambda: store.status().connected)
@@ -110,7 +110,7 @@ def test_a_collection_that_stays_dropped_is_not_made_anew(server, database, soon
 
 def test_where_nothing_happens_nobody_looks(server, database, monkeypatch):
     looks = []
-    monkeypatch.setattr(indexes.Indexes, "_look", lambda self: looks.append(1))
+    monkeypatch.setattr(indexes.Indexes, "_check", lambda self: looks.append(1))
     store = MongoDBJobStore(database.name, host=server.uri)
     scheduler = run(store)
     until(lambda: store.status().connected)

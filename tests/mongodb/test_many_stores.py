@@ -58,5 +58,5 @@ def test_a_store_that_is_taken_from_a_running_scheduler_ends_alone(server, datab
     scheduler.start()
     scheduler.remove_jobstore("other")
     assert stores[1]._lifecycle.watcher is None
-    until(lambda: stores[0]._lifecycle.watcher.tells_all)
+    until(lambda: stores[0]._lifecycle.watcher.sees_all_changes)
     scheduler.shutdown()

@@ -74,9 +74,9 @@ def test_the_stock_grace_time_means_four_times_a_second():
 
 
 def test_the_time_of_an_answer_is_part_of_the_interval():
-    assert polling.pause(1.0, 0.25) == 0.75
-    assert polling.pause(0.25, 5.0) == 0.05, "a slow server gets a pause"
-    assert polling.pause(0.02, 5.0) == 0.02, "as the user wants it"
+    assert polling.pause_seconds(1.0, 0.25) == 0.75
+    assert polling.pause_seconds(0.25, 5.0) == 0.05, "a slow server gets a pause"
+    assert polling.pause_seconds(0.02, 5.0) == 0.02, "as the user wants it"
 
 
 @pytest.mark.parametrize("mode", MODES)

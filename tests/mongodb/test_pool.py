@@ -120,8 +120,8 @@ def test_to_wait_for_a_connection_in_vain_is_no_outage(client, database, mode, m
     scheduler = run(store)
     until(lambda: store.status().connected)
     watcher, failed = store._lifecycle.watcher, []
-    fail = watcher._failed
-    watcher._failed = lambda error: (failed.append(error), fail(error))
+    fail = watcher._handle_error
+    watcher._handle_error = lambda error: (failed.append(error), fail(error))
     database["others"].insert_many([{} for _ in range(3)])
     held = busy[database.name]["others"].find(batch_size=1, cursor_type=CursorType.EXHAUST)
     held.next()  # has the connection until it is closed

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb.mirroring.flusher import Wanted
+from jobstore.mongodb.mirroring.flusher import ReentrantEvent
 from support.jobs import YEARS, at, job
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import own_threads
@@ -71,7 +71,7 @@ def test_a_shutdown_that_interrupts_the_driver_ends_and_says_what_is_not_written
 
 
 def test_the_flusher_is_called_in_the_middle_of_a_call():
-    wanted = Wanted()
+    wanted = ReentrantEvent()
     depth = 0
 
     def trace(frame, event, argument):

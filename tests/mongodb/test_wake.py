@@ -197,7 +197,7 @@ def test_a_blocking_scheduler_is_woken(server, database, stock):
 def test_schedulers_that_cannot_be_woken_are_left_alone(server, database, caplog):
     caplog.set_level(logging.INFO)
     scheduler = by_hand(MongoDBJobStore(database.name, host=server.uri))
-    assert caplog.text.count("No wake-ups: a ByHand can't be woken") == 1
+    assert caplog.text.count("No wake-ups: other threads can't wake a ByHand") == 1
     assert not watchers()
     scheduler.shutdown()
     gevents = type("Gevent", (BlockingScheduler,), {"__module__": "apscheduler.schedulers.gevent"})
@@ -332,7 +332,7 @@ class Woken:
 @pytest.fixture
 def wakeups():
     wakeups = Wakeups()
-    wakeups.set(Woken())
+    wakeups.set_scheduler(Woken())
     wakeups.cycle_begins()
     return wakeups
 

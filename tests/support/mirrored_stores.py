@@ -48,7 +48,7 @@ def own_threads():
 
 def is_quiet(store):
     """Return whether all changes are written, and the change stream has shown them."""
-    return not store._write_behind.has_pending and not store._reader.mirror._ahead
+    return not store._write_behind.has_pending and not store._reader.mirror._unconfirmed
 
 
 def wait_until_equal(store):

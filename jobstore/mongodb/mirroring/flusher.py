@@ -1,4 +1,4 @@
-"""The mirrored store's own thread: it flushes, so that a cycle doesn't wait for the server."""
+"""The flusher: a mirrored store's thread, which flushes so that no cycle waits for the server."""
 
 import logging
 import threading
@@ -19,25 +19,25 @@ CHORES_SECONDS = 1.0
 JOIN_SECONDS = 1.0
 
 
-class Wanted:
-    """An event whose `set` a signal's handler may call in the middle of `set`.
+class ReentrantEvent:
+    """An event whose `set` a signal handler may call while it interrupts another `set`.
 
-    `threading.Event` would hang: it takes a lock, and the interrupted call holds it.
+    `threading.Event` would deadlock: `set` takes a lock, which the interrupted call holds.
     """
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[None] = SimpleQueue()  # its `put` is reentrant
 
     def set(self) -> None:
-        """Wake who waits."""
+        """Wake the waiting thread."""
         self._calls.put(None)
 
     def is_set(self) -> bool:
-        """Whether it was set and not yet cleared."""
+        """Whether the event was set and not yet cleared."""
         return not self._calls.empty()
 
     def wait_and_clear(self, seconds: float) -> None:
-        """Wait until it is set, at most so long."""
+        """Wait until the event is set, at most so many seconds, and clear it."""
         with suppress(Empty):
             self._calls.get(timeout=seconds)
             while True:
@@ -45,11 +45,14 @@ class Wanted:
 
 
 class Flusher:
-    """One daemon thread, from `start` to `stop`, or until its store isn't used any more.
+    """A daemon thread that runs from `start` to `stop`, or until its store is no longer in use.
 
-    :param write_behind: what is to be flushed.
-    :param owner: the store, whose chores are done after a flush, and every second.
-    :param wakeups: is told the time then, to wake the scheduler if the clock was set.
+    It flushes at each request, and at least once a second. After each flush it does the store's
+    chores.
+
+    :param write_behind: the writes to flush.
+    :param owner: the store.
+    :param wakeups: checked before each flush, to wake the scheduler if the clock was set.
     """
 
     def __init__(
@@ -59,25 +62,25 @@ class Flusher:
         self._write_behind = write_behind
         self._owner = owner
         self._wakeups = wakeups
-        self._wanted = Wanted()
+        self._flush_requested = ReentrantEvent()
         self._stopped = threading.Event()
         self._thread = daemon(self._run, "jobstore-flusher")
 
     def start(self) -> None:
-        """Take over what is to be flushed soon."""
-        self._write_behind.flush_in_other_thread(self._wanted.set)
+        """Start the thread, and flush in it from now on."""
+        self._write_behind.flush_in_other_thread(self._flush_requested.set)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; if it hangs in a command, it ends when that does."""
+        """End the thread; waits at most 1 s, even if the thread hangs in a command."""
         self._stopped.set()
-        self._wanted.set()
+        self._flush_requested.set()
         if self._thread is not threading.current_thread():
             self._thread.join(JOIN_SECONDS)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._wanted.wait_and_clear(CHORES_SECONDS)
+            self._flush_requested.wait_and_clear(CHORES_SECONDS)
             if self._stopped.is_set() or not self._owner.needs_thread():
                 break
             self._wakeups.check_clock(time.time())
@@ -85,7 +88,7 @@ class Flusher:
             try:
                 self._write_behind.flush()
                 self._owner.do_chores()
-            except BaseException as error:  # a state that is restored may even exit
+            except BaseException as error:  # restoring a job runs user code, which may even exit
                 level = logging.DEBUG if failed_before else logging.WARNING
                 ids = list(self._write_behind.writes)
                 self._logger.log(
@@ -95,6 +98,6 @@ class Flusher:
                     first_few(ids),
                     error,
                 )
-                self._wanted.set()
+                self._flush_requested.set()
                 self._stopped.wait(PAUSE_SECONDS)
-        self._owner.thread_ends()
+        self._owner.thread_ended()

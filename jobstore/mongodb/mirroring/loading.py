@@ -1,4 +1,4 @@
-"""Loads all records of the collection into a mirror."""
+"""The load: reads all records of the collection into a mirror."""
 
 import logging
 import threading
@@ -26,10 +26,14 @@ def load(
     logger: logging.Logger,
     stopped: threading.Event,
 ) -> None:
-    """Read all n records, as the majority has them, into the mirror; O(n log n).
+    """Read all n records into the mirror, as the majority has them; O(n log n).
 
-    :param since: when the stream begins. What the majority has may be older: then the server
-        waits until the majority has all until then.
+    Logs the progress every 5 s.
+
+    :param since: the operation time at which the stream begins; None on a standalone server. The
+        server waits until the majority has all writes until then.
+    :param stopped: ends the load when set; the mirror is then not complete.
+    :raises pymongo.errors.PyMongoError: if the server can't be reached.
     """
     jobs = connection.jobs.with_options(read_concern=ReadConcern("majority"))
     pool = pool_of(connection.client)
@@ -38,7 +42,7 @@ def load(
         if since:
             session.advance_operation_time(since)
         read = read_all(connection, {}, FIELDS, mirror.reset, START_SECONDS, jobs, session)
-        first = next(read, [])  # up to here an error leaves the mirror as it was
+        first = next(read, [])  # an error until here leaves the mirror as it was
         mirror.reset()
         for batch in chain([first], read):
             mirror.load(batch)
@@ -46,7 +50,7 @@ def load(
             if time.monotonic() - reported > PROGRESS_SECONDS:
                 reported = time.monotonic()
                 logger.info("%d jobs are in the mirror", count)
-            if stopped.wait(pool.turn_seconds):
+            if stopped.wait(pool.yield_seconds):
                 return
         mirror.loaded(operation_time(session.operation_time))
     logger.info("All %d jobs are in the mirror", count)

@@ -1,15 +1,17 @@
-"""The mirror: all records of the collection in memory, kept current by its change stream.
+"""The mirror: all records of the collection in memory, kept current by a change stream.
 
 A record is in one of two states:
 
-- *as the stream told it last*: the next event about it replaces it;
-- *ahead of the stream*: we have written it, or are about to. The index has it as we wrote it, and
-  what the stream tells is noted beside it, until the stream has come to the time of our write:
-  from then on it is right, whatever it told. (That it tells what we wrote is no sign: a record
-  may have been removed by others, written by us, and removed by us.)
+- *Confirmed*: the index has the record as the stream reported it last. The next event about it
+  replaces it.
+- *Unconfirmed*, or ahead of the stream: we have written it, or are about to. The index has the
+  record as we wrote it. Events about it are noted beside it, until the stream has reached the time
+  of our write. From then on the record as the stream reported it is right.
 
-So an older change by others never hides our newer one, and where a guarded write has lost to
-theirs, the mirror follows. Times are the server's operation times, as numbers.
+So an older change by others never hides our newer write. And if others' change won over a guarded
+write of ours, the mirror shows their change. An event equal to our write does not confirm it:
+others may have removed the job, after which we wrote it and removed it again. Times are the
+server's operation times, as numbers.
 """
 
 from collections import deque
@@ -36,35 +38,40 @@ from ..writes.write_behind import WriteBehind
 
 __all__ = ["Mirror", "NotLiveError"]
 
-LAST = datetime.max.replace(tzinfo=timezone.utc)
-Found = Record | None
+MAX_DATETIME = datetime.max.replace(tzinfo=timezone.utc)
+MaybeRecord = Record | None
 
 
 class NotLiveError(Exception):
-    """The mirror is not to be asked now; the server is."""
+    """The mirror can't answer now, so ask the server."""
 
 
-class Ahead:
-    """What the stream has told of a record that is ahead of it, and when it will be right."""
+class Unconfirmed:
+    """A record that we wrote, and that the stream has not yet confirmed.
 
-    __slots__ = ("told", "until")
+    :ivar streamed: the record as the stream reported it last; None if it reported a removal.
+    :ivar written_at: the operation time of our write; None until the server has acknowledged it.
+    """
 
-    def __init__(self, told: Found) -> None:
-        self.told = told
-        self.until: int | None = None  # not yet known: our write is not through
+    __slots__ = ("streamed", "written_at")
+
+    def __init__(self, streamed: MaybeRecord) -> None:
+        self.streamed = streamed
+        self.written_at: int | None = None
 
 
 class Mirror:
-    """The records, and what of them is ahead of the stream; no database here.
+    """The records, and those that the stream has not yet confirmed; no database here.
 
-    It is not *live*, and is not to be asked, before it was loaded and has caught up, and after
-    its stream was lost.
+    The mirror is *live* while it may answer: from when it was loaded and has caught up with the
+    stream, until the stream is lost.
 
-    :param locks: the store's.
-    :param write_behind: whose writes it foresees.
-    :param follows: whether there is a stream; if not, nobody else writes.
-    :ivar live: whether it may be asked now; if it is so no more, it says NotLiveError.
-    :ivar invalid: records that can't be jobs anywhere; quarantined, as they would never be due.
+    :param locks: the store's locks.
+    :param write_behind: the deferred writes, which the mirror shows at once.
+    :param follows: whether a stream reports changes; if not, nobody else writes.
+    :ivar live: whether the mirror may answer now; if not, its queries raise NotLiveError.
+    :ivar invalid: documents that can't be jobs anywhere, still to be put into quarantine. They
+        would never be due.
     """
 
     def __init__(self, locks: Locks, write_behind: WriteBehind, follows: bool) -> None:
@@ -75,12 +82,12 @@ class Mirror:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all; it is to be loaded."""
+        """Drop all records; the mirror is not live until it is loaded again."""
         with self._locks.memory_lock:
             self._index: JobIndex[Record] = JobIndex()
             self._marks: dict[IdKey, Any] = {}  # of documents in quarantine
-            self._ahead: dict[str, Ahead] = {}
-            self._settled: deque[tuple[int, list[str]]] = deque()
+            self._unconfirmed: dict[str, Unconfirmed] = {}
+            self._acknowledged: deque[tuple[int, list[str]]] = deque()  # time of writes, their ids
             self._time = 0
             self._loaded_at: int | None = None
             self.live = False
@@ -89,11 +96,11 @@ class Mirror:
 
     @property
     def needs_written_records(self) -> bool:
-        """Whether it is to know what we write; before it is live the stream will tell it."""
+        """Whether the mirror takes our writes; before it is live, the stream reports them."""
         return self.live or (not self._follows and self._loaded_at is not None)
 
     def load(self, documents: Collection[Document]) -> None:
-        """Take n records that were read; O(n log n)."""
+        """Add n documents that were read; O(n log n)."""
         records = [Record.of(each) for each in documents]
         marks = {
             hashable_id(each["_id"]): each["quarantine"]
@@ -102,7 +109,7 @@ class Mirror:
         }
         try:
             self._index.put_many(records)
-        except (TypeError, UnreadableError):  # it has taken none of them
+        except (TypeError, UnreadableError):  # the index has taken none of them
             validated = (
                 self._validated(record, marks.get(hashable_id(record.id))) for record in records
             )
@@ -112,53 +119,61 @@ class Mirror:
         self._marks |= marks
 
     def loaded(self, time: int) -> None:
-        """Note that all records were read, and when."""
+        """Note that all records were read, and at which operation time."""
         with self._locks.memory_lock:
             self._loaded_at = time
 
     def caught_up(self, time: int) -> bool:
-        """Whether all is here that happened until then, or until it was loaded."""
+        """Whether the mirror has all changes until the load, and until an operation time."""
         if self._loaded_at is None:
             return False
         return not self._follows or self._time >= max(self._loaded_at, time)
 
     def go_live(self, time: int) -> bool:
-        """Go live, if all is here that happened until then; nothing may be deferred."""
+        """Go live, if the mirror has all changes until then and no write is deferred."""
         with self._locks.memory_lock:
             self.live |= self.caught_up(time) and not self._write_behind.has_pending
             return self.live
 
     # The stream
 
-    def apply(self, event: Mapping[str, Any]) -> Found:
-        """Take a change; returns the record, if it now is in the index as the stream told it."""
+    def apply(self, event: Mapping[str, Any]) -> MaybeRecord:
+        """Apply an event; returns the record, unless it was removed or is unconfirmed."""
         job_id = event["documentKey"]["_id"]
         with self._locks.memory_lock:
-            ahead = self._ahead.get(job_id) if type(job_id) is str else None
-            told = self._changed(job_id, ahead.told if ahead else self._get(job_id), event)
-            if ahead is None:
-                self._put(job_id, told)
-                return told
-            ahead.told = told
+            unconfirmed = self._unconfirmed.get(job_id) if type(job_id) is str else None
+            before = unconfirmed.streamed if unconfirmed else self._get(job_id)
+            record = self._after_event(job_id, before, event)
+            if unconfirmed is None:
+                self._put(job_id, record)
+                return record
+            unconfirmed.streamed = record
             return None
 
-    def passed(self, time: int) -> list[Record]:
-        """Note how far the stream is; returns the records that are as it told only from now on."""
-        corrected = []
+    def stream_reached(self, time: int) -> list[Record]:
+        """Confirm the records that were written until a time, which the stream has reached.
+
+        From now on they are as the stream reported them. Returns them, but for removed ones.
+        """
+        confirmed = []
         with self._locks.memory_lock:
             self._time = max(time, self._time)
-            while self._settled and self._settled[0][0] <= self._time:
-                for job_id in self._settled.popleft()[1]:
-                    ahead = self._ahead.get(job_id)
-                    if ahead and ahead.until is not None and ahead.until <= self._time:
-                        del self._ahead[job_id]
-                        self._put(job_id, ahead.told)
-                        if ahead.told:
-                            corrected.append(ahead.told)
-        return corrected
+            while self._acknowledged and self._acknowledged[0][0] <= self._time:
+                for job_id in self._acknowledged.popleft()[1]:
+                    unconfirmed = self._unconfirmed.get(job_id)
+                    if unconfirmed is None or unconfirmed.written_at is None:
+                        continue
+                    if unconfirmed.written_at <= self._time:
+                        del self._unconfirmed[job_id]
+                        self._put(job_id, unconfirmed.streamed)
+                        if unconfirmed.streamed:
+                            confirmed.append(unconfirmed.streamed)
+        return confirmed
 
-    def _changed(self, job_id: DocumentId, before: Found, event: Mapping[str, Any]) -> Found:
-        """Apply a change to a record; a field that it doesn't name is as before."""
+    def _after_event(
+        self, job_id: DocumentId, before: MaybeRecord, event: Mapping[str, Any]
+    ) -> MaybeRecord:
+        """Return the record after an event; an update leaves the fields that it doesn't name."""
         document = event.get("fullDocument")
         if event["operationType"] == "update" and before is not None:
             changes = event["updateDescription"]
@@ -178,90 +193,99 @@ class Mirror:
     # Our own writes
 
     def apply_optimistically(self, write: GuardedWrite) -> GuardedWrite | None:
-        """Take what will be written as written; None if it would lose to a change by others.
+        """Show a write before it is flushed; returns None if a change by others wins over it.
 
-        The lock is held until the write is deferred, as the mirror may be reset at any time.
+        The caller holds `memory_lock` until the write is deferred, because the mirror may be reset
+        at any time.
         """
         if not self.needs_written_records:
             return write
         theirs = self._get(write.record.id)
         if theirs is not write.record:
-            left = decide(write, theirs, self._write_behind.lines)
-            if left is None:
+            remaining = decide(write, theirs, self._write_behind.lines)
+            if remaining is None:
                 return None
-            write = left
-        self._write(write.record.id, write.after, None)
+            write = remaining
+        self._put_own(write.record.id, write.after, None)
         if write.quarantine:
             self._marks[write.record.id] = write.quarantine
         return write
 
-    def acknowledged(self, ids: list[str], found: Mapping[DocumentId, Found], time: int) -> None:
-        """Note that the foreseen writes of some records are through, by a command of that time.
+    def acknowledged(
+        self, ids: list[str], found: Mapping[DocumentId, MaybeRecord], time: int
+    ) -> None:
+        """Note the ids whose deferred writes are done, by a command of that operation time.
 
-        :param found: what records are that others have changed meanwhile. It is not left to the
-            stream to tell: a job that is due all the time would be ahead of it all the time.
+        :param found: the current records that others have changed. The mirror shows them at once,
+            and doesn't wait for the stream. A job that is due all the time is unconfirmed all the
+            time, and would never show them.
         """
         with self._locks.memory_lock:
-            ahead = [job_id for job_id in ids if job_id in self._ahead]
-            for job_id in ahead:
-                self._ahead[job_id].until = time
-            if self._settled and self._settled[-1][0] == time:
-                self._settled[-1][1].extend(ahead)  # while the majority has nothing new
-            elif ahead:
-                self._settled.append((time, ahead))
+            written = [job_id for job_id in ids if job_id in self._unconfirmed]
+            for job_id in written:
+                self._unconfirmed[job_id].written_at = time
+            if self._acknowledged and self._acknowledged[-1][0] == time:
+                self._acknowledged[-1][1].extend(
+                    written
+                )  # same while the majority has no new write
+            elif written:
+                self._acknowledged.append((time, written))
             for job_id, record in found.items():
-                if job_id in self._ahead or (self.needs_written_records and not self._follows):
+                if job_id in self._unconfirmed or (
+                    self.needs_written_records and not self._follows
+                ):
                     self._put(job_id, self._validated(record, self._marks.get(job_id)))
 
     def take_invalid(self) -> list[Record]:
-        """Return the documents that can't be jobs anywhere, and were not yet returned."""
+        """Return the documents that can't be jobs anywhere, each once."""
         with self._locks.memory_lock:
             invalid, self.invalid = self.invalid, []
             return invalid
 
     def cleared(self, time: int) -> None:
-        """Take that all was removed by a command of that time."""
+        """Note that a command of that operation time removed all documents."""
         with self._locks.memory_lock:
             self.wrote({record.id: None for record in self._index}, time)
 
-    def wrote(self, records: Mapping[DocumentId, Found], time: int) -> None:
-        """Take what was written by a command of that time; None is a document removed."""
+    def wrote(self, records: Mapping[DocumentId, MaybeRecord], time: int) -> None:
+        """Note records that a command of that operation time wrote; None is a removed document."""
         with self._locks.memory_lock:
             if self.needs_written_records and not (self._follows and self._time >= time):
                 for job_id, record in records.items():
-                    self._write(job_id, record, time)
+                    self._put_own(job_id, record, time)
                     self._marks.pop(job_id, None)
-                self._settled.append((time, list(records)))
+                self._acknowledged.append((time, list(records)))
 
-    def _write(self, job_id: str, record: Found, until: int | None) -> None:
+    def _put_own(self, job_id: str, record: MaybeRecord, written_at: int | None) -> None:
         before = self._get(job_id)
         self._put(job_id, record)
         if self._follows:
-            self._ahead.setdefault(job_id, Ahead(before)).until = until
+            self._unconfirmed.setdefault(job_id, Unconfirmed(before)).written_at = written_at
 
-    # What the store asks
+    # Queries
 
     def due(self, now: float, limit: int) -> list[Record]:
-        """Return the first records that are due; O(log n + k).
+        """Return the first k due records, at most `limit`; O(log n + k).
 
-        :raises NotLiveError: as all that is asked here, if it is not live (any more).
+        :param now: in seconds since the epoch.
+        :raises NotLiveError: if the mirror is not live, as do all queries.
         """
         with self._locks.memory_lock:
             self._must_be_live()
             return self._index.due(to_datetime(now), limit)
 
     def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
-        """Return the earliest run time of a job that `is_included`."""
+        """Return the earliest run time, without k excluded jobs; O(log n + k)."""
         with self._locks.memory_lock:
             self._must_be_live()
-            for record in self._index.due(LAST, len(exclude) + 1):
+            for record in self._index.due(MAX_DATETIME, len(exclude) + 1):
                 if is_included(record.id, record.run_time, exclude):
                     earliest: float = record.run_time
                     return earliest
         return None
 
     def find(self, job_id: str) -> Document | None:
-        """Return a record as a document; O(1)."""
+        """Return the document with that id, None if there is none; O(1)."""
         with self._locks.memory_lock:
             self._must_be_live()
             record = self._get(job_id)
@@ -284,21 +308,21 @@ class Mirror:
         if not self.live:
             raise NotLiveError
 
-    def _get(self, job_id: DocumentId) -> Found:
+    def _get(self, job_id: DocumentId) -> MaybeRecord:
         return self._index.get(job_id) if type(job_id) is str else None
 
-    def _put(self, job_id: DocumentId, record: Found) -> None:
-        there = self._get(job_id) is not None
+    def _put(self, job_id: DocumentId, record: MaybeRecord) -> None:
+        exists = self._get(job_id) is not None
         if record is not None:
-            (self._index.replace if there else self._index.add)(record)
-        elif there:
+            (self._index.replace if exists else self._index.add)(record)
+        elif exists:
             self._index.remove(job_id)
 
-    def _validated(self, record: Found, mark: Any) -> Found:
-        """Note a document that can't be a job anywhere, to be put into quarantine.
+    def _validated(self, record: MaybeRecord, mark: Any) -> MaybeRecord:
+        """Return the record; note a document that can't be a job anywhere, for the quarantine.
 
-        Until then it is here without its run time, if its id may be a job's: what the stream tells
-        next of it may be only what has changed.
+        Such a document stays in the mirror without its run time, if its id is a string. The next
+        event about it may name only changed fields.
         """
         if record is None:
             return None

@@ -1,4 +1,4 @@
-"""The reader for a mirrored store: it answers from memory, and asks the server until it can."""
+"""The reader of a mirrored store: it answers from memory, and until it can, from the server."""
 
 import logging
 import threading
@@ -28,8 +28,9 @@ INVALID = "its _id or its next_run_time is that of no job"
 class Mirrored(Reader):
     """Answers from a mirror while that is live; else it delegates to `queried`.
 
-    :param follows: whether a change stream keeps the mirror current; if not, nobody else writes.
-    :ivar queried: asks the server.
+    :ivar queried: the reader that asks the server.
+    :ivar follows: whether a change stream keeps the mirror current; if not, nobody else writes.
+    :ivar mirror: the mirror; each start makes a new one.
     """
 
     def __init__(
@@ -47,77 +48,86 @@ class Mirrored(Reader):
         self._write_behind = write_behind
         self._quarantine = quarantine
         self.mirror = Mirror(locks, write_behind, follows)
-        self._in_doubt = 0  # how often it was not known which documents were written
-        self._filled_after = 0  # `_unnoted`, when the mirror was filled
+        self._doubtful_writes = 0  # failed commands that may have written documents
+        self._filled_after = 0  # `_unseen_writes` when the mirror was filled
         self._logger = logging.getLogger(__name__)
 
     @property
     def is_live(self) -> bool:
-        """Whether the mirror may be asked."""
+        """Whether the mirror may answer."""
         return self.mirror.live
 
     @property
     def needs_written_records(self) -> bool:
-        """Whether the mirror has to know of our writes."""
+        """Whether the mirror takes our writes."""
         return self.mirror.needs_written_records
 
-    # Questions
+    # Queries
 
     def include_deferred(self) -> None:
-        """Let the answers that follow include the deferred writes: a live mirror does anyway."""
+        """Flush the deferred writes, unless the mirror is live: its answers include them."""
         if not self.mirror.live:
             self.queried.include_deferred()
 
     def due(self, now: float, limit: int) -> Due:
-        """Return the first jobs that are due; O(log n + k)."""
-        return self._ask(
+        """Return the first k due jobs, at most `limit`; O(log n + k)."""
+        return self._answer_cycle(
             lambda: Due(self.mirror.due(now, limit)), lambda: self.queried.due(now, limit)
         )
 
     def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
-        """Return the earliest run time; O(1)."""
+        """Return the earliest run time, without k excluded jobs; O(log n + k).
 
-        def of_mirror() -> float | None:
+        A live mirror also requests a flush of the deferred writes.
+        """
+
+        def from_mirror() -> float | None:
             if self._write_behind.has_pending:
                 self._write_behind.request_flush()
             return self.mirror.next_run_time(now, exclude)
 
-        return self._ask(of_mirror, lambda: self.queried.next_run_time(now, exclude))
+        return self._answer_cycle(from_mirror, lambda: self.queried.next_run_time(now, exclude))
 
     def find(self, job_id: DocumentId) -> Document | None:
         """Return the document with that id; O(1)."""
-        return self._read(lambda: self.mirror.find(job_id), lambda: self.queried.find(job_id))
+        return self._answer_caller(
+            lambda: self.mirror.find(job_id), lambda: self.queried.find(job_id)
+        )
 
     def all(self, on_restart: Callable[[], None]) -> Iterator[list[Document]]:
         """Yield all n documents in batches; O(n)."""
-        return self._read(
+        return self._answer_caller(
             lambda: queries.batched(self.mirror.all(), READ_BATCH),
             lambda: self.queried.all(on_restart),
         )
 
     def count(self) -> int:
         """Count all documents; O(1)."""
-        return self._read(self.mirror.count, self.queried.count)
+        return self._answer_caller(self.mirror.count, self.queried.count)
 
-    def _ask(self, of_mirror: Callable[[], Answer], of_server: Callable[[], Answer]) -> Answer:
-        """Ask the mirror, or the server for a cycle: no write comes between flush and answer."""
+    def _answer_cycle(
+        self, from_mirror: Callable[[], Answer], from_server: Callable[[], Answer]
+    ) -> Answer:
+        """Answer a cycle; `io_lock` keeps other writes from between flush and query."""
         if self.mirror.live:
-            with suppress(NotLiveError):  # it may be lost at any moment
-                return of_mirror()
+            with suppress(NotLiveError):  # another thread may reset the mirror at any moment
+                return from_mirror()
         with self._locks.io_lock:
             self.queried.include_deferred()
-            return of_server()
+            return from_server()
 
-    def _read(self, of_mirror: Callable[[], Answer], of_server: Callable[[], Answer]) -> Answer:
-        """Ask the mirror, or the server for others, whose answers no cycle has to wait for."""
+    def _answer_caller(
+        self, from_mirror: Callable[[], Answer], from_server: Callable[[], Answer]
+    ) -> Answer:
+        """Answer a call outside a cycle; cycles don't have to wait for its query."""
         if self.mirror.live:
             with suppress(NotLiveError):
-                return of_mirror()
+                return from_mirror()
         self.queried.include_deferred()
-        return of_server()
+        return from_server()
 
     def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
-        """Quarantine jobs by deferred writes: a live mirror's cycle does no I/O."""
+        """Put jobs into quarantine; deferred writes if the mirror is live, as cycles do no I/O."""
         if not self.mirror.live:
             self.queried.set_aside(bad, lease)
             return
@@ -127,39 +137,48 @@ class Mirrored(Reader):
     # The store's life
 
     def opened(self, logger: logging.Logger) -> None:
-        """Begin with an empty mirror, as a thread that hangs may still have the old one."""
+        """Begin with a new mirror, because a thread that hangs may still use the old one.
+
+        :raises ValueError: if schedulers share the collection.
+        """
         self._logger = logger
         self.mirror = Mirror(self._locks, self._write_behind, self.follows)
         self.queried.opened(logger)
 
     def go_live(self) -> None:
-        """Ask the mirror from now on, if it has all, and nothing is to be recovered."""
+        """Answer from the mirror from now on, if it has caught up and no recovery is under way."""
         if not self.mirror.live and self.queried.is_over():
             self.mirror.go_live(self._connection.write_time)
 
     def fill(self) -> None:
-        """Read all records, where no stream does; from here on the mirror notes what we write.
+        """Load all n records, where no stream does, and go live; O(n log n).
 
-        What a cycle that found the mirror live defers while it is read is in neither, so it is
-        read again.
+        From then on the mirror takes our writes itself. A cycle that found the mirror live may
+        defer writes during the load. Neither the mirror nor the server has them then. So the load
+        is repeated after a flush.
+
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         with self._locks.io_lock:
             while True:
                 self._write_behind.flush()
-                unnoted, since = self._unnoted, self._connection.now()
+                unseen, since = self._unseen_writes, self._connection.now()
                 load(self._connection, since, self.mirror, self._logger, threading.Event())
                 if not self._write_behind.has_pending:
                     break
-            self._filled_after = unnoted
+            self._filled_after = unseen
             self.go_live()
 
     @property
-    def _unnoted(self) -> int:
-        """How often something was written, or may have been, that is not noted in the mirror."""
-        return self._quarantine.changes + self._in_doubt
+    def _unseen_writes(self) -> int:
+        """Count the writes, certain or possible, that the mirror has not taken."""
+        return self._quarantine.changes + self._doubtful_writes
 
     def do_chores(self) -> None:
-        """Quarantine documents that can't be jobs anywhere; fill the mirror again if need be."""
+        """Quarantine documents that can't be jobs anywhere; fill a mirror that lacks writes.
+
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
+        """
         with self._locks.io_lock:
             invalid = [
                 record
@@ -171,37 +190,37 @@ class Mirrored(Reader):
                 self._quarantine.put(
                     self._quarantine.writes_for_unreadable([(record, reason) for record in invalid])
                 )
-                self._quarantine.sweep()  # what has been changed since, too
-            if not self.follows and self._unnoted != self._filled_after:
+                self._quarantine.sweep()  # finds documents that have been changed since, too
+            if not self.follows and self._unseen_writes != self._filled_after:
                 self.fill()
 
     def reset(self) -> None:
-        """Empty the mirror: nothing keeps it current."""
+        """Empty the mirror, because nothing keeps it current."""
         self.mirror.reset()
 
     def closed(self) -> None:
-        """Tell that the scheduler has ended as it should."""
+        """Note a clean end of the scheduler."""
         self.queried.closed()
 
     def forked(self) -> None:
-        """In a forked process, which has no stream."""
+        """Reset in a forked process, which has no stream."""
         self.queried.forked()
         self.mirror.reset()
 
     # Events
 
     def apply_optimistically(self, write: GuardedWrite) -> GuardedWrite | None:
-        """Take a deferred write as written."""
+        """Show a deferred write in the mirror; None if a change by others wins over it."""
         return self.mirror.apply_optimistically(write)
 
     def acknowledged(
         self, ids: list[DocumentId], found: Mapping[DocumentId, Record | None]
     ) -> None:
-        """Tell the mirror which deferred writes are through."""
+        """Tell the mirror which deferred writes are done, and which records others changed."""
         self.mirror.acknowledged(ids, found, self._connection.write_time)
 
     def wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
-        """Tell the mirror of documents that were written outside a cycle."""
+        """Tell the mirror which documents a call outside a cycle has written."""
         self.mirror.wrote(records, self._connection.write_time)
 
     def cleared(self) -> None:
@@ -209,5 +228,5 @@ class Mirrored(Reader):
         self.mirror.cleared(self._connection.write_time)
 
     def in_doubt(self) -> None:
-        """Note that the mirror may lack a write; without a stream it is filled again."""
-        self._in_doubt += 1
+        """Note that the mirror may lack a write; without a stream it is then filled again."""
+        self._doubtful_writes += 1

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from apscheduler.job import Job
 
-from ..cached import Asked
+from ..cached import LastQuery
 from ..documents import INTERRUPTS, Record, dump, timestamp, with_run_time
 from ..sharing.lease import Lease
 from ..summary import Line, Summary
@@ -68,7 +68,7 @@ class Cycle:
         self._nested_leases: list[Lease] = []
         self.shut_down = False  # in mid-cycle: later runs are not written
         self.is_over = False
-        self.asked: Asked | None = None  # when the server was asked for the earliest run time
+        self.asked: LastQuery | None = None  # when the server was asked for the earliest run time
 
     @property
     def now(self) -> float:

@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from jobstore import MongoDBJobStore
 from jobstore.mongodb.mirroring import change_stream
 from jobstore.mongodb.mirroring import mirrored as mirrored_module
-from jobstore.mongodb.mirroring.change_stream import time_of
+from jobstore.mongodb.mirroring.change_stream import token_time
 from jobstore.testing import mongod
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import by_hand
@@ -100,8 +100,8 @@ def test_a_drop_that_nothing_follows_is_told_once(store, database, monkeypatch):
     store.add_job(job("a", 5))
     wait_until_equal(store)
     failed, asked = [], []
-    fail, now = store._lifecycle.watcher._failed, store._connection.now
-    store._lifecycle.watcher._failed = lambda error: (failed.append(error), fail(error))
+    fail, now = store._lifecycle.watcher._handle_error, store._connection.now
+    store._lifecycle.watcher._handle_error = lambda error: (failed.append(error), fail(error))
     store._connection.now = lambda *args: (asked.append(1), now(*args))[1]
     database["jobs"].drop()
     until(lambda: len(asked) > 5)
@@ -143,16 +143,16 @@ def test_a_transaction_is_told_when_all_of_it_is(store, session_client, database
     by_hand(store)
     store.add_jobs([job(f"{number}", 5) for number in range(20)])
     wait_until_equal(store)
-    told, (apply, passed) = [], (store._reader.mirror.apply, store._reader.mirror.passed)
+    told, (apply, passed) = [], (store._reader.mirror.apply, store._reader.mirror.stream_reached)
     store._reader.mirror.apply = lambda event: (told.append(event), apply(event))[1]
-    store._reader.mirror.passed = lambda time: (told.append(time), passed(time))[1]
+    store._reader.mirror.stream_reached = lambda time: (told.append(time), passed(time))[1]
     with session_client.start_session() as session, session.start_transaction():
         many = {"$set": {"next_run_time": at(9).timestamp()}}
         database["jobs"].update_many({}, many, session=session)
     wait_until_equal(store)
     events = [each for each in told if not isinstance(each, int)]
     assert len(events) == 20
-    (time,) = {time_of(event["_id"]) for event in events}
+    (time,) = {token_time(event["_id"]) for event in events}
     until(lambda: time in told)
     before_last = told[: told.index(events[-1])]
     assert max(each for each in before_last if isinstance(each, int)) < time

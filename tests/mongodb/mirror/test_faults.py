@@ -49,13 +49,13 @@ def point(session_client):
 
 def count_answers(store):
     """Count, in a list, what the change stream has answered."""
-    answers, take = [], store._lifecycle.watcher._next
+    answers, take = [], store._lifecycle.watcher._next_event
 
     def counted(stream):
         take(stream)
         answers.append(1)
 
-    store._lifecycle.watcher._next = counted
+    store._lifecycle.watcher._next_event = counted
     return answers
 
 
@@ -169,7 +169,7 @@ def test_a_stream_whose_cursor_is_killed_is_resumed_and_the_mirror_stays(
     point("failCommand", failCommands=["getMore"], appName="killed", errorCode=code)
     until(lambda: not store.status().connected)
     point.off()
-    assert store._lifecycle.watcher._token
+    assert store._lifecycle.watcher._resume_token
     stock.add_job(job("a"))
     wait_until_equal(store)  # no cycle has made it live again
 
@@ -242,10 +242,10 @@ def test_what_an_error_of_the_stream_means_for_the_mirror(start, monkeypatch, co
     watcher, rung = store._lifecycle.watcher, []
     watcher.stop()
     store._wakeups.wake = lambda: rung.append(1)
-    assert watcher._token
-    watcher._failed(OperationFailure("planned", code))
+    assert watcher._resume_token
+    watcher._handle_error(OperationFailure("planned", code))
     assert store._reader.is_live is live
-    assert bool(watcher._token) is resumes
+    assert bool(watcher._resume_token) is resumes
     assert bool(rung) is not live, "who sleeps by what the mirror said asks again"
 
 
@@ -257,9 +257,9 @@ def test_a_stream_that_is_refused_while_the_jobs_are_not_is_no_outage(start, poi
     point("failCommand", failCommands=["aggregate", "getMore"], appName="refused", errorCode=13)
     until(lambda: not store._reader.is_live)
     assert store.lookup_job("a")
-    rung, failed, fail = [], [], store._lifecycle.watcher._failed
+    rung, failed, fail = [], [], store._lifecycle.watcher._handle_error
     store._wakeups.wake = lambda: rung.append(1)
-    store._lifecycle.watcher._failed = lambda error: (failed.append(1), fail(error))
+    store._lifecycle.watcher._handle_error = lambda error: (failed.append(1), fail(error))
     until(lambda: len(failed) > 2)
     assert not rung, "nobody is woken again and again"
     point.off()
@@ -293,14 +293,14 @@ def test_how_far_the_stream_has_come(start, answers, times):
     _, store = start()
     watcher, seen = store._lifecycle.watcher, []
     watcher.stop()
-    watcher._named = 0
+    watcher._token_time = 0
     watcher._mirror = SimpleNamespace(
-        apply=lambda event: None, passed=lambda time: seen.append(time) or []
+        apply=lambda event: None, stream_reached=lambda time: seen.append(time) or []
     )
     change = {"operationType": "delete", "documentKey": {"_id": "a"}}
     stream = Scripted(*((event and change, named) for event, named in answers))
     for _ in answers:
-        watcher._next(stream)
+        watcher._next_event(stream)
     assert seen == times
 
 
@@ -343,7 +343,7 @@ def test_a_stream_that_breaks_at_once_is_opened_again(server, database, point, m
     )
     scheduler = run(store)
     until(lambda: len(opened) > 3)
-    assert store._lifecycle.watcher._every is None
+    assert store._lifecycle.watcher._poll_interval is None
     point.off()
     until(lambda: store.status().connected and store.status().lag is not None)
     scheduler.shutdown()
@@ -357,7 +357,12 @@ def test_an_exclusive_mirror_lasts_through_an_outage(database):
         server.kill()
         with pytest.raises(PyMongoError):
             store.add_job(job("c"))
-        until(lambda: store._write_behind.failing or not store._lifecycle.flusher._wanted.is_set())
+        until(
+            lambda: (
+                store._write_behind.failing
+                or not store._lifecycle.flusher._flush_requested.is_set()
+            )
+        )
         scheduler._process_jobs()
         assert len(scheduler.executor.submitted) == 2
         server.start()

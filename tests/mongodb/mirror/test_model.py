@@ -68,7 +68,7 @@ class Followed(RuleBasedStateMachine):
         self.plan = []  # what happens while a flush is under way
         self.mirror.load([])
         self.mirror.loaded(1)
-        self.mirror.passed(1)
+        self.mirror.stream_reached(1)
         assert self.mirror.go_live(0)
 
     def state(self):
@@ -169,10 +169,10 @@ class Followed(RuleBasedStateMachine):
     def tell(self, count):
         for time, event in self.server.events[:count]:
             self.mirror.apply(event)
-            self.mirror.passed(time)
+            self.mirror.stream_reached(time)
         del self.server.events[:count]
         if not self.server.events:
-            self.mirror.passed(self.server.time)
+            self.mirror.stream_reached(self.server.time)
 
     @invariant()
     def our_newest_write_is_never_hidden_by_older_ones(self):
@@ -191,7 +191,7 @@ class Followed(RuleBasedStateMachine):
     def when_all_is_quiet_they_are_equal(self):
         self.tell(1000)
         assert {each["_id"]: each for each in self.mirror.all()} == self.server.documents
-        assert self.mirror._ahead == {}
+        assert self.mirror._unconfirmed == {}
 
     def teardown(self):
         self.plan = []
@@ -215,7 +215,7 @@ def mirror():
 @pytest.fixture
 def live(mirror):
     mirror.loaded(1)
-    mirror.passed(1)
+    mirror.stream_reached(1)
     assert mirror.go_live(0)
     return mirror
 
@@ -224,11 +224,11 @@ def test_it_is_not_live_before_the_stream_has_come_to_where_it_was_loaded(mirror
     assert not mirror.go_live(0)
     mirror.loaded(10)
     assert not mirror.go_live(0)
-    mirror.passed(9)
+    mirror.stream_reached(9)
     assert not mirror.go_live(0)
-    mirror.passed(10)
+    mirror.stream_reached(10)
     assert not mirror.go_live(11), "our own write is still to come"
-    mirror.passed(11)
+    mirror.stream_reached(11)
     assert mirror.go_live(11)
     mirror.reset()
     assert not mirror.live

@@ -54,7 +54,7 @@ def test_a_thread_that_hangs_changes_nothing_after_a_new_start(start):
     store.start(scheduler, "default")
     wait_until_equal(store)
     old._mirror.apply({"operationType": "delete", "documentKey": {"_id": "a"}})
-    old._failed(ValueError("late"))
+    old._handle_error(ValueError("late"))
     assert store._reader.is_live
     assert names(store) == ["a"]
     assert store.lookup_job("a")
