@@ -55,8 +55,8 @@ class MongoDBJobStore(BaseJobStore):
     :param watch: True wakes the scheduler by a change stream when others make a job due earlier;
         without change streams it asks the server, once a second or more often. A number asks
         every so many seconds; False never wakes the scheduler.
-    :param shared: share the collection with other schedulers, which all have to set it. Each due
-        job is claimed by one of them; it runs again only after a crash, or an expired lease.
+    :param shared: share the collection with other schedulers, which all have to set it. One of
+        them claims each due job. ``docs/scaling.md`` lists the faults after which a job runs again.
     :param lease: seconds for which a claim keeps a due job from the other schedulers.
     :param connect_args: arguments of the `MongoClient` that the store makes if none is given.
     :raises TypeError: if `client` neither is a `MongoClient` nor wraps one.
