@@ -4,7 +4,7 @@ import pytest
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb.documents import to_document
-from jobstore.mongodb.recovery.attempts import count
+from jobstore.mongodb.recovery.attempts import count_attempts
 from support.jobs import YEARS, at, job
 from support.manual_scheduler import by_hand
 from support.proxy import Proxy
@@ -71,7 +71,7 @@ def test_ids_that_one_command_cannot_name_are_counted_by_several(restart, databa
     ids = [f"{n:03}" + 30_000 * "x" for n in range(600)]
     database["jobs"].insert_many([{"_id": each, "next_run_time": 0.0} for each in ids])
     store = restart()._lookup_jobstore("default")
-    count(store._connection, {"next_run_time": {"$lte": 1.0}}, ids)
+    count_attempts(store._connection, {"next_run_time": {"$lte": 1.0}}, ids)
     assert attempt_counts(database) == dict.fromkeys(ids, 2)
 
 
