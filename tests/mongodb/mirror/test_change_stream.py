@@ -1,4 +1,4 @@
-"""The mirrored store where its change stream is lost, and where there is none."""
+"""A mirrored store loses its change stream, or has none."""
 
 import threading
 from contextlib import ExitStack
@@ -34,16 +34,16 @@ def store(server, database):
     store.shutdown()
 
 
-# ---- the stream is lost ----
+# ---- loss of the stream ----
 
 
-def test_a_stream_that_is_lost_just_when_a_run_is_noted_loses_no_note(store):
+def test_run_is_written_when_the_stream_is_lost_at_its_update(store):
     by_hand(store)
     store.add_jobs([job("a")])
     wait_until_equal(store)
     short = store._locks.memory_lock
 
-    class LostMeanwhile:
+    class LostOnEntry:
         def __enter__(self):
             store._locks.memory_lock = short
             store._reader.mirror.reset()
@@ -55,13 +55,13 @@ def test_a_stream_that_is_lost_just_when_a_run_is_noted_loses_no_note(store):
     loop = iter(store.get_due_jobs(at(10)))
     due = next(loop)
     due._modify(next_run_time=at(50))
-    store._locks.memory_lock = LostMeanwhile()
+    store._locks.memory_lock = LostOnEntry()
     store.update_job(due)
     store._write_behind.flush()
     assert run_times(store) == {"a": at(50).timestamp()}
 
 
-def test_a_cursor_that_is_killed_is_resumed_and_nothing_missed(store, stock, session_client):
+def test_stream_with_a_killed_cursor_is_resumed_without_loss(store, stock, session_client):
     store.start(None, "default")
     for number in range(20):
         session_client.admin.command("killAllSessions", [])
@@ -70,14 +70,16 @@ def test_a_cursor_that_is_killed_is_resumed_and_nothing_missed(store, stock, ses
     wait_until_equal(store)
 
 
-@pytest.mark.parametrize("what", ["drop", "rename", "drop_database"])
-def test_where_the_collection_goes_the_mirror_is_filled_anew(store, stock, database, what):
+@pytest.mark.parametrize("operation", ["drop", "rename", "drop_database"])
+def test_mirror_is_loaded_again_after_the_collection_is_dropped_or_renamed(
+    store, stock, database, operation
+):
     scheduler = by_hand(store)
     store.add_jobs([job("a", 5), job("b", 6)])
     until(lambda: len(store) == 2)
-    if what == "drop":
+    if operation == "drop":
         database["jobs"].drop()
-    elif what == "rename":
+    elif operation == "rename":
         database["jobs"].rename("old")
     else:
         database.client.drop_database(database.name)
@@ -93,8 +95,8 @@ def test_where_the_collection_goes_the_mirror_is_filled_anew(store, stock, datab
     until(lambda: store.lookup_job("d"))
 
 
-def test_a_drop_that_nothing_follows_is_told_once(store, database, monkeypatch):
-    """A new stream begins at the last thing that has happened, and that is the drop."""
+def test_drop_is_handled_once_when_no_write_follows(store, database, monkeypatch):
+    """A new stream would begin at the last operation, which is the drop."""
     monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.01)
     by_hand(store)
     store.add_job(job("a", 5))
@@ -109,18 +111,18 @@ def test_a_drop_that_nothing_follows_is_told_once(store, database, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_resume_token_that_is_too_old_costs_a_new_start(database):
-    """The oplog of 64 MB is written over while the stream can't be resumed."""
-    often = ("--syncdelay", "1")  # seconds: the oplog is cut off at checkpoints
+def test_mirror_is_loaded_again_when_the_resume_token_is_too_old(database):
+    """The oplog of 64 MB is overwritten while the stream can't be resumed."""
+    frequent = ("--syncdelay", "1")  # seconds between checkpoints, which truncate the oplog
     with ExitStack() as stack:
-        server = stack.enter_context(mongod(options=often))
+        server = stack.enter_context(mongod(options=frequent))
         client = stack.enter_context(MongoClient(server.uri))
-        way = stack.enter_context(Proxy(server.nodes[0].port))
-        store = MongoDBJobStore(database.name, host=way.uri, mirror=True)
+        proxy = stack.enter_context(Proxy(server.nodes[0].port))
+        store = MongoDBJobStore(database.name, host=proxy.uri, mirror=True)
         scheduler = by_hand(store)
         store.add_job(job("a", 5))
-        way.fail("aggregate", "close", 10**9)
-        way.fail("getMore", "close", 10**9)
+        proxy.fail("aggregate", "close", 10**9)
+        proxy.fail("getMore", "close", 10**9)
         until(lambda: not store.status().connected)
         client[database.name]["jobs"].delete_one({"_id": "a"})
         oplog = client["local"]["oplog.rs"]
@@ -129,8 +131,8 @@ def test_a_resume_token_that_is_too_old_costs_a_new_start(database):
         while oplog.find_one(sort=[("$natural", 1)])["ts"] == oldest:
             other.insert_many([{"data": b"x" * 8_000_000} for _ in range(4)])
             other.delete_many({})
-        assert store.lookup_job("a"), "meanwhile the mirror answers"
-        way.release()
+        assert store.lookup_job("a"), "the mirror answers during the outage"
+        proxy.release()
         until(lambda: not store._reader.is_live or store.lookup_job("a") is None)
         wait_until_live(store)
         assert store.get_all_jobs() == []
@@ -138,23 +140,28 @@ def test_a_resume_token_that_is_too_old_costs_a_new_start(database):
         store.shutdown()
 
 
-def test_a_transaction_is_told_when_all_of_it_is(store, session_client, database):
-    """Its changes have one time; the stream has not come to it before the last of them."""
+def test_stream_reaches_the_time_of_a_transaction_after_its_last_event(
+    store, session_client, database
+):
+    """All events of a transaction have the same time."""
     by_hand(store)
     store.add_jobs([job(f"{number}", 5) for number in range(20)])
     wait_until_equal(store)
-    told, (apply, passed) = [], (store._reader.mirror.apply, store._reader.mirror.stream_reached)
-    store._reader.mirror.apply = lambda event: (told.append(event), apply(event))[1]
-    store._reader.mirror.stream_reached = lambda time: (told.append(time), passed(time))[1]
+    calls, (apply, stream_reached) = (
+        [],
+        (store._reader.mirror.apply, store._reader.mirror.stream_reached),
+    )
+    store._reader.mirror.apply = lambda event: (calls.append(event), apply(event))[1]
+    store._reader.mirror.stream_reached = lambda time: (calls.append(time), stream_reached(time))[1]
     with session_client.start_session() as session, session.start_transaction():
         many = {"$set": {"next_run_time": at(9).timestamp()}}
         database["jobs"].update_many({}, many, session=session)
     wait_until_equal(store)
-    events = [each for each in told if not isinstance(each, int)]
+    events = [each for each in calls if not isinstance(each, int)]
     assert len(events) == 20
     (time,) = {token_time(event["_id"]) for event in events}
-    until(lambda: time in told)
-    before_last = told[: told.index(events[-1])]
+    until(lambda: time in calls)
+    before_last = calls[: calls.index(events[-1])]
     assert max(each for each in before_last if isinstance(each, int)) < time
 
 
@@ -167,7 +174,7 @@ def standalone():
         yield server
 
 
-def test_a_standalone_server_is_refused(standalone, database):
+def test_standalone_server_is_refused(standalone, database):
     store = MongoDBJobStore(database.name, host=standalone.uri, mirror=True)
     with pytest.raises(ValueError, match=r'replica set .* mirror="exclusive"'):
         store.start(None, "default")
@@ -175,7 +182,7 @@ def test_a_standalone_server_is_refused(standalone, database):
     store.shutdown()
 
 
-def test_exclusive_needs_no_stream(standalone, database, session_client):
+def test_exclusive_mirror_needs_no_stream(standalone, database, session_client):
     store = MongoDBJobStore(database.name, host=standalone.uri, mirror="exclusive")
     store.add_jobs([job("early"), job("bad", executor="gone"), job("ends", every=None)])
     scheduler = by_hand(store)
@@ -198,7 +205,7 @@ def test_exclusive_needs_no_stream(standalone, database, session_client):
 
 @pytest.fixture
 def exclusive(standalone, database):
-    """A store with a due job, and one in quarantine that can be put back."""
+    """A store with one due job, and one job in quarantine that can be restored."""
     store = MongoDBJobStore(database.name, host=standalone.uri, mirror="exclusive")
     scheduler = by_hand(store)
     store.add_job(job("bad", executor="gone"))
@@ -210,8 +217,8 @@ def exclusive(standalone, database):
     store.shutdown()
 
 
-def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(exclusive, monkeypatch):
-    """Of a mirror that nothing else corrects."""
+def test_reloaded_mirror_has_the_writes_of_a_cycle_during_the_reload(exclusive, monkeypatch):
+    """No change stream would correct an exclusive mirror."""
     store, being_read, deferred = exclusive, threading.Event(), threading.Event()
     loaded, advance = store._reader.mirror.loaded, type(store._cycles.current).advance
 
@@ -221,7 +228,7 @@ def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(excl
         loaded(time)
 
     def advance_late(*args):
-        """So that `update_job` has found the mirror live."""
+        """Start the reload after `update_job` has found the mirror live."""
         assert store.restore_quarantined() == ["bad"]
         assert being_read.wait(10)
         return advance(*args)
@@ -237,7 +244,7 @@ def test_what_a_cycle_writes_while_the_mirror_is_read_again_is_read_as_well(excl
     assert run_times(store) == {"a": at(50).timestamp(), "bad": at(0).timestamp()}
 
 
-def test_a_mirror_that_can_not_be_read_again_is_tried_again(exclusive, monkeypatch):
+def test_failed_reload_of_an_exclusive_mirror_is_retried(exclusive, monkeypatch):
     store, load, failures = (
         exclusive,
         mirrored_module.load,
@@ -266,7 +273,9 @@ def test_a_mirror_that_can_not_be_read_again_is_tried_again(exclusive, monkeypat
         ("delete", lambda store: store.remove_all_jobs()),
     ],
 )
-def test_what_was_written_without_a_reply_is_read_again(standalone, database, command, change):
+def test_exclusive_mirror_is_reloaded_after_a_write_without_a_reply(
+    standalone, database, command, change
+):
     with Proxy(standalone.nodes[0].port) as proxy:
         store = MongoDBJobStore(database.name, host=proxy.uri, mirror="exclusive")
         by_hand(store)
@@ -279,7 +288,7 @@ def test_what_was_written_without_a_reply_is_read_again(standalone, database, co
         store.shutdown()
 
 
-def test_the_mirror_follows_what_others_wrote_after_all(exclusive):
+def test_exclusive_mirror_shows_a_change_by_others_that_won_a_conflict(exclusive):
     store = exclusive
     theirs = {"$set": {"next_run_time": at(70).timestamp()}}
     for due in store.get_due_jobs(at(10)):
@@ -290,6 +299,6 @@ def test_the_mirror_follows_what_others_wrote_after_all(exclusive):
 
 
 @pytest.mark.parametrize("arguments", [{"mirror": "yes"}, {"watch": 0.0}, {"watch": "often"}])
-def test_arguments_that_make_no_sense_are_refused(arguments):
+def test_invalid_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match=repr(next(iter(arguments.values())))):
         MongoDBJobStore(**arguments)

@@ -1,4 +1,4 @@
-"""The mirrored store where the server or the majority falls behind, or says no."""
+"""A mirrored store when the majority falls behind, or the server answers with errors."""
 
 import logging
 import pickle
@@ -29,7 +29,7 @@ from support.waiting import in_thread, until
 
 @pytest.fixture
 def point(session_client):
-    """Sets fail points of the server, and ends them."""
+    """Turns on a fail point of the server; the fixture turns all of them off again."""
     names = []
 
     def point(name, skip=0, **data):
@@ -48,22 +48,22 @@ def point(session_client):
 
 
 def count_answers(store):
-    """Count, in a list, what the change stream has answered."""
-    answers, take = [], store._lifecycle.watcher._next_event
+    """Return a list that grows with each answer of the change stream."""
+    answers, next_event = [], store._lifecycle.watcher._next_event
 
     def counted(stream):
-        take(stream)
+        next_event(stream)
         answers.append(1)
 
     store._lifecycle.watcher._next_event = counted
     return answers
 
 
-# ---- the majority lags ----
+# ---- the majority falls behind ----
 
 
-def test_what_the_majority_does_not_have_yet_is_not_taken_for_never_written(start, point, database):
-    """With w=1 it is written at once; the stream tells only what the majority has."""
+def test_unreplicated_write_is_not_taken_for_lost(start, point, database):
+    """With w=1 the primary acknowledges it; the stream reports only what the majority has."""
     scheduler, store = start(w=1)
     store.add_jobs([job("a"), job("b", 100)])
     wait_until_equal(store)
@@ -84,10 +84,8 @@ def test_what_the_majority_does_not_have_yet_is_not_taken_for_never_written(star
 
 
 @pytest.mark.parametrize("options", [{"mirror": True}, {}], ids=["mirrored", "queried"])
-def test_what_the_majority_does_not_have_is_not_taken_for_written(
-    server, database, point, options, monkeypatch
-):
-    """Though it can be read: a fail-over would lose it, and the job would run twice."""
+def test_unreplicated_write_is_not_taken_for_written(server, database, point, options, monkeypatch):
+    """It can be read, but a failover would lose it, and the job would run twice."""
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.3)
     store = MongoDBJobStore(database.name, host=server.uri, **options)
     scheduler = by_hand(store)
@@ -105,12 +103,12 @@ def test_what_the_majority_does_not_have_is_not_taken_for_written(
     store.shutdown()
 
 
-# ---- a flush takes longer than it takes until jobs are due again ----
+# ---- flushes that take longer than the interval of the jobs ----
 
 
 @pytest.mark.slow
-def test_changes_by_others_reach_jobs_that_are_due_all_the_time(server, database, session_client):
-    """Each is deferred anew while it is flushed, and so is always ahead of the stream."""
+def test_changes_by_others_reach_jobs_that_are_always_due(server, database, session_client):
+    """A new write is deferred during each flush, so these jobs are always unconfirmed."""
     others = MongoDBJobStore(database.name, client=session_client)
     with Proxy(server.nodes[0].port) as proxy:
         store = MongoDBJobStore(database.name, host=proxy.uri, mirror=True)
@@ -138,12 +136,12 @@ def test_changes_by_others_reach_jobs_that_are_due_all_the_time(server, database
         scheduler.shutdown()
 
 
-# ---- the server says no ----
+# ---- errors of the server ----
 
 
 @pytest.mark.parametrize("code", [6, 18, 133, 134, 211])
-def test_a_server_that_answers_with_errors_is_an_outage(start, point, server, code):
-    """Of a router without its shards, say. Jobs fire, and all is written afterwards."""
+def test_errors_of_the_server_count_as_an_outage(start, point, server, code):
+    """A router without its shards answers so. Jobs fire, and are written afterwards."""
     scheduler, store = start(f"{server.uri}&appName=refused")
     store.add_jobs([job("a"), job("b", 1)])
     wait_until_equal(store)
@@ -162,7 +160,7 @@ def test_a_server_that_answers_with_errors_is_an_outage(start, point, server, co
 
 
 @pytest.mark.parametrize("code", [237, 11601])  # CursorKilled, Interrupted
-def test_a_stream_whose_cursor_is_killed_is_resumed_and_the_mirror_stays(
+def test_mirror_stays_live_when_the_cursor_of_its_stream_is_killed(
     start, point, server, stock, code
 ):
     _, store = start(f"{server.uri}&appName=killed")
@@ -171,12 +169,12 @@ def test_a_stream_whose_cursor_is_killed_is_resumed_and_the_mirror_stays(
     point.off()
     assert store._lifecycle.watcher._resume_token
     stock.add_job(job("a"))
-    wait_until_equal(store)  # no cycle has made it live again
+    wait_until_equal(store)  # no cycle has run that would make the mirror live again
 
 
-def test_without_a_stream_for_any_reason_it_asks(server, database, stock, point, caplog):
-    looks = 2  # that a start takes for claims; the next aggregation is the stream's
-    point("failCommand", looks, failCommands=["aggregate"], appName="refused", errorCode=115)
+def test_store_polls_when_the_server_refuses_the_stream(server, database, stock, point, caplog):
+    skip = 2  # aggregations with which the start looks for claims; the third opens the stream
+    point("failCommand", skip, failCommands=["aggregate"], appName="refused", errorCode=115)
     store = MongoDBJobStore(database.name, host=f"{server.uri}&appName=refused")
     scheduler = run(store)
     until(lambda: store.status().lag is not None)
@@ -191,7 +189,7 @@ def test_without_a_stream_for_any_reason_it_asks(server, database, stock, point,
 
 
 @pytest.mark.parametrize("level", ["local", "available", "linearizable", "majority"])
-def test_what_the_client_says_about_reading_does_not_matter(server, database, level):
+def test_read_concern_of_the_client_is_ignored(server, database, level):
     with MongoClient(server.uri, readConcernLevel=level) as client:
         store = MongoDBJobStore(database.name, client=client, mirror=True)
         store.start(None, "default")
@@ -200,15 +198,15 @@ def test_what_the_client_says_about_reading_does_not_matter(server, database, le
         store.shutdown()
 
 
-def test_the_users_own_time_limit_is_longer_than_it_takes_to_hear_of_nothing(server):
+def test_stream_waits_at_most_half_of_the_users_time_limit(server):
     with MongoClient(server.uri, timeoutMS=100) as client:
         assert MongoDBJobStore(client=client)._connection.await_ms == 50
     with MongoClient(server.uri, timeoutMS=10_000) as client:
         assert MongoDBJobStore(client=client)._connection.await_ms == connection.AWAIT_MS
 
 
-def test_a_change_of_more_than_16_mb_costs_a_new_start(start, stock):
-    """The stream can't tell it: the id, of 150 kB, is in it more than once."""
+def test_mirror_is_loaded_again_after_a_change_of_more_than_16_mb(start, stock):
+    """The stream can't report it, because an event has the id, of 150 kB, more than once."""
     scheduler, store = start()
     wait_until_equal(store)
     jobs, large = store.collection, "i" * 150_000
@@ -231,44 +229,46 @@ def test_a_change_of_more_than_16_mb_costs_a_new_start(start, stock):
         (280, False, False),  # fatal
         (286, False, False),  # too old
         (10334, False, False),  # over 16 MB
-        (6, True, False),  # a router's host is unreachable: all is read anew, when that is possible
+        (6, True, False),  # host of a router unreachable: load again when it answers
         (91, True, True),  # shutting down
         (10107, True, True),  # not primary
     ],
 )
-def test_what_an_error_of_the_stream_means_for_the_mirror(start, monkeypatch, code, live, resumes):
+def test_error_code_decides_if_mirror_stays_live_and_stream_resumes(
+    start, monkeypatch, code, live, resumes
+):
     monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.0)
     _, store = start()
-    watcher, rung = store._lifecycle.watcher, []
+    watcher, wakeups = store._lifecycle.watcher, []
     watcher.stop()
-    store._wakeups.wake = lambda: rung.append(1)
+    store._wakeups.wake = lambda: wakeups.append(1)
     assert watcher._resume_token
     watcher._handle_error(OperationFailure("planned", code))
     assert store._reader.is_live is live
     assert bool(watcher._resume_token) is resumes
-    assert bool(rung) is not live, "who sleeps by what the mirror said asks again"
+    assert bool(wakeups) is not live, "the scheduler asks again if the mirror is reset"
 
 
-def test_a_stream_that_is_refused_while_the_jobs_are_not_is_no_outage(start, point, server):
-    """The right to it was taken away, say: the mirror would be older and older."""
+def test_mirror_is_not_live_when_only_the_stream_is_refused(start, point, server):
+    """For example, the right to it was revoked: the mirror would become stale."""
     _, store = start(f"{server.uri}&appName=refused")
     store.add_job(job("a", 5))
     wait_until_equal(store)
     point("failCommand", failCommands=["aggregate", "getMore"], appName="refused", errorCode=13)
     until(lambda: not store._reader.is_live)
     assert store.lookup_job("a")
-    rung, failed, fail = [], [], store._lifecycle.watcher._handle_error
-    store._wakeups.wake = lambda: rung.append(1)
+    wakeups, failed, fail = [], [], store._lifecycle.watcher._handle_error
+    store._wakeups.wake = lambda: wakeups.append(1)
     store._lifecycle.watcher._handle_error = lambda error: (failed.append(1), fail(error))
     until(lambda: len(failed) > 2)
-    assert not rung, "nobody is woken again and again"
+    assert not wakeups, "the scheduler is not woken again and again"
     point.off()
     wait_until_live(store)
     wait_until_equal(store)
 
 
 class Scripted:
-    """A change stream that answers what a test says: (a change or None, the time it names)."""
+    """A change stream with given answers: (an event or None, the time in its token)."""
 
     def __init__(self, *answers):
         self._answers = list(answers)
@@ -282,14 +282,14 @@ class Scripted:
 @pytest.mark.parametrize(
     ("answers", "times"),
     [
-        ([(None, 5), (None, 5)], [4, 5]),  # what happened at 5 may come after the first one
+        ([(None, 5), (None, 5)], [4, 5]),  # an event of time 5 may follow the first answer
         ([(None, 5), (None, 6), (None, 7)], [4, 5, 6]),
         ([("a", 5), ("b", 5), (None, 5)], [4, 4, 5]),  # a transaction
         ([("a", 5), (None, 6), ("b", 6), (None, 6)], [4, 5, 5, 6]),
         ([(None, 5), ("a", 5), (None, 5)], [4, 4, 5]),
     ],
 )
-def test_how_far_the_stream_has_come(start, answers, times):
+def test_stream_reaches_a_time_when_no_more_events_of_it_can_follow(start, answers, times):
     _, store = start()
     watcher, seen = store._lifecycle.watcher, []
     watcher.stop()
@@ -304,8 +304,10 @@ def test_how_far_the_stream_has_come(start, answers, times):
     assert seen == times
 
 
-def test_a_document_that_becomes_no_job_keeps_nothing_else_back(start, session_client, database):
-    """Found while the flush of many is settled."""
+def test_document_that_becomes_invalid_does_not_delay_other_changes(
+    start, session_client, database
+):
+    """Others make it invalid before the flush of several jobs, which finds it so."""
     scheduler, store = start()
     store.add_jobs([job(name) for name in "abc"])
     wait_until_equal(store)
@@ -321,9 +323,9 @@ def test_a_document_that_becomes_no_job_keeps_nothing_else_back(start, session_c
     assert mirrored(store).keys() == {"a", "c"}
 
 
-def test_a_document_that_is_no_job_and_is_changed_meanwhile_is_quarantined(start, database):
+def test_invalid_document_is_quarantined_after_it_is_changed(start, database):
     _, store = start()
-    with store._locks.io_lock:  # before the store's thread comes to it
+    with store._locks.io_lock:  # keeps the flusher from its chores
         database["jobs"].insert_one({"_id": "a", "next_run_time": "soon", "job_state": b"x"})
         database["jobs"].update_one({"_id": "a"}, {"$set": {"job_state": b"y"}})
         until(lambda: mirrored(store).get("a", {}).get("job_state") == b"y")
@@ -331,8 +333,8 @@ def test_a_document_that_is_no_job_and_is_changed_meanwhile_is_quarantined(start
     wait_until_equal(store)
 
 
-def test_a_stream_that_breaks_at_once_is_opened_again(server, database, point, monkeypatch):
-    """It was there: that is no reason to do without."""
+def test_stream_that_breaks_at_once_is_reopened(server, database, point, monkeypatch):
+    """The server has opened the stream once, so the store does not fall back to polling."""
     monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.01)
     point("failCommand", failCommands=["getMore"], appName="broken", errorCode=286)
     store = MongoDBJobStore(database.name, host=f"{server.uri}&appName=broken")
@@ -349,7 +351,7 @@ def test_a_stream_that_breaks_at_once_is_opened_again(server, database, point, m
     scheduler.shutdown()
 
 
-def test_an_exclusive_mirror_lasts_through_an_outage(database):
+def test_exclusive_mirror_survives_an_outage(database):
     with mongod(standalone=True) as server:
         store = MongoDBJobStore(database.name, host=server.uri, mirror="exclusive")
         scheduler = by_hand(store)
@@ -370,7 +372,7 @@ def test_an_exclusive_mirror_lasts_through_an_outage(database):
         store.shutdown()
 
 
-def test_a_run_time_in_the_last_second_of_all_is_one(start):
+def test_run_time_in_the_last_second_of_the_year_9999_is_valid(start):
     _, store = start()
     last = datetime(9999, 12, 31, 23, 59, 59, 500_000, tzinfo=timezone.utc)
     store.add_job(job("a", next_run_time=last))

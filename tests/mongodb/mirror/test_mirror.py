@@ -1,4 +1,4 @@
-"""The mirrored store: memory in front of MongoDB, kept current by a change stream."""
+"""The mirrored store: records in memory, kept current by a change stream."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ from support.waiting import in_thread, until
 
 
 class Threads(Commands):
-    """Knows the thread of each command, but for those of the stream."""
+    """Notes the thread of each command, without the commands of the change stream."""
 
     def started(self, event):
         if threading.current_thread().name != "jobstore-watcher":
@@ -51,12 +51,12 @@ def store(server, database, commands):
 
 
 @pytest.mark.usefixtures("unhurried")
-def test_an_idle_cycle_sends_no_command_and_a_busy_one_a_single_one(store, commands):
+def test_idle_cycle_sends_no_command_and_busy_cycle_sends_one(store, commands):
     scheduler = by_hand(store)
     store.add_jobs([job(f"{number:04}", number % 7) for number in range(1000)])
     wait_until_equal(store)
     commands.names.clear()
-    with store._locks.io_lock:  # the flusher's second may be over in mid-cycle
+    with store._locks.io_lock:  # keeps the flusher from a flush in mid-cycle
         wait = in_thread(scheduler._process_jobs)
     until(lambda: is_quiet(store))
     assert commands.names == [("update", "jobstore-flusher")]
@@ -72,11 +72,11 @@ def test_an_idle_cycle_sends_no_command_and_a_busy_one_a_single_one(store, comma
     assert min(run_times(store).values()) == at(YEARS).timestamp()
 
 
-def test_batches_are_bounded_and_come_without_waiting_for_the_server(server, database):
+def test_cycle_hands_out_limited_batches_while_the_server_is_busy(server, database):
     store = MongoDBJobStore(database.name, host=server.uri, mirror=True, batch_size=10)
     scheduler = by_hand(store)
     store.add_jobs([job(f"{number:02}") for number in range(35)])
-    with store._locks.io_lock:  # nobody can write meanwhile
+    with store._locks.io_lock:  # keeps the flusher from writing
         done = []
         for _ in range(4):
             in_thread(scheduler._process_jobs)
@@ -87,7 +87,7 @@ def test_batches_are_bounded_and_come_without_waiting_for_the_server(server, dat
     store.shutdown()
 
 
-def test_jobs_that_end_are_gone_at_once_in_memory_and_then_in_the_collection(store):
+def test_finished_job_leaves_memory_at_once_and_the_collection_later(store):
     scheduler = by_hand(store)
     store.add_jobs([job("ends", every=None), job("stays", 1)])
     scheduler._process_jobs()
@@ -97,7 +97,7 @@ def test_jobs_that_end_are_gone_at_once_in_memory_and_then_in_the_collection(sto
     assert names(store) == ["stays"]
 
 
-def test_a_run_that_is_still_to_be_written_is_not_handed_out_again(store):
+def test_run_that_is_not_yet_written_is_not_handed_out_again(store):
     scheduler = by_hand(store)
     store.add_job(job("a"))
     with store._locks.io_lock:
@@ -106,10 +106,10 @@ def test_a_run_that_is_still_to_be_written_is_not_handed_out_again(store):
     assert len(scheduler.executor.submitted) == 1
 
 
-# ---- calls outside the cycle ----
+# ---- calls outside a cycle ----
 
 
-def test_what_is_written_is_read_at_once_and_without_a_command(store, commands):
+def test_written_jobs_are_read_at_once_without_a_command(store, commands):
     store.start(None, "default")
     store.add_job(job("a", 5))
     store.add_jobs([job("b", 3), job("c", None)])
@@ -132,7 +132,7 @@ def test_what_is_written_is_read_at_once_and_without_a_command(store, commands):
     wait_until_equal(store)
 
 
-def test_errors_are_those_of_the_collection_and_change_nothing(store, stock):
+def test_refused_jobs_raise_and_stay_as_they_were(store, stock):
     store.start(None, "default")
     store.add_job(job("a", 5))
     with pytest.raises(ConflictingIdError):
@@ -151,7 +151,7 @@ def test_errors_are_those_of_the_collection_and_change_nothing(store, stock):
     wait_until_equal(store)
 
 
-def test_a_change_from_outside_goes_after_what_is_pending_for_the_job(store):
+def test_call_outside_a_cycle_is_written_after_the_pending_write_of_the_job(store):
     scheduler = by_hand(store)
     store.add_job(job("a"))
     with store._locks.io_lock:
@@ -162,10 +162,10 @@ def test_a_change_from_outside_goes_after_what_is_pending_for_the_job(store):
     assert run_times(store) == {"a": at(77).timestamp()}
 
 
-# ---- others ----
+# ---- changes by others, quarantine ----
 
 
-def test_changes_by_a_stock_store_are_followed(store, stock):
+def test_mirror_follows_changes_by_a_stock_store(store, stock):
     store.start(None, "default")
     stock.add_job(job("a", 5))
     stock.add_job(job("b", 6))
@@ -179,7 +179,7 @@ def test_changes_by_a_stock_store_are_followed(store, stock):
 
 
 @pytest.mark.parametrize(
-    ("change", "left"),
+    ("change", "remaining"),
     [
         (lambda stock: stock.update_job(job("a", 50)), {"a": at(50).timestamp()}),
         (lambda stock: stock.remove_job("a"), {}),
@@ -187,17 +187,17 @@ def test_changes_by_a_stock_store_are_followed(store, stock):
         (lambda stock: stock.update_job(job("a", 0, args=(1,))), {"a": at(YEARS).timestamp()}),
     ],
 )
-def test_a_change_made_before_our_flush_wins_and_the_mirror_follows(store, stock, change, left):
+def test_change_by_others_before_our_flush_wins_and_is_mirrored(store, stock, change, remaining):
     scheduler = by_hand(store)
     store.add_job(job("a"))
     with store._locks.io_lock:
         in_thread(scheduler._process_jobs)
         change(stock)
     wait_until_equal(store)
-    assert run_times(store) == left
+    assert run_times(store) == remaining
 
 
-def test_a_change_known_before_the_update_wins_without_a_command(store, stock, commands):
+def test_removal_known_before_the_update_wins_without_a_command(store, stock, commands):
     def then(job):
         stock.remove_job("a")
         until(lambda: store.lookup_job("a") is None)
@@ -211,7 +211,7 @@ def test_a_change_known_before_the_update_wins_without_a_command(store, stock, c
     assert names(store) == []
 
 
-def test_what_cannot_run_here_is_quarantined_by_the_stores_own_thread(store, commands, caplog):
+def test_job_without_executor_is_quarantined_by_a_thread_of_the_store(store, commands, caplog):
     caplog.set_level(logging.ERROR)
     scheduler = by_hand(store)
     store.add_jobs([job("bad", executor="gone"), job("good", 1)])
@@ -229,7 +229,7 @@ def test_what_cannot_run_here_is_quarantined_by_the_stores_own_thread(store, com
     until(lambda: store.get_next_run_time() == at(0))
 
 
-def test_documents_that_are_no_jobs_anywhere_are_quarantined(store, database):
+def test_invalid_documents_are_quarantined(store, database):
     jobs = database["jobs"]
     jobs.insert_one({"_id": 1, "next_run_time": 1.0, "job_state": b""})
     store.start(None, "default")
@@ -239,10 +239,10 @@ def test_documents_that_are_no_jobs_anywhere_are_quarantined(store, database):
     assert [each.id for each in store.get_all_jobs()] == []
 
 
-# ---- start, status, the end ----
+# ---- start, status, shutdown, forks ----
 
 
-def test_what_was_there_is_read_at_start_with_a_line_of_progress(store, caplog, monkeypatch):
+def test_start_loads_existing_jobs_and_logs_progress(store, caplog, monkeypatch):
     monkeypatch.setattr(connection, "READ_BATCH", 10)
     monkeypatch.setattr(loading, "PROGRESS_SECONDS", 0.0)
     caplog.set_level(logging.INFO)
@@ -257,10 +257,10 @@ def test_what_was_there_is_read_at_start_with_a_line_of_progress(store, caplog, 
     wait_until_equal(store)
 
 
-def test_a_write_that_the_majority_has_only_later_is_not_missed(
+def test_load_waits_for_a_write_that_is_not_yet_replicated(
     store, database, session_client, monkeypatch
 ):
-    """It is older than the stream, and newer than what the majority has when all is read."""
+    """It is older than the stream, and newer than the majority's data when the load begins."""
     point = session_client.admin.command
     running = [{"$currentOp": {}}, {"$match": {"command.find": "jobs"}}]
     start, written = store._lifecycle._start_threads, threading.Event()
@@ -286,7 +286,7 @@ def test_a_write_that_the_majority_has_only_later_is_not_missed(
     assert mirrored(store).keys() == {"a"}
 
 
-def test_status_tells_what_waits_and_for_how_long(store):
+def test_status_reports_number_and_age_of_pending_writes(store):
     assert store.status() == (True, 0, None, None)
     scheduler = by_hand(store)
     until(lambda: store.status().lag is not None)
@@ -301,7 +301,7 @@ def test_status_tells_what_waits_and_for_how_long(store):
     assert store.status().oldest is None
 
 
-def test_shutdown_ends_the_threads_and_writes_what_waits(store, session_client, database):
+def test_shutdown_ends_the_threads_and_flushes_pending_writes(store, session_client, database):
     scheduler = by_hand(store)
     store.add_job(job("a"))
     in_thread(scheduler._process_jobs)
@@ -313,7 +313,7 @@ def test_shutdown_ends_the_threads_and_writes_what_waits(store, session_client, 
     assert store.get_next_run_time() == at(YEARS)
 
 
-def test_shutdown_says_what_it_could_not_write(server, database, caplog, monkeypatch):
+def test_shutdown_logs_jobs_that_it_could_not_write(server, database, caplog, monkeypatch):
     monkeypatch.setattr("jobstore.mongodb.lifecycle.CLOSE_SECONDS", 0.5)
     monkeypatch.setattr("jobstore.mongodb.connection.COMMAND_SECONDS", 0.5)
     with Proxy(server.nodes[0].port) as proxy:
@@ -329,7 +329,7 @@ def test_shutdown_says_what_it_could_not_write(server, database, caplog, monkeyp
     assert not store._reader.is_live
 
 
-def test_a_forked_process_asks_the_server_and_not_its_parents_mirror(server, store, session_client):
+def test_forked_process_asks_the_server_while_its_parent_goes_on(server, store, session_client):
     store.start(None, "default")
     store.add_job(job("a", 5))
     answer, question = os.pipe(), os.pipe()
@@ -355,7 +355,7 @@ def test_a_forked_process_asks_the_server_and_not_its_parents_mirror(server, sto
     wait_until_equal(store)
 
 
-def test_a_forked_process_that_starts_the_store_has_a_mirror_of_its_own(store, stock):
+def test_forked_process_that_starts_the_store_has_its_own_mirror(store, stock):
     store.start(None, "default")
     answer = os.pipe()
     child = os.fork()

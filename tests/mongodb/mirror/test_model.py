@@ -1,4 +1,4 @@
-"""The mirror alone, against a model of a server: whatever the order in which things happen."""
+"""The mirror without a database, against a model of a server, with events in any order."""
 
 import pytest
 from hypothesis import settings
@@ -24,7 +24,7 @@ def document(job_id, seconds, state):
 
 
 class Server:
-    """A collection, and the events that it has told nobody yet."""
+    """A collection, and its events that the mirror has not yet received."""
 
     def __init__(self):
         self.documents = {}
@@ -32,7 +32,7 @@ class Server:
         self.time = 1
 
     def write(self, job_id, document):
-        """Put a document, or remove it; there is an event if that changes anything."""
+        """Put or remove a document; adds an event if the document changes."""
         before = self.documents.get(job_id)
         if before == document:
             return
@@ -54,7 +54,7 @@ class Server:
 
 
 class Followed(RuleBasedStateMachine):
-    """The mirror, a second writer, and us: through, and deferred; with lost replies."""
+    """The mirror, a second writer, and our write-through and write-behind; replies get lost."""
 
     def __init__(self):
         super().__init__()
@@ -62,10 +62,10 @@ class Followed(RuleBasedStateMachine):
         self.locks = Locks()
         self.write_behind = WriteBehind(self.locks, self.send, 1000, self.acknowledged)
         self.mirror = Mirror(self.locks, self.write_behind, follows=True)
-        self.known = 0  # the latest operation time that our client has been told
-        self.ours = {}  # id -> our latest write, if others have written none since
+        self.known = 0  # the latest operation time in a reply to our client
+        self.ours = {}  # id -> our latest write, unless others have written since
         self.states = 0
-        self.plan = []  # what happens while a flush is under way
+        self.plan = []  # steps during a flush, the last one first
         self.mirror.load([])
         self.mirror.loaded(1)
         self.mirror.stream_reached(1)
@@ -75,17 +75,17 @@ class Followed(RuleBasedStateMachine):
         self.states += 1
         return b"%d" % self.states
 
-    def theirs(self, job_id, document):
+    def write_by_others(self, job_id, document):
         self.server.write(job_id, document)
         self.ours.pop(job_id, None)
 
     @rule(job_id=IDS, seconds=TIMES)
     def others_write(self, job_id, seconds):
-        self.theirs(job_id, document(job_id, seconds, self.state()))
+        self.write_by_others(job_id, document(job_id, seconds, self.state()))
 
     @rule(job_id=IDS)
     def others_remove(self, job_id):
-        self.theirs(job_id, None)
+        self.write_by_others(job_id, None)
 
     @rule(job_id=IDS, seconds=TIMES, late=st.integers(0, 3))
     def we_write_through(self, job_id, seconds, late):
@@ -93,7 +93,7 @@ class Followed(RuleBasedStateMachine):
         new = document(job_id, seconds, self.state())
         self.server.write(job_id, new)
         written = self.server.time
-        self.tell(late)  # the stream may be quicker than the reply
+        self.deliver_events(late)  # events may arrive before the reply
         self.mirror.wrote({job_id: Record.of(new)}, written)
         self.ours[job_id] = Record.of(new)
 
@@ -124,29 +124,29 @@ class Followed(RuleBasedStateMachine):
         self.mirror.acknowledged(ids, found, self.known)
 
     def send(self, writes, found, sent_before, logger):
-        """What `flush` does, with a plan of failures, of others' writes, and of the stream."""
+        """Act as `flush`, with planned failures, writes by others and events."""
         for job_id, write in list(writes.items()):
             step = self.plan.pop() if self.plan else None
             if step == "others":
-                self.theirs(job_id, document(job_id, 2, self.state()))
+                self.write_by_others(job_id, document(job_id, 2, self.state()))
             if step == "fail":
                 raise ConnectionError
             there = self.server.documents.get(job_id)
             theirs = there and Record.of(there)
-            left = decide(write, theirs, Summary())
-            if left is not None:
-                after = left.after and document(job_id, None, left.state) | {
-                    "next_run_time": left.run_time
+            remaining = decide(write, theirs, Summary())
+            if remaining is not None:
+                after = remaining.after and document(job_id, None, remaining.state) | {
+                    "next_run_time": remaining.run_time
                 }
                 self.server.write(job_id, after)
-                if left is write:
-                    self.ours[job_id] = left.after
+                if remaining is write:
+                    self.ours[job_id] = remaining.after
             if step == "stream":
-                self.tell(9)
+                self.deliver_events(9)
             if step == "lose":
                 raise ConnectionError
-            if left is not write:
-                found[job_id] = left.after if left else theirs
+            if remaining is not write:
+                found[job_id] = remaining.after if remaining else theirs
             del writes[job_id]
             self.known = self.server.time
 
@@ -166,7 +166,7 @@ class Followed(RuleBasedStateMachine):
         self.write_behind.flush()
 
     @rule(count=st.integers(1, 3))
-    def tell(self, count):
+    def deliver_events(self, count):
         for time, event in self.server.events[:count]:
             self.mirror.apply(event)
             self.mirror.stream_reached(time)
@@ -175,28 +175,28 @@ class Followed(RuleBasedStateMachine):
             self.mirror.stream_reached(self.server.time)
 
     @invariant()
-    def our_newest_write_is_never_hidden_by_older_ones(self):
+    def older_changes_never_hide_our_latest_write(self):
         for job_id, record in self.ours.items():
             if job_id not in self.write_behind.writes:
                 assert self.mirror._get(job_id) == record, (job_id, record)
 
     @invariant()
-    def the_order_is_that_of_the_records(self):
+    def index_is_in_order_of_run_times(self):
         self.mirror._index._check()
         due = self.mirror.due(at(10).timestamp(), 10)
         assert [record.run_time for record in due] == sorted(record.run_time for record in due)
 
     @precondition(lambda self: not self.write_behind.has_pending)
     @rule()
-    def when_all_is_quiet_they_are_equal(self):
-        self.tell(1000)
+    def mirror_equals_server_when_nothing_is_pending(self):
+        self.deliver_events(1000)
         assert {each["_id"]: each for each in self.mirror.all()} == self.server.documents
         assert self.mirror._unconfirmed == {}
 
     def teardown(self):
         self.plan = []
         self.flush_all()
-        self.when_all_is_quiet_they_are_equal()
+        self.mirror_equals_server_when_nothing_is_pending()
 
 
 TestFollowed = Followed.TestCase
@@ -220,7 +220,7 @@ def live(mirror):
     return mirror
 
 
-def test_it_is_not_live_before_the_stream_has_come_to_where_it_was_loaded(mirror):
+def test_mirror_is_not_live_before_the_stream_reaches_the_time_of_the_load(mirror):
     assert not mirror.go_live(0)
     mirror.loaded(10)
     assert not mirror.go_live(0)
@@ -234,7 +234,7 @@ def test_it_is_not_live_before_the_stream_has_come_to_where_it_was_loaded(mirror
     assert not mirror.live
 
 
-def test_what_can_be_no_job_is_told_apart_and_once(live):
+def test_invalid_documents_are_set_apart(live):
     good = document("a", 1, b"1")
     invalid = [document(5, 1, b"1"), document("b", 1, b"1") | {"next_run_time": "now"}]
     mark = {"reason": "", "next_run_time": None}
@@ -246,7 +246,7 @@ def test_what_can_be_no_job_is_told_apart_and_once(live):
     assert live.all() == [good, document("b", None, b"1")]
 
 
-def test_a_mark_of_quarantine_comes_and_goes_with_events(live):
+def test_events_set_and_clear_the_quarantine_mark(live):
     live.load([document("a", 1, b"1")])
     mark = {"reason": "why", "next_run_time": 1.0}
     key = {"documentKey": {"_id": "a"}}

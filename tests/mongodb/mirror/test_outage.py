@@ -1,4 +1,4 @@
-"""The mirrored store while the server is away, slow, or another one."""
+"""A mirrored store while the server is down, slow, or replaced by another primary."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ EVERY = 5
 
 
 def check_all_submitted(scheduler, every):
-    """No due time of any job is missing, and none was submitted twice."""
+    """Check that each due time of each job was submitted exactly once."""
     for name, times in scheduler.executor.times.items():
         steps = Counter((later - earlier).total_seconds() for earlier, later in pairs(times))
         assert set(steps) <= {every}, f"job {name}: {steps}"
@@ -36,7 +36,7 @@ def pairs(items):
     return list(itertools.pairwise(items))
 
 
-def test_jobs_fire_on_time_while_the_server_is_away(database):
+def test_jobs_fire_on_time_while_the_server_is_down(database):
     with mongod() as server, MongoClient(server.uri) as client:
         jobs = client[database.name]["jobs"]
         store = MongoDBJobStore(database.name, host=server.uri, mirror=True)
@@ -47,7 +47,7 @@ def test_jobs_fire_on_time_while_the_server_is_away(database):
         times = scheduler.executor.times
         until(lambda: len(times) == count and store.status().pending == 0)
 
-        # Made elsewhere just before the outage: one is known to us, of the other nobody tells us.
+        # Removed by others just before the outage.
         jobs.delete_one({"_id": "0000"})
         server.kill()
         ended = time.monotonic() + OUTAGE
@@ -66,12 +66,14 @@ def test_jobs_fire_on_time_while_the_server_is_away(database):
         assert len(jobs.distinct("_id")) == count - 1
         scheduler.pause()
         scheduler.shutdown()
-        assert max(scheduler.executor.late) < 2.5, "they fired on time all along"
+        assert max(scheduler.executor.late) < 2.5, "all runs were on time"
         check_all_submitted(scheduler, EVERY)
 
 
-def test_changes_made_elsewhere_just_before_an_outage_win(server, database, session_client):
-    """We lose our connection first, so that we can't know of them."""
+def test_changes_by_others_win_that_were_made_just_before_an_outage(
+    server, database, session_client
+):
+    """Our connection is lost first, so the store can't know the changes."""
     jobs = session_client[database.name]["jobs"]
     with Proxy(server.nodes[0].port) as proxy:
         store = MongoDBJobStore(database.name, host=proxy.uri, mirror=True)
@@ -105,7 +107,7 @@ def three():
 
 
 @pytest.mark.parametrize("options", [{"mirror": True}, {}], ids=["mirrored", "queried"])
-def test_fail_over_in_mid_load_loses_nothing_and_advances_nothing_twice(three, database, options):
+def test_no_run_is_lost_or_repeated_during_failovers(three, database, options):
     store = MongoDBJobStore(database.name, host=three.uri, **options)
     scheduler = run(store, jobstore_retry_interval=0.5)
     count, every = 200, 0.5
@@ -132,7 +134,7 @@ def test_fail_over_in_mid_load_loses_nothing_and_advances_nothing_twice(three, d
 
 
 def step_down(client):
-    """Let the nodes elect another primary."""
+    """Make the nodes elect another primary."""
     try:
         client.admin.command({"replSetStepDown": 5, "force": True})
     except PyMongoError:
@@ -147,8 +149,8 @@ def is_writable(client):
         return False
 
 
-def test_the_event_loop_never_waits_for_a_slow_server(server, database):
-    """Every reply takes two seconds; how long the store holds the loop is measured."""
+def test_event_loop_never_waits_for_a_slow_server(server, database):
+    """Every reply takes two seconds; each call of the store is timed."""
     held = []
 
     def timed(store, name):

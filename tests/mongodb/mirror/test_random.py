@@ -1,4 +1,4 @@
-"""Whatever we, a second client and a stock store do, mirror and collection agree in the end."""
+"""Mirror and collection agree after random writes by us, a second client and a stock store."""
 
 import itertools
 
@@ -35,13 +35,13 @@ class Mirrored(RuleBasedStateMachine):
         self.change = None
 
     def meanwhile(self, job):
-        """In mid-cycle somebody else changes something."""
+        """Make a change by others in mid-cycle."""
         if self.change:
             change, self.change = self.change, None
             change()
 
     def put(self, who, job):
-        """Store it, whatever is there; the end of a job of that id may be about to be flushed."""
+        """Add or replace a job; a removal of that id may still wait for a flush."""
         while True:
             try:
                 return who.add_job(job)
@@ -50,7 +50,7 @@ class Mirrored(RuleBasedStateMachine):
             try:
                 return who.update_job(job)
             except JobLookupError:
-                assert who is not self.ours, "what was deferred was written before the first try"
+                assert who is not self.ours, "add_job flushes deferred writes first"
 
     def names(self):
         return self.second.collection.distinct("_id")
@@ -78,7 +78,7 @@ class Mirrored(RuleBasedStateMachine):
         refused = []
         try:
             self.ours.remove_jobs(there)
-        except JobsLookupError as error:  # their ends were deferred
+        except JobsLookupError as error:  # deferred writes had removed them
             refused = error.job_ids
         assert not set(refused) & set(self.names())
 
@@ -99,7 +99,7 @@ class Mirrored(RuleBasedStateMachine):
         self.change = None
 
     @rule()
-    def when_it_is_quiet_they_are_equal(self):
+    def mirror_equals_collection_when_nothing_is_pending(self):
         store = self.ours
         wait_until_equal(store)
         assert store._reader.is_live
@@ -108,7 +108,7 @@ class Mirrored(RuleBasedStateMachine):
         store.get_next_run_time()
 
     def teardown(self):
-        self.when_it_is_quiet_they_are_equal()
+        self.mirror_equals_collection_when_nothing_is_pending()
         self.ours.shutdown()
 
 
@@ -117,7 +117,7 @@ def is_due(document):
     return run_time is not None and run_time <= at(10).timestamp()
 
 
-def test_mirror_and_collection_agree_at_every_quiet_point(database, session_client):
+def test_mirror_and_collection_agree_after_random_writes(database, session_client):
     class OnServer(Mirrored):
         def place(self):
             return database.name, session_client

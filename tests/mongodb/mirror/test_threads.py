@@ -1,4 +1,4 @@
-"""The mirrored store's threads, and processes that are forked: what each may ask and change."""
+"""Threads and forked processes of a mirrored store: each reads and writes only what it may."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from support.mirrored_stores import is_quiet, wait_until_equal
 from support.waiting import until
 
 
-def test_what_was_deferred_before_the_start_is_written_first(start, server, database):
+def test_start_first_flushes_writes_that_were_deferred_before(start, server, database):
     store = MongoDBJobStore(database.name, host=server.uri, mirror=True)
     store.add_job(job("a"))
     for due in store.get_due_jobs(at(10)):
@@ -27,7 +27,7 @@ def test_what_was_deferred_before_the_start_is_written_first(start, server, data
     store.shutdown()
 
 
-def test_a_forked_process_writes_what_it_defers(start, monkeypatch):
+def test_forked_process_flushes_its_own_deferred_writes(start, monkeypatch):
     monkeypatch.setattr("jobstore.mongodb.writes.write_behind.FLUSH_SECONDS", 0.01)
     _, store = start()
     store.add_job(job("a"))
@@ -45,7 +45,7 @@ def test_a_forked_process_writes_what_it_defers(start, monkeypatch):
     assert run_times(store) == {"a": at(50).timestamp()}
 
 
-def test_a_thread_that_hangs_changes_nothing_after_a_new_start(start):
+def test_hanging_thread_changes_nothing_after_a_new_start(start):
     scheduler, store = start()
     store.add_job(job("a", 5))
     wait_until_equal(store)
@@ -61,8 +61,8 @@ def test_a_thread_that_hangs_changes_nothing_after_a_new_start(start):
 
 
 @contextmanager
-def lost_before(store, name):
-    """The mirror is lost after it was seen to be live, and before it is asked."""
+def reset_before(store, name):
+    """Reset the mirror after the store has found it live, and before the store queries it."""
     ask = getattr(type(store._reader.mirror), name)
 
     def lost(mirror, *args):
@@ -76,7 +76,7 @@ def lost_before(store, name):
         setattr(type(store._reader.mirror), name, ask)
 
 
-ASKED = {
+QUERIES = {
     "find": lambda store: store.lookup_job("a").id == "a",
     "all": lambda store: [each.id for each in store.get_all_jobs()] == ["a"],
     "count": lambda store: len(store) == 1,
@@ -85,16 +85,16 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("name", ASKED)
-def test_a_mirror_that_is_lost_just_when_it_is_asked_answers_nothing_wrong(start, name):
+@pytest.mark.parametrize("name", QUERIES)
+def test_answer_is_right_when_the_mirror_is_reset_just_before_the_query(start, name):
     _, store = start()
     store.add_job(job("a", 5))
     wait_until_equal(store)
-    with lost_before(store, name):
-        assert ASKED[name](store)
+    with reset_before(store, name):
+        assert QUERIES[name](store)
 
 
-def test_a_forked_process_never_asks_its_parents_mirror(start, stock):
+def test_forked_process_never_reads_its_parents_mirror(start, stock):
     _, store = start()
     store.add_job(job("a", 5))
     wait_until_equal(store)
@@ -119,8 +119,8 @@ def test_a_forked_process_never_asks_its_parents_mirror(start, stock):
         os.close(end)
 
 
-def test_what_a_state_does_ends_no_thread(start, monkeypatch):
-    """It is anybody's code, and may exit."""
+def test_job_state_that_exits_ends_no_thread(start, monkeypatch):
+    """Restoring a job runs user code, which may exit."""
     scheduler, store = start()
     exits = threading.Event()
 
