@@ -1,4 +1,4 @@
-"""The store as its parts know it: the scheduler that it serves, and its own settings."""
+"""Gives a store's parts access to its scheduler and its settings."""
 
 import logging
 import weakref
@@ -14,7 +14,7 @@ __all__ = ["Host", "Store"]
 
 
 class Store(Protocol):
-    """What a store says of itself; the first three come from APScheduler's base class."""
+    """The attributes of a store that its parts use; APScheduler sets the first three."""
 
     _scheduler: BaseScheduler | None
     _alias: str | None
@@ -23,37 +23,37 @@ class Store(Protocol):
 
 
 class Host:
-    """A weak reference to a store: its parts must not keep a dropped store alive."""
+    """Refers to a store weakly, so that its parts don't keep a dropped store alive."""
 
     def __init__(self, store: Store) -> None:
         self._store = weakref.ref(store)
 
     @property
     def store(self) -> Store | None:
-        """The store; None if it was dropped."""
+        """The store; None if it was garbage-collected."""
         return self._store()
 
     @property
     def scheduler(self) -> BaseScheduler | None:
-        """The scheduler that has started the store, if any."""
+        """The scheduler that started the store, if any."""
         store = self._store()
         return store._scheduler if store else None
 
     @property
     def alias(self) -> str | None:
-        """The store's name in that scheduler."""
+        """The store's alias in that scheduler."""
         store = self._store()
         return store._alias if store else None
 
     @property
     def logger(self) -> logging.Logger:
-        """The logger that APScheduler gives the store."""
+        """The store's logger, which APScheduler sets at `start`."""
         store = self._store()
         return store._logger if store else logging.getLogger(__name__)
 
     @property
     def pickle_protocol(self) -> int:
-        """The protocol for the jobs' states."""
+        """The pickle protocol for the jobs' states."""
         store = self._store()
         assert store is not None
         return store.pickle_protocol
@@ -61,14 +61,14 @@ class Host:
     def restore_runnable(self, record: Record) -> Job:
         """Make the job of a record, to run in this scheduler.
 
-        :raises UnreadableError: if it can't be made, or its executor isn't here.
+        :raises UnreadableError: if the job can't be restored, or the scheduler lacks its executor.
         """
         return restore_runnable(record, self.scheduler, self.alias)
 
     def restore_all(
         self, records: Iterable[Record]
     ) -> tuple[list[tuple[Job, Record]], list[tuple[Record, UnreadableError]]]:
-        """Make the jobs that can run here; returns them, and the records of the others."""
+        """Make the jobs that can run here; return them, and the other records with the reasons."""
         runnable, unrunnable = [], []
         for record in records:
             try:

@@ -6,10 +6,11 @@ __all__ = ["Locks"]
 
 
 class Locks:
-    """The store's locks; whoever needs both takes `io_lock` first.
+    """The locks of a store; a thread that needs both takes `io_lock` first.
 
-    :ivar io_lock: held while the store writes to the server, and while a cycle waits for it.
-    :ivar memory_lock: guards the deferred writes and the mirror; nothing waits under it.
+    :ivar io_lock: held while the store writes to the server, and while a cycle waits for the
+        server.
+    :ivar memory_lock: guards the deferred writes and the mirror; never held while waiting for I/O.
     """
 
     io_lock: "threading.RLock"
@@ -19,13 +20,14 @@ class Locks:
         self.renew()
 
     def renew(self) -> None:
-        """Replace both; a `with` statement that is under way releases the old one."""
+        """Replace both locks; a `with` block under way still releases the old lock."""
         self.io_lock, self.memory_lock = threading.RLock(), threading.RLock()
 
     def hand_over(self) -> None:
-        """Let another thread do all that the calling one may, which waits for it meanwhile.
+        """Replace the locks if the calling thread holds one, so that another thread can work.
 
-        A signal's handler runs in the middle of what its thread does, locks held.
+        A signal handler may interrupt its own thread while that holds a lock. The calling thread
+        has to wait for the other one.
         """
         locks = self.io_lock, self.memory_lock
         if any(lock._is_owned() for lock in locks):  # type: ignore[attr-defined]

@@ -52,15 +52,15 @@ def in_order(
     """
     limit = min(limit, MAX_LIMIT)
     by_time = [("next_run_time", ASCENDING)]
-    found: list[Document] = []
+    documents: list[Document] = []
     with (
-        measured(connection, connection.reading, lambda: bytes_of(found)),
+        measured(connection, connection.reading, lambda: bytes_of(documents)),
         connection.limit(seconds),
     ):
-        found += connection.jobs.find(
+        documents += connection.jobs.find(
             query, fields, sort=by_time, skip=skip, limit=limit, batch_size=limit
         )
-    return found
+    return documents
 
 
 def affordable_in_order(
@@ -85,8 +85,10 @@ def affordable_in_order(
     with time_limited(
         connection, connection.reading, lambda: sum(map(size_of, sized[:first]))
     ) as seconds:
-        found = in_order(connection, query, fields, first, seconds=seconds) if first else []
-        return found + (in_order(connection, query | named, fields, len(small)) if small else [])
+        documents = in_order(connection, query, fields, first, seconds=seconds) if first else []
+        return documents + (
+            in_order(connection, query | named, fields, len(small)) if small else []
+        )
 
 
 def sample_sizes(connection: Connection, query: Document, limit: int) -> list[Document]:
@@ -132,13 +134,13 @@ def first_included(
     """
     limit = len(exclude) + 1
     while True:
-        found = read(limit)
+        documents = read(limit)
         included = [
             document
-            for document in found
+            for document in documents
             if isinstance(document["next_run_time"], int | float)
             and is_included(document["_id"], document["next_run_time"], exclude)
         ]
-        if included or len({hashable_id(document["_id"]) for document in found}) < limit:
+        if included or len({hashable_id(document["_id"]) for document in documents}) < limit:
             return included
         limit *= 10  # run times that no scheduler writes, decimals or arrays, sort first

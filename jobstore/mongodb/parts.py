@@ -1,4 +1,4 @@
-"""The parts that a store is made of, and how they know each other."""
+"""Makes the parts of a store, and connects them."""
 
 import weakref
 from functools import partial
@@ -22,7 +22,7 @@ __all__ = ["Parts", "assemble"]
 
 
 class Parts(NamedTuple):
-    """What the store's cycle, its other calls and its threads have in common."""
+    """The objects that a store shares with its `WriteThrough` and its `Lifecycle`."""
 
     host: Host
     connection: Connection
@@ -43,14 +43,14 @@ def assemble(
     shared: bool,
     lease: float,
 ) -> Parts:
-    """Make the parts of a store; the arguments are the store's own, and were checked."""
+    """Make the parts of a store, from arguments of the store that were checked."""
     locks = Locks()
     quarantine = Quarantine(connection, unreadable == "remove")
-    listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # the reader that is chosen below
+    listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # holds the reader that is chosen below
 
-    def acknowledged(ids: list[DocumentId], found: dict[DocumentId, Record | None]) -> None:
+    def acknowledged(ids: list[DocumentId], changed: dict[DocumentId, Record | None]) -> None:
         for listener in listeners:
-            listener.acknowledged(ids, found)
+            listener.acknowledged(ids, changed)
 
     write_behind = WriteBehind(
         locks, partial(flush, connection, quarantine), batch_size, acknowledged

@@ -140,20 +140,20 @@ def update(connection: Connection, documents: list[Document]) -> list[str]:
             return connection.jobs.bulk_write(changes, session=session).matched_count
 
     while True:
-        found = set(stored_ids(connection, [document["_id"] for document in documents]))
-        present = [document for document in documents if document["_id"] in found]
+        stored = set(stored_ids(connection, [document["_id"] for document in documents]))
+        present = [document for document in documents if document["_id"] in stored]
         if sum(_write(connection, present, act)) == len(present):
-            return [document["_id"] for document in documents if document["_id"] not in found]
+            return [document["_id"] for document in documents if document["_id"] not in stored]
 
 
 def remove(connection: Connection, job_ids: list[DocumentId]) -> list[DocumentId]:
     """Remove the stored documents, return the ids not found; 2 commands, more for long ids."""
-    found = set(stored_ids(connection, job_ids))
-    delete(connection, list(found))
+    stored = set(stored_ids(connection, job_ids))
+    delete(connection, list(stored))
     refused = []
     for job_id in job_ids:
-        if job_id in found:
-            found.remove(job_id)  # the same id again is refused
+        if job_id in stored:
+            stored.remove(job_id)  # the same id again is refused
         else:
             refused.append(job_id)
     return refused
@@ -190,11 +190,11 @@ def stored_ids(
     def act(batch: list[DocumentId], in_doubt: bool) -> list[DocumentId]:
         with connection.limit():
             query = {"_id": {"$in": batch}, **(extra_query or {})}
-            found = connection.jobs.find(query, ["_id"], batch_size=len(batch) + 1)
-            return [document["_id"] for document in found]
+            documents = connection.jobs.find(query, ["_id"], batch_size=len(batch) + 1)
+            return [document["_id"] for document in documents]
 
-    found = in_parts(connection, connection.reading, job_ids, id_bytes, act, ID_BYTES)
-    return list(chain.from_iterable(found))
+    ids = in_parts(connection, connection.reading, job_ids, id_bytes, act, ID_BYTES)
+    return list(chain.from_iterable(ids))
 
 
 def remove_all(connection: Connection) -> None:
@@ -226,6 +226,6 @@ def all_ids(connection: Connection, query: Document) -> Iterator[list[DocumentId
 def _ids_from(connection: Connection, first: Any, query: Document) -> list[DocumentId]:
     size = min(MAX_IDS, connection.reading.max_ids)
     with connection.limit():
-        found = connection.jobs.find(query, ["_id"], limit=size, batch_size=size)
-        by_id = found.min([("_id", first)]).hint([("_id", ASCENDING)]).sort("_id")
-        return [document["_id"] for document in by_id]
+        cursor = connection.jobs.find(query, ["_id"], limit=size, batch_size=size)
+        documents = cursor.min([("_id", first)]).hint([("_id", ASCENDING)]).sort("_id")
+        return [document["_id"] for document in documents]

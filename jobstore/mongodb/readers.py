@@ -1,8 +1,8 @@
-"""Where a store reads its jobs: one interface, and an implementation for each mode.
+"""The interface through which a store reads its jobs; each mode has an implementation.
 
-`Queried` asks the server each time. `Recovering` does so carefully after an unclean end,
-`Claimed` claims due jobs for one of many schedulers, and `Mirrored` answers from memory. A store
-chooses one of them when it is made.
+`Queried` queries the server each time. `Recovering` does the same, but hands out small batches
+after an unclean end. `Claimed` claims due jobs for one of many schedulers. `Mirrored` answers from
+memory. A store chooses its reader when it is made.
 """
 
 import logging
@@ -23,14 +23,14 @@ from .writes.write_behind import WriteBehind
 
 __all__ = ["Due", "Queried", "Reader", "Rejected"]
 
-Rejected = list[tuple[Record, UnreadableError]]  # due jobs that can't run here, and why
+Rejected = list[tuple[Record, UnreadableError]]  # due jobs that can't run here, with the reasons
 
 
 class Due(NamedTuple):
-    """Due jobs.
+    """The answer to a search for due jobs.
 
-    :ivar records: their documents as they were read, in any order.
-    :ivar lease: the lease under which the jobs may fire, if many schedulers share the collection.
+    :ivar records: the records of the jobs, in any order.
+    :ivar lease: the lease under which the jobs may fire; None unless schedulers share them.
     """
 
     records: list[Record]
@@ -38,37 +38,40 @@ class Due(NamedTuple):
 
 
 class Reader(ABC):
-    """Answers a store's questions, and hears of events that matter to a mode.
+    """Answers a store's queries, and is notified of the events that affect a mode.
 
-    The hooks do nothing by default. Times are seconds since the epoch.
+    Notifications do nothing by default. Times are seconds since the epoch.
     """
 
     @property
     def is_live(self) -> bool:
-        """Whether the answers come from memory, and include the deferred writes."""
+        """Whether answers come from memory, which includes the deferred writes."""
         return False
 
     @property
     def needs_written_records(self) -> bool:
-        """Whether `wrote` has a use for records."""
+        """Whether `wrote` has to be called with the records written."""
         return False
 
-    # Questions; `include_deferred` comes before the others
+    # Queries; `include_deferred` comes before the others
 
     @abstractmethod
     def include_deferred(self) -> None:
-        """Let the answers that follow include the deferred writes.
+        """Make sure that later answers include the deferred writes: flush, or do nothing if live.
 
         :raises pymongo.errors.PyMongoError: if the writes can't be flushed.
         """
 
     @abstractmethod
     def due(self, now: float, limit: int) -> Due:
-        """Return the first jobs that are due."""
+        """Return the first due jobs, at most `limit`."""
 
     @abstractmethod
     def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
-        """Return when to look again: the earliest run time of a job that `counts`."""
+        """Return when to look for due jobs again, None if never: the earliest run time.
+
+        :param exclude: jobs to leave out, as long as they have these run times.
+        """
 
     @abstractmethod
     def find(self, job_id: DocumentId) -> Document | None:
@@ -78,7 +81,8 @@ class Reader(ABC):
     def all(self, on_restart: Callable[[], None]) -> Iterator[list[Document]]:
         """Yield all documents in batches.
 
-        :param on_restart: is called when the reading begins again, after a time-out.
+        :param on_restart: called when the read begins again after a time-out; discards the
+            earlier batches.
         """
 
     @abstractmethod
@@ -86,64 +90,64 @@ class Reader(ABC):
         """Count all documents."""
 
     @abstractmethod
-    def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
-        """Keep due jobs that can't run here from being due here."""
+    def set_aside(self, unrunnable: Rejected, lease: Lease | None) -> None:
+        """Keep this store from reading these jobs again, which can't run here."""
 
     # The store's life
 
     def opened(self, logger: logging.Logger) -> None:
-        """Begin: the store starts, and is connected.
+        """Begin to serve a store that starts and is connected.
 
-        :raises ValueError: if the collection is used in a way that excludes this one.
+        :raises ValueError: if schedulers share the collection, and this store doesn't.
         """
 
     def go_live(self) -> None:
-        """Answer from memory from now on, if all records are there; a cycle asks for it."""
+        """Answer from memory from now on, if all records are loaded; called by each cycle."""
 
     def do_chores(self) -> None:
-        """Do work that no cycle should wait for, in a thread of the store."""
+        """Do work for which no cycle should wait; called in a thread of the store."""
 
     def reset(self) -> None:
-        """Forget all that is in memory."""
+        """Empty the memory: nothing keeps it current any more."""
 
     def give_back(self) -> None:
-        """Give back the jobs whose claim was not read."""
+        """Release the jobs of a claim whose result could not be read."""
 
     def closed(self) -> None:
-        """End: the scheduler does not run any more. Never raises."""
+        """Note that the scheduler doesn't run any more; never raises."""
 
     def forked(self) -> None:
-        """In a forked process: the parent goes on, and this process has none of its threads."""
+        """After a fork, in the child: drop the state that belongs to the parent's threads."""
 
     # Events
 
     def apply_optimistically(self, write: GuardedWrite) -> GuardedWrite | None:
-        """Take a deferred write as written; None if it would lose to a change by others.
+        """Treat a deferred write as written; return None if another process's change wins.
 
-        It is called under the memory lock.
+        Called under `memory_lock`.
         """
         return write
 
     def acknowledged(
-        self, ids: list[DocumentId], found: Mapping[DocumentId, Record | None]
+        self, ids: list[DocumentId], changed: Mapping[DocumentId, Record | None]
     ) -> None:
-        """Hear which deferred writes are through, and which records others have changed."""
+        """Note which deferred writes are settled, and which records other processes changed."""
 
     def rewritten(self, job_id: DocumentId) -> None:
-        """Hear that a document is about to be written outside a cycle."""
+        """Note that a document is about to be written outside a cycle."""
 
     def wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
-        """Hear of documents that were written outside a cycle; None is a document removed."""
+        """Note documents that were written outside a cycle; None stands for a removed one."""
 
     def cleared(self) -> None:
-        """Hear that all documents were removed."""
+        """Note that all documents were removed."""
 
     def in_doubt(self) -> None:
-        """Hear that documents may have been written, as a command failed."""
+        """Note that a command failed, and that any documents may have been written."""
 
 
 class Queried(Reader):
-    """Asks the server each time, so it is right whatever other processes do."""
+    """Queries the server each time, so it sees all changes by other processes."""
 
     def __init__(
         self,
@@ -163,13 +167,13 @@ class Queried(Reader):
             self._write_behind.flush()
 
     def due(self, now: float, limit: int) -> Due:
-        """Return the first jobs that are due; O(log n + k) and one command, 3 on a slow line."""
+        """Return the first k due jobs; O(log n + k), 1 command, up to 3 on a slow line."""
         due = {"next_run_time": {"$lte": now}}
-        found = affordable_in_order(self._connection, due, FIELDS, limit)
-        return Due([Record.of(document) for document in found])
+        documents = affordable_in_order(self._connection, due, FIELDS, limit)
+        return Due([Record.of(document) for document in documents])
 
     def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
-        """Return the earliest run time; O(log n) and one command."""
+        """Return the earliest run time; O(log n), 1 command."""
         in_time = {"next_run_time": VALID_RUN_TIME}
         for document in first_included(
             lambda limit: in_order(self._connection, in_time, ["next_run_time"], limit), exclude
@@ -179,7 +183,7 @@ class Queried(Reader):
         return None
 
     def find(self, job_id: DocumentId) -> Document | None:
-        """Return the document with that id; one command."""
+        """Return the document with that id; 1 command."""
         with self._connection.limit():
             return self._connection.jobs.find_one(queries.id_filter(job_id), FIELDS)
 
@@ -188,10 +192,10 @@ class Queried(Reader):
         return read_all(self._connection, {}, FIELDS, on_restart, START_SECONDS)
 
     def count(self) -> int:
-        """Count all documents; O(n) in the server, one command."""
+        """Count all documents; 1 command, O(n) in the server."""
         with self._connection.limit(START_SECONDS):
             return self._connection.jobs.count_documents({})
 
-    def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
-        """Put the jobs into quarantine; one command, two if some are removed."""
-        self._quarantine.put(self._quarantine.writes_for_unreadable(bad))
+    def set_aside(self, unrunnable: Rejected, lease: Lease | None) -> None:
+        """Put the jobs into quarantine, or remove them; 1 command, 2 for some of both."""
+        self._quarantine.put(self._quarantine.writes_for_unreadable(unrunnable))

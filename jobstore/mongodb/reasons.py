@@ -75,14 +75,14 @@ def quarantine_note(connection: Connection, job_ids: Sequence[str]) -> str:
 
     Returns an empty string if none is, or if the server can't be reached.
     """
-    found: list[str] = []
+    quarantined: list[str] = []
     with suppress(PyMongoError):
-        found = sorted(queries.stored_ids(connection, list(job_ids), IN_QUARANTINE))
-    if not found:
+        quarantined = sorted(queries.stored_ids(connection, list(job_ids), IN_QUARANTINE))
+    if not quarantined:
         return ""
-    marks = _read_marks(connection, found[:MAX_SHOWN])
+    marks = _read_marks(connection, quarantined[:MAX_SHOWN])
     shown = ", ".join(f"{job_id} ({mark.get('reason')})" for job_id, mark in marks.items())
-    more = f" and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
+    more = f" and {len(quarantined) - MAX_SHOWN} more" if len(quarantined) > MAX_SHOWN else ""
     return f"; in quarantine: {shown}{more}"
 
 
@@ -91,8 +91,8 @@ def _read_marks(
 ) -> dict[DocumentId, Mapping[str, Any]]:
     """Read the jobs' `quarantine` fields; none if that fails, so that it hides no other error."""
     with suppress(PyMongoError), connection.limit():
-        found = connection.jobs.find({"_id": {"$in": job_ids}, **IN_QUARANTINE}, ["quarantine"])
-        return {each["_id"]: each["quarantine"] for each in found.sort("_id")}
+        cursor = connection.jobs.find({"_id": {"$in": job_ids}, **IN_QUARANTINE}, ["quarantine"])
+        return {each["_id"]: each["quarantine"] for each in cursor.sort("_id")}
     return {}
 
 

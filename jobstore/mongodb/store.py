@@ -1,4 +1,4 @@
-"""The MongoDB store: a scheduler's cycle is two reads and one write, or with a mirror none."""
+"""The MongoDB store: a scheduler's cycle takes two reads and one write, or none with a mirror."""
 
 import pickle
 import warnings
@@ -33,10 +33,10 @@ __all__ = ["MongoDBJobStore"]
 class MongoDBJobStore(BaseJobStore):
     """Keeps jobs in a MongoDB collection, in the documents of APScheduler's own store.
 
-    Takes the place of `apscheduler.jobstores.mongodb.MongoDBJobStore`; plugin alias
-    ``fastmongodb``. A scheduler's cycle defers its writes (write-behind). One guarded statement
-    flushes them at the cycle's end, and overwrites no change by others. No database error escapes
-    into the cycle. Delivery is at-least-once.
+    Replaces `apscheduler.jobstores.mongodb.MongoDBJobStore`; its plugin alias is ``fastmongodb``.
+    A cycle's writes are deferred (write-behind), and flushed together at its end. They are guarded,
+    so they overwrite no change by other processes. Within a cycle, only `get_due_jobs` raises
+    errors of the database. Delivery is at-least-once.
 
     >>> from apscheduler.schedulers.background import BackgroundScheduler
     >>> from jobstore import MongoDBJobStore
@@ -47,20 +47,21 @@ class MongoDBJobStore(BaseJobStore):
     :param client: a `pymongo.MongoClient`, or a textual reference to one (``module:name``);
         `shutdown` does not close it.
     :param pickle_protocol: the protocol for the jobs' states.
-    :param batch_size: the number of jobs that are handed out, or written, at a time.
+    :param batch_size: the maximum number of jobs to hand out, or to write, at a time.
     :param unreadable: ``"quarantine"`` keeps a due job that can't be restored here; ``"remove"``
         removes it, as the stock store does.
-    :param mirror: True keeps all records in memory, current by a change stream, so that a cycle
-        does no I/O; ``"exclusive"`` needs no change stream, but nobody else may write.
-    :param watch: True wakes the scheduler by a change stream when others make a job due earlier;
-        without change streams it asks the server, once a second or more often. A number asks
-        every so many seconds; False never wakes the scheduler.
+    :param mirror: True keeps all records in memory, so that a cycle does no I/O, and a change
+        stream keeps them current. ``"exclusive"`` needs no change stream, but no other process may
+        write.
+    :param watch: True wakes the scheduler when other processes make a job due earlier, by a change
+        stream, or else by a query each second or more often. A number of seconds sets how often to
+        query, and uses no change stream. False never wakes the scheduler.
     :param shared: share the collection with other schedulers, which all have to set it. One of
         them claims each due job. ``docs/scaling.md`` lists the faults after which a job runs again.
     :param lease: seconds for which a claim keeps a due job from the other schedulers.
-    :param connect_args: arguments of the `MongoClient` that the store makes if none is given.
-    :raises TypeError: if `client` neither is a `MongoClient` nor wraps one.
-    :raises ValueError: naming any other argument that can't be used.
+    :param connect_args: arguments of the `MongoClient` that the store makes without a `client`.
+    :raises TypeError: if `client` is not a `MongoClient`, and doesn't wrap one.
+    :raises ValueError: names any other argument that the store can't use.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class MongoDBJobStore(BaseJobStore):
 
     @property
     def connection(self) -> MongoClient[Document]:
-        """The client, by its old name."""
+        """The client; deprecated, use `client`."""
         warnings.warn(
             'The "connection" member is deprecated -- use "client" instead',
             DeprecationWarning,
@@ -111,14 +112,14 @@ class MongoDBJobStore(BaseJobStore):
         return self.client
 
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
-        """Start: create missing indexes, retry the quarantine, fill a mirror; O(n) with a mirror.
+        """Create missing indexes, retry the quarantine, and fill a mirror; O(n) with a mirror.
 
-        The store's threads end with `shutdown`, when the scheduler's start fails, and when the
-        store is dropped.
+        Starts the store's threads. They end with `shutdown`, if the scheduler fails to start, or
+        when the store is garbage-collected.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached within 30 s.
-        :raises ValueError: if the server is older than MongoDB 4.4, lacks updates with a pipeline,
-            or lacks the change streams that a mirror needs; or if schedulers share the collection
+        :raises ValueError: if the server is older than MongoDB 4.4, or lacks updates with a
+            pipeline, or the change streams that a mirror needs; if schedulers share the collection
             and this store has not set `shared`.
         """
         super().start(scheduler, alias)
@@ -127,13 +128,13 @@ class MongoDBJobStore(BaseJobStore):
     def shutdown(self) -> None:
         """Flush deferred writes, and close the client if the store made it; never raises.
 
-        Waits at most 5 s, also in a signal's handler. Jobs that the current cycle has not yet
-        written stay due. `start` may follow.
+        Waits at most 5 s, also in a signal handler. Jobs that the current cycle has not written
+        stay due. `start` may be called again.
         """
         self._lifecycle.stop()
 
     def status(self) -> Status:
-        """Report the connection, the deferred writes, and the age of the mirror.
+        """Report the connection's state, the deferred writes, and the lag of the mirror.
 
         >>> store.status().pending
         0
@@ -143,23 +144,23 @@ class MongoDBJobStore(BaseJobStore):
     # One cycle, in the order of its calls
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
-        """Hand out the first k jobs that are due, at most `batch_size`; 1 command, 3 if shared.
+        """Hand out the first due jobs, at most `batch_size`; 1 command, 3 if shared.
 
-        Writes that an earlier flush left behind go first. No command is needed where a mirror
-        answers, or where the change stream has told of no due job. Schedulers that share jobs get
-        some of the first ones; each search that finds only others' jobs costs 1 command more.
+        A flush comes first, if an earlier one failed. No command is sent if a mirror answers, or if
+        the change stream has shown that nothing is due. With `shared`, these are some of the first
+        due jobs; each search that finds only leased jobs costs 1 command more.
 
-        :raises pymongo.errors.PyMongoError: if the server can't be reached; nothing is lost.
-        :raises NoExecutorError: if the main thread has ended, and the thread pools with it.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached; no job is lost.
+        :raises NoExecutorError: if the main thread has ended, which closes all thread pools.
         """
         due_by = timestamp(now)
         self._lifecycle.start_again_if_running()
         check_executors(self._scheduler)
         with self._cycle_lock():
-            if self._connection.closed:  # the scheduler's thread may come once more
+            if self._connection.closed:  # the scheduler's thread may call once after `shutdown`
                 return []
             last = self._cycles.current
-            if last.in_loop:  # a synchronous job of that cycle asks
+            if last.in_loop:  # the caller is a synchronous job of that cycle
                 cycle = self._hand_out(now, self._read_due(due_by, last))
                 last.nest(cycle)
                 return cycle.jobs
@@ -178,7 +179,7 @@ class MongoDBJobStore(BaseJobStore):
             return cycle.jobs
 
     def _known_next_run_time(self, last: Cycle, now: float) -> float | None:
-        """Return when the next job is due, if that is known without a command, and later."""
+        """Return the earliest run time if it is after `now`, and known without a command."""
         asked = last.asked
         if asked is None or not self._lifecycle.sees_all_changes or self._write_behind.has_pending:
             return None
@@ -186,7 +187,7 @@ class MongoDBJobStore(BaseJobStore):
         return awaited if awaited is not None and awaited > now else None
 
     def _read_due(self, now: float, last: Cycle) -> Due:
-        """Read the first due jobs, after the writes of the last cycle."""
+        """Read the first due jobs, with the last cycle's writes included."""
         self._reader.include_deferred()
         if not last.in_loop:
             self._finish(last)
@@ -194,12 +195,12 @@ class MongoDBJobStore(BaseJobStore):
         return self._reader.due(now, self._batch_size + self._quarantine.unmarked)
 
     def _finish(self, last: Cycle) -> None:
-        """Give back the jobs that the last cycle leased and did not fire; use a ready mirror."""
+        """Release the jobs that the last cycle leased and did not fire; use a mirror once ready."""
         last.release()
         self._reader.go_live()
 
     def _hand_out(self, now: datetime, due: Due) -> Cycle:
-        """Restore the jobs that can run here, in order; set the others aside."""
+        """Restore the jobs that can run here, sorted by run time; set the others aside."""
         runnable, unrunnable = self._host.restore_all(due.records)
         if unrunnable:
             self._reader.set_aside(unrunnable, due.lease)
@@ -207,11 +208,11 @@ class MongoDBJobStore(BaseJobStore):
         return Cycle(now, runnable[: self._batch_size], due.lease)
 
     def update_job(self, job: Job) -> None:
-        """Replace a stored job; deferred in a cycle for a job handed out, else 1 command.
+        """Replace a stored job; 1 command, deferred if the scheduler updates a job handed out.
 
-        :raises JobLookupError: if no job of that id is stored.
+        :raises JobLookupError: if no job with that id is stored.
         :raises TransientJobError: if the job's function can't be imported by name.
-        :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
+        :raises pymongo.errors.DocumentTooLarge: names the job and its size, over 16 MiB.
         """
         with self._cycle_lock():
             cycle = self._cycles.current
@@ -222,9 +223,9 @@ class MongoDBJobStore(BaseJobStore):
         self._write_through.update_job(job)
 
     def remove_job(self, job_id: str) -> None:
-        """Remove a job; deferred in a cycle for a job handed out, else 1 command.
+        """Remove a job; 1 command, deferred if the scheduler removes a job handed out.
 
-        :raises JobLookupError: if no job of that id is stored.
+        :raises JobLookupError: if no job with that id is stored.
         """
         job_id = exact_str(job_id)
         with self._cycle_lock():
@@ -237,9 +238,9 @@ class MongoDBJobStore(BaseJobStore):
     def get_next_run_time(self) -> datetime | None:
         """Flush the cycle's writes, and return the earliest run time; 1 to 3 commands.
 
-        If the server can't be reached, returns the time of the next try. A mirror answers at once,
-        and the store's own thread flushes. A due job that another scheduler has leased counts as
-        due 0.2 to 0.4 s from now.
+        Returns the time of the next try if the server can't be reached. A mirror answers without a
+        command, and the store's own thread flushes. A due job that another scheduler has leased
+        counts as due 0.2 to 0.4 s from now.
         """
         answer: datetime | None = self._retry_time()
         with self._cycle_lock():
@@ -252,7 +253,7 @@ class MongoDBJobStore(BaseJobStore):
                     answer = to_datetime(earliest) if earliest < END_OF_TIME else None
                 elif self._reader.is_live or not self._write_behind.failing:
                     if cycle.asked and not cycle.is_over:
-                        self._wakeups.cycle_begins()  # get_due_jobs has not asked
+                        self._wakeups.cycle_begins()  # get_due_jobs sent no query
                     cycle.asked = None
                     earliest = self._read_next_run_time(cycle)
                     answer = None if earliest is None else to_datetime(earliest)
@@ -266,7 +267,7 @@ class MongoDBJobStore(BaseJobStore):
         return answer
 
     def _read_next_run_time(self, cycle: Cycle) -> float | None:
-        """Return when the next job is due, after a flush, or with one requested."""
+        """Read the earliest run time after a flush; a live mirror only requests the flush."""
         self._reader.include_deferred()
         if not cycle.in_loop:
             self._finish(cycle)
@@ -277,7 +278,7 @@ class MongoDBJobStore(BaseJobStore):
         return earliest
 
     def _cycle_lock(self) -> AbstractContextManager[object]:
-        """Return the lock that a cycle's call holds; none where answers come from memory."""
+        """Return the lock for a call within a cycle; a live mirror needs none."""
         return nullcontext() if self._reader.is_live else self._locks.io_lock
 
     def _retry_time(self) -> datetime:
@@ -287,65 +288,65 @@ class MongoDBJobStore(BaseJobStore):
     # Calls outside a cycle
 
     def lookup_job(self, job_id: str) -> Job | None:
-        """Return the job of that id; None if there is none, or it can't be restored; 1 command.
+        """Return the job with that id, None if it isn't stored or can't be restored; 1 command.
 
-        :raises JobLookupError: where a scheduler is to change the job, and it can't be restored
-            here; the error says why.
+        :raises JobLookupError: if a scheduler looks the job up to change it, and it can't be
+            restored here; says why.
         """
         return self._write_through.lookup_job(exact_str(job_id))
 
     def add_job(self, job: Job) -> None:
         """Add a job; 1 command, 2 if its id is taken.
 
-        :raises ConflictingIdError: if a job of that id is stored; if in quarantine, it says why.
+        :raises ConflictingIdError: if a job with that id is stored; says if it is in quarantine.
         :raises TransientJobError: if the job's function can't be imported by name.
-        :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
+        :raises pymongo.errors.DocumentTooLarge: names the job and its size, over 16 MiB.
         """
         self._write_through.add_job(job)
 
     def get_all_jobs(self) -> list[Job]:
         """Return all jobs that can be restored, in order, paused ones last; O(n log n).
 
-        Cycles go on meanwhile; so a job that runs now is as it was before, or as it is after. No
-        cycle begins while `scheduler.get_jobs` calls this: APScheduler holds its lock.
+        Cycles go on meanwhile. A job that runs meanwhile has its state of before or after the run.
+        No cycle begins while `scheduler.get_jobs` calls this method: APScheduler holds its lock.
         """
         return self._write_through.get_all_jobs()
 
     def remove_all_jobs(self) -> None:
-        """Remove all jobs, those in quarantine as well; O(n)."""
+        """Remove all jobs, with those in quarantine; O(n)."""
         self._write_through.remove_all_jobs()
 
     def __len__(self) -> int:
-        """Count the jobs, those in quarantine as well; O(n) in the server, 1 command."""
+        """Count the jobs, with those in quarantine; 1 command, O(n) in the server."""
         return len(self._write_through)
 
     def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
         """Add k jobs; 1 command for each `batch_size` of them.
 
-        Of a list all jobs are pickled first, so a bad one changes nothing. An iterator is read
-        in batches, in bounded memory: if a job is bad, the batches before it are stored. A
-        database error leaves stored what was.
+        All jobs of a list are pickled first, so a bad job changes nothing. An iterator is read in
+        batches, in bounded memory: the batches before a bad job stay stored. After an error of the
+        database, some jobs may be stored.
 
         >>> store.add_jobs([first, second])
 
         :param jobs: the jobs, each with its `next_run_time` set.
-        :param replace_existing: replace a job that has the same id.
-        :raises ConflictingIdsError: naming the ids refused, after all others were added, and of
-            those in quarantine why they are there.
-        :raises TransientJobsError: naming all jobs of a list whose functions can't be imported by
-            name; a single one is a TransientJobError.
+        :param replace_existing: replace a stored job that has the same id.
+        :raises ConflictingIdsError: names the refused ids, after all other jobs were added, and
+            says which of them are in quarantine, and why.
+        :raises TransientJobsError: names all jobs of a list whose functions can't be imported by
+            name; a single job raises a TransientJobError.
         """
         self._write_through.add_jobs(jobs, replace_existing)
 
     def update_jobs(self, jobs: Iterable[Job]) -> None:
         """Replace k stored jobs; 2 commands for each `batch_size` of them.
 
-        Bad jobs are dealt with as by `add_jobs`.
+        Bad jobs and errors of the database have the same effects as in `add_jobs`.
 
         >>> store.update_jobs([first, second])
 
         :param jobs: the newer versions of stored jobs.
-        :raises JobsLookupError: naming the ids not found, after all others were updated.
+        :raises JobsLookupError: names the ids not found, after all other jobs were updated.
         """
         self._write_through.update_jobs(jobs)
 
@@ -354,13 +355,13 @@ class MongoDBJobStore(BaseJobStore):
 
         >>> store.remove_jobs(["first", "second"])
 
-        :param job_ids: ids of jobs.
-        :raises JobsLookupError: naming the ids not found, after all others were removed.
+        :param job_ids: the ids of the jobs.
+        :raises JobsLookupError: names the ids not found, after all other jobs were removed.
         """
         self._write_through.remove_jobs(job_ids)
 
     def quarantined(self) -> list[QuarantinedJob]:
-        """List what is kept and not run, as it can't be run by the process that it was due in.
+        """List the jobs in quarantine: their processes could not run them when they were due.
 
         >>> store.quarantined()
         []
@@ -368,23 +369,24 @@ class MongoDBJobStore(BaseJobStore):
         return self._quarantine.list_all()
 
     def restore_quarantined(self, job_ids: Iterable[str] | None = None) -> list[str]:
-        """Try jobs in quarantine again, and return the ids of those that are back.
+        """Retry jobs in quarantine, and return the ids of the jobs that load again.
 
-        `start` does so too. Every ten minutes a thread of the store tries one job of each reason,
-        and if that is back, the others of its reason. A cycle does that where there is no thread.
+        `start` retries all. Every ten minutes, a thread of the store retries one job of each
+        reason, and if it loads, all jobs with that reason. A store without threads does so in a
+        cycle.
 
         >>> store.restore_quarantined()
         []
 
-        :param job_ids: which ones; all if None, but for those that ended their processes.
+        :param job_ids: the ids of the jobs; None retries all that did not end their processes.
         """
         return self._write_through.restore_quarantined(job_ids)
 
     def end_sharing(self) -> None:
-        """Let schedulers run the jobs again that are not told to share them; O(n).
+        """Let schedulers without `shared` use the collection again; O(n).
 
-        Only when all that share them have stopped, for good: else jobs run twice. Works on a
-        store that isn't started.
+        Call it only when all schedulers that share the jobs have stopped for good: otherwise jobs
+        may run twice. The store need not be started.
 
         >>> store.end_sharing()
         """

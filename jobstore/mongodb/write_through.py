@@ -1,4 +1,4 @@
-"""Write-through: the calls of scheduler and user outside a cycle."""
+"""Write-through: the store's calls outside a cycle, from a scheduler or a user."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,11 +27,11 @@ __all__ = ["WriteThrough"]
 
 
 class WriteThrough:
-    """Reads and writes jobs at once, with its errors raised; what was deferred goes first.
+    """Reads and writes jobs immediately, and raises all errors; a flush comes before each write.
 
-    The methods are those of the store, which documents them.
+    The methods have the names of the store's public methods, and are documented there.
 
-    :param limit: how many jobs go into one command.
+    :param limit: the maximum number of jobs in one command.
     """
 
     def __init__(self, parts: Parts, limit: int) -> None:
@@ -43,7 +43,10 @@ class WriteThrough:
     # One job
 
     def lookup_job(self, job_id: str) -> Job | None:
-        """Return a job; where a scheduler is to change one that can't be restored, say why."""
+        """Return a job, None if it isn't stored or can't be restored here.
+
+        :raises JobLookupError: if a scheduler looks up such a stored job to change it; says why.
+        """
         job_id = exact_str(job_id)
 
         self._reader.include_deferred()
@@ -57,7 +60,7 @@ class WriteThrough:
         return job
 
     def _is_in_another_store(self, job_id: str) -> bool:
-        """Whether another store of the scheduler has a job of that id."""
+        """Whether another store of the scheduler has a job with that id."""
         stores = getattr(self._host.scheduler, "_jobstores", {}).values()
         return any(store is not self._host.store and store.lookup_job(job_id) for store in stores)
 
@@ -72,7 +75,7 @@ class WriteThrough:
             except DuplicateKeyError as error:
                 if not queries.is_conflict(error.details or {}):
                     raise
-                if is_replacement():  # the scheduler goes on, whatever the error says
+                if is_replacement():  # the scheduler catches the error, and updates the job
                     raise ConflictingIdError(job.id) from None
                 raise reasons.conflict_error(self._connection, document["_id"]) from None
             self._wrote({document["_id"]: Record.of(document)})
@@ -104,14 +107,14 @@ class WriteThrough:
     # All jobs
 
     def get_all_jobs(self) -> list[Job]:
-        """Restore all jobs, in order."""
-        jobs: dict[str, Job] = {}  # a job removed and added meanwhile may be read twice
+        """Restore all jobs, and sort them by run time."""
+        jobs: dict[str, Job] = {}  # a job that is removed and added meanwhile may be read twice
 
         self._reader.include_deferred()
         with logged_summary(self._host.logger) as lines:
-            for found in self._reader.all(jobs.clear):
+            for batch in self._reader.all(jobs.clear):
                 with collector_paused():
-                    restored = [self._readable(document, lines) for document in found]
+                    restored = [self._readable(document, lines) for document in batch]
                     jobs |= {job.id: job for job in restored if job}
         return sorted(jobs.values(), key=sort_key)
 
@@ -171,16 +174,16 @@ class WriteThrough:
         return self._quarantine.put_back(self._host.restore_runnable, job_ids)
 
     def end_sharing(self) -> None:
-        """Take away all claims, and the mark."""
+        """Remove all claims, and the mark of a shared collection."""
         with self._locks.io_lock:
             self._write_behind.flush()
             marker.end(self._connection)
 
-    # How it is done
+    # Steps of these calls
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Take the lock; after an error of the database it isn't known what was written."""
+        """Hold `io_lock`; after a database error, tell the reader that writes are in doubt."""
         with self._locks.io_lock:
             try:
                 yield
@@ -189,10 +192,10 @@ class WriteThrough:
                 raise
 
     def _prepare_write(self, *job_ids: DocumentId) -> None:
-        """Flush, and note whose documents are written otherwise than by the cycle."""
+        """Flush, and tell cycles, quarantine and reader which documents will be written."""
         self._write_behind.flush()
         for job_id in job_ids:
-            hash(job_id)  # an id that has none is a TypeError now, and not after the first removal
+            hash(job_id)  # raises the TypeError of an unhashable id before any removal
             self._cycles.note_rewrite(job_id)
             self._quarantine.forget(job_id)
             self._reader.rewritten(job_id)
@@ -227,9 +230,10 @@ def _records_after(
     record_after: Callable[[Any], Record | None],
     id_of: Callable[[Any], Any],
 ) -> dict[DocumentId, Record | None]:
-    """Say what the documents are after a batch.
+    """Return the records of a batch's documents after its write.
 
-    Of several items of an id the later ones are refused, of those not refused the last counts.
+    If several items have the same id, the write refuses the last ones, and the last accepted item
+    prevails.
     """
     refusals = Counter(refused)
     records: dict[DocumentId, Record | None] = {}

@@ -126,12 +126,12 @@ class Mirrored(Reader):
         self.queried.include_deferred()
         return from_server()
 
-    def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
+    def set_aside(self, unrunnable: Rejected, lease: Lease | None) -> None:
         """Put jobs into quarantine; deferred writes if the mirror is live, as cycles do no I/O."""
         if not self.mirror.live:
-            self.queried.set_aside(bad, lease)
+            self.queried.set_aside(unrunnable, lease)
             return
-        for write in self._quarantine.writes_for_unreadable(bad):
+        for write in self._quarantine.writes_for_unreadable(unrunnable):
             self._write_behind.add(write, self.apply_optimistically)
 
     # The store's life
@@ -214,10 +214,10 @@ class Mirrored(Reader):
         return self.mirror.apply_optimistically(write)
 
     def acknowledged(
-        self, ids: list[DocumentId], found: Mapping[DocumentId, Record | None]
+        self, ids: list[DocumentId], changed: Mapping[DocumentId, Record | None]
     ) -> None:
         """Tell the mirror which deferred writes are done, and which records others changed."""
-        self.mirror.acknowledged(ids, found, self._connection.write_time)
+        self.mirror.acknowledged(ids, changed, self._connection.write_time)
 
     def wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
         """Tell the mirror which documents a call outside a cycle has written."""

@@ -203,7 +203,7 @@ class Claimed(Queried):
             if attempt_count(document) < MAX_ATTEMPTS
         ]
 
-    def set_aside(self, bad: Rejected, lease: Lease | None) -> None:
+    def set_aside(self, unrunnable: Rejected, lease: Lease | None) -> None:
         """Leave jobs that can't run here to others; quarantine those left for a minute in vain.
 
         Such a job was already due here a minute ago, and has been due for a minute by the server's
@@ -213,15 +213,15 @@ class Claimed(Queried):
         the quarantine.
         """
         waited = self._overdue_ids(
-            [record.id for record, _ in bad if self.unrunnable.has_waited(record)]
+            [record.id for record, _ in unrunnable if self.unrunnable.has_waited(record)]
         )
-        leaving = [pair for pair in bad if hashable_id(pair[0].id) not in waited]
+        leaving = [pair for pair in unrunnable if hashable_id(pair[0].id) not in waited]
         for record, reason in leaving:
             self._leave_to_others(record, reason)
         self._lines.log(self._logger)
         if lease:
             lease.release([record.id for record, _ in leaving])
-        quarantining = [pair for pair in bad if hashable_id(pair[0].id) in waited]
+        quarantining = [pair for pair in unrunnable if hashable_id(pair[0].id) in waited]
         for record, _ in quarantining:  # when restored, a job waits for others for a minute again
             self.unrunnable.forget(record.id)
         if quarantining:

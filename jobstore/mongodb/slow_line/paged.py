@@ -112,16 +112,16 @@ class _Pages:
     def _range(
         self, fields: Fields, first: Any, last: Any, limit: int, seconds: float | None = None
     ) -> list[Document]:
-        found: list[Document] = []
+        documents: list[Document] = []
         connection = self._connection
         by_id = self._jobs.find(self._query, fields, limit=limit, session=self._session)
         by_id = by_id.min([("_id", first)]).max([("_id", last)]).hint([("_id", ASCENDING)])
         with (
-            measured(connection, connection.reading, lambda: bytes_of(found)),
+            measured(connection, connection.reading, lambda: bytes_of(documents)),
             connection.limit(seconds),
         ):
-            found += by_id
-        return found
+            documents += by_id
+        return documents
 
 
 def end_of_page(sized: list[Document], budget: float, is_last: bool) -> int:
