@@ -117,7 +117,7 @@ class _Flush:
         return any(lease.ever_expired for lease in leases if lease)
 
     def _send(self, part: list[DocumentId]) -> PyMongoError | None:
-        """Send a part, and settle it; returns an error that leaves open what was written."""
+        """Send a part, and settle it; returns an error after which its writes may have applied."""
         try:
             changed, refused = send(self._connection, [self._writes[job_id] for job_id in part])
         except PyMongoError as error:

@@ -42,7 +42,7 @@ from .sending import send
 __all__ = ["RETRIABLE", "Quarantine", "QuarantinedJob"]
 
 MARKED = {"quarantine.since": {"$exists": True}, "next_run_time": None}
-# Jobs that may be tried again unnamed: not those that have ended processes, and may do so again.
+# Jobs that are tried again even unnamed. A job that has ended processes might do so again.
 RETRIABLE = MARKED | {"quarantine.attempts": None}
 NON_TIME_TYPES = ["string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp"]
 NON_TIME_TYPES += ["undefined", "dbPointer", "javascript", "symbol", "javascriptWithScope"]

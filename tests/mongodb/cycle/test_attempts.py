@@ -1,4 +1,4 @@
-"""What becomes of the count of attempts in a job's document."""
+"""The attempt count in a job's document: who removes it, and when there is none."""
 
 import pytest
 
@@ -32,7 +32,9 @@ CHANGES = {
 
 @pytest.mark.parametrize("how", CHANGES)
 @pytest.mark.parametrize("mode", ["queried", "mirrored"])
-def test_no_count_is_left_on_a_job_that_others_change_meanwhile(restart, database, mode, how):
+def test_attempt_count_is_removed_when_another_process_changes_the_job(
+    restart, database, mode, how
+):
     restart(**MODES[mode])._lookup_jobstore("default").add_job(job("a"))
     scheduler = restart(lambda job: CHANGES[how](database), **MODES[mode])
     assert cycle(scheduler) == ["a"]
@@ -41,7 +43,7 @@ def test_no_count_is_left_on_a_job_that_others_change_meanwhile(restart, databas
     assert database["jobs"].count_documents({}) == (how != "removed")
 
 
-def test_a_write_outside_a_cycle_takes_the_count_away(restart, database):
+def test_write_outside_a_cycle_removes_the_attempt_count(restart, database):
     store = restart()._lookup_jobstore("default")
     store.add_jobs([job("culprit"), job("b")])
     run_until_killed(restart())
@@ -50,7 +52,7 @@ def test_a_write_outside_a_cycle_takes_the_count_away(restart, database):
     assert attempt_counts(database) == {}
 
 
-def test_a_job_that_cannot_be_restored_keeps_no_count(restart, database):
+def test_unrestorable_job_keeps_no_attempt_count(restart, database):
     restart()._lookup_jobstore("default").add_job(job("a", executor="gone"))
     scheduler = restart()
     assert cycles(scheduler) == []
@@ -58,7 +60,7 @@ def test_a_job_that_cannot_be_restored_keeps_no_count(restart, database):
     assert len(scheduler._lookup_jobstore("default").quarantined()) == 1
 
 
-def test_a_job_that_cannot_be_counted_runs_without(restart, database):
+def test_job_runs_without_a_count_when_the_server_refuses_the_count(restart, database):
     jobs(restart()._lookup_jobstore("default"), 3)
     validator = {"$or": [{"_id": {"$ne": "0001"}}, {"attempts": None}]}
     database.command("collMod", "jobs", validator=validator)
@@ -67,7 +69,7 @@ def test_a_job_that_cannot_be_counted_runs_without(restart, database):
     assert attempt_counts(database) == {}
 
 
-def test_ids_that_one_command_cannot_name_are_counted_by_several(restart, database):
+def test_attempts_are_counted_by_several_commands_when_ids_are_too_long_for_one(restart, database):
     ids = [f"{n:03}" + 30_000 * "x" for n in range(600)]
     database["jobs"].insert_many([{"_id": each, "next_run_time": 0.0} for each in ids])
     store = restart()._lookup_jobstore("default")
@@ -76,7 +78,7 @@ def test_ids_that_one_command_cannot_name_are_counted_by_several(restart, databa
 
 
 @pytest.mark.parametrize("how", ["close", "lose"])
-def test_a_count_that_is_not_answered_is_counted_once(restart, database, server, how):
+def test_attempt_is_counted_once_when_the_answer_is_lost(restart, database, server, how):
     restart()._lookup_jobstore("default").add_job(job("culprit"))
     with Proxy(server.nodes[0].port) as proxy:
         store = MongoDBJobStore(database.name, host=proxy.uri, retryWrites=False, watch=False)
@@ -84,7 +86,7 @@ def test_a_count_that_is_not_answered_is_counted_once(restart, database, server,
         scheduler = by_hand(store)
         for _ in range(3):
             proxy.fail("update", how, 2)
-            assert cycle(scheduler) == [], "it is not run without a count"
+            assert cycle(scheduler) == [], "the job does not run without a count"
         run_until_killed(scheduler)
         assert attempt_counts(database) == {"culprit": 2}
         store._write_behind.forget()

@@ -1,4 +1,4 @@
-"""Another process changes a job while it is in our cycle: nobody's change is overwritten."""
+"""Another process changes a job in the middle of a cycle: no change is overwritten."""
 
 import pytest
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
@@ -47,7 +47,7 @@ def change_trigger(other):
 
 
 GONE = "gone"
-OUTCOMES = {  # (run time, arguments) of a job that is to run again; of one that has ended
+OUTCOMES = {  # (run time, arguments) if the job has further runs; if it has ended
     pause: ((None, ("ours",)), (None, ("ours",))),
     change_arguments: ((ADVANCED, ("theirs",)), GONE),
     reschedule: ((THEIRS, ("ours",)), (THEIRS, ("ours",))),
@@ -61,7 +61,7 @@ OTHERS = {"ours": MongoDBJobStore, "stock": StockMongoDBJobStore}
 
 @pytest.fixture(params=OTHERS)
 def other(request, database, session_client):
-    """A scheduler of another process, with a client of its own."""
+    """A scheduler as in another process, with a client of its own."""
     store = OTHERS[request.param](database.name, client=session_client)
     return by_hand(store)
 
@@ -72,7 +72,7 @@ def outcome(store):
 
 
 def start_cycle(store, then, ends):
-    """Jobs "first", "a" and "last" are due; `then` is called as they are handed to the executor."""
+    """Make jobs "first", "a" and "last" due; `then` is called when each is submitted."""
     store.add_jobs(
         [
             job("first", 0),
@@ -86,7 +86,7 @@ def start_cycle(store, then, ends):
 @pytest.mark.parametrize("ends", [False, True], ids=["repeats", "ends"])
 @pytest.mark.parametrize("change", OUTCOMES, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("moment", ["first", "a", "last"])
-def test_a_change_while_the_job_is_handed_out(store, other, moment, change, ends):
+def test_change_by_another_process_during_the_cycle_is_kept(store, other, moment, change, ends):
     scheduler = start_cycle(store, lambda each: each.id == moment and change(other), ends)
     assert scheduler._process_jobs() > 10
     assert outcome(store) == OUTCOMES[change][ends]
@@ -98,7 +98,7 @@ def test_a_change_while_the_job_is_handed_out(store, other, moment, change, ends
 
 @pytest.mark.parametrize("ends", [False, True], ids=["repeats", "ends"])
 @pytest.mark.parametrize("change", OUTCOMES, ids=lambda change: change.__name__)
-def test_a_change_before_the_cycle_is_what_runs(store, other, change, ends):
+def test_cycle_sees_a_change_made_before_it(store, other, change, ends):
     scheduler = start_cycle(store, None, ends)
     change(other)
     scheduler._process_jobs()
@@ -115,20 +115,20 @@ def test_a_change_before_the_cycle_is_what_runs(store, other, change, ends):
 
 
 @pytest.mark.parametrize("change", OUTCOMES, ids=lambda change: change.__name__)
-def test_a_change_after_the_flush_stands(store, other, change):
+def test_change_after_the_flush_is_kept(store, other, change):
     scheduler = start_cycle(store, None, ends=False)
     scheduler._process_jobs()
     change(other)
     scheduler._process_jobs()
     found = outcome(store)
-    if change is add_anew_at_the_same_time:  # it is due, and runs
+    if change is add_anew_at_the_same_time:  # the new job is due, and runs
         assert found == (ADVANCED, ("theirs",))
     else:
         assert found == OUTCOMES[change][False]
 
 
 class Between(Commands):
-    """Does something just before the store reads back what it did not write."""
+    """Calls a function just before the store reads documents back."""
 
     def __init__(self):
         super().__init__()
@@ -142,7 +142,9 @@ class Between(Commands):
 
 @pytest.mark.parametrize("change", OUTCOMES, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("ends", [False, True], ids=["repeats", "ends"])
-def test_a_second_change_between_the_flush_and_its_settling(server, database, other, change, ends):
+def test_second_change_before_the_documents_are_read_back_is_kept(
+    server, database, other, change, ends
+):
     between = Between()
     with MongoClient(server.uri, event_listeners=[between]) as client:
         store = MongoDBJobStore(database.name, client=client)
@@ -155,8 +157,8 @@ def test_a_second_change_between_the_flush_and_its_settling(server, database, ot
         assert outcome(store) == OUTCOMES[change][ends]
 
 
-def test_changes_that_do_not_end_are_left_for_the_next_cycle(store, other):
-    """Each round merges what it read, and that is changed again when it is written."""
+def test_write_waits_for_the_next_cycle_while_changes_continue(store, other):
+    """Each round merges its change, and another process changes the document again."""
     bulk_write = store._connection.jobs.bulk_write
     numbers = iter(range(100))
 
@@ -175,8 +177,8 @@ def test_changes_that_do_not_end_are_left_for_the_next_cycle(store, other):
     assert [job_id for job_id, _ in scheduler.executor.submitted] == ["first", "a", "last"]
 
 
-def test_some_of_many(store, other):
-    """Of 300 jobs in one flush some are changed by others, in every way."""
+def test_many_jobs_are_changed_in_every_way_during_one_flush(store, other):
+    """Another process changes, pauses or removes some of 300 jobs during one flush."""
     store.add_jobs([job(f"{i:03}", i, every=None if i % 7 == 0 else YEARS) for i in range(300)])
 
     def change(each):
@@ -203,8 +205,8 @@ def test_some_of_many(store, other):
             assert store.lookup_job(f"{i:03}").args == ("theirs",)
 
 
-def test_a_job_that_both_advanced_alike_is_done(store, other, caplog):
-    """As when our own write was applied, and its answer lost."""
+def test_write_is_done_when_the_document_already_has_its_values(store, other, caplog):
+    """The same happens when a write has applied, and its answer is lost."""
 
     def advance(each):
         if each.id == "last":

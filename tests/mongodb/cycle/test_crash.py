@@ -1,4 +1,4 @@
-"""The server, or the scheduler's process, dies at any moment; nodes step down."""
+"""The server or the scheduler's process is killed at any moment; a primary steps down."""
 
 import subprocess
 import threading
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 PATIENCE = 120  # seconds until a test that hangs fails
 
 
-class Watched(Submissions):
+class WatchedExecutor(Submissions):
     """Counts submissions, and lets a test wait for more of them."""
 
     def __init__(self):
@@ -48,18 +48,18 @@ class Watched(Submissions):
         self.wait_for(lambda: self.count >= until)
 
     def wait_for_all(self, ids):
-        """Wait until each job was submitted anew."""
+        """Wait until each job was submitted again."""
         with self.changed:
             self.last.clear()
         self.wait_for(lambda: ids <= self.last.keys())
 
 
-class Running:
+class RunningScheduler:
     """A BackgroundScheduler whose jobs run every second."""
 
     def __init__(self, uri, count):
         self.store = MongoDBJobStore("crash", host=uri, serverSelectionTimeoutMS=500)
-        self.executor = Watched()
+        self.executor = WatchedExecutor()
         self.scheduler = BackgroundScheduler(
             timezone="UTC",
             jobstores={"default": self.store},
@@ -75,11 +75,11 @@ class Running:
         self.scheduler.start()
 
     def check(self):
-        """All fire again; then what is stored is what the scheduler made of its last runs."""
+        """Wait until all jobs fire again, and check the stored run times against the last runs."""
         assert self.scheduler._thread.is_alive()
         self.executor.wait_for_all(self.ids)
         self.scheduler.pause()
-        with self.scheduler._jobstores_lock:  # until the cycle under way has ended
+        with self.scheduler._jobstores_lock:  # wait for the end of the current cycle
             pass
         assert self.store._write_behind.writes == {}
         stored = run_times(self.store)
@@ -92,19 +92,21 @@ class Running:
         self.scheduler.shutdown()
 
 
-def test_the_server_is_killed_ten_times():
+def test_all_jobs_fire_again_after_the_server_is_killed_ten_times():
     with mongod() as server:
-        running = Running(server.uri, 2_000)
+        running = RunningScheduler(server.uri, 2_000)
         for kill in range(10):
-            running.executor.wait_for_more(1 + 353 * kill)  # somewhere in a cycle
+            running.executor.wait_for_more(
+                1 + 353 * kill
+            )  # at a different place in a cycle each time
             server.kill()
             server.start()
         running.check()
 
 
-def test_the_primary_steps_down_and_is_killed():
+def test_all_jobs_fire_again_after_the_primary_steps_down_and_is_killed():
     with mongod(nodes=3) as server:
-        running = Running(server.uri, 200)
+        running = RunningScheduler(server.uri, 200)
         for how in ("step down", "kill"):
             running.executor.wait_for_more(100)
             primary = running.store.client.primary
@@ -127,9 +129,9 @@ def wait_for_another_primary(client, primary):
         time.sleep(0.02)
 
 
-def child(server, database, what):
+def child(server, database, kill_at):
     return subprocess.Popen(
-        command("run_until_killed", server.uri, database.name, what),
+        command("run_until_killed", server.uri, database.name, kill_at),
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
@@ -146,8 +148,8 @@ def submissions(process):
 
 
 @pytest.mark.parametrize("after", [1, 300, 1_000, 1_001, 1_700])
-def test_a_scheduler_killed_in_mid_cycle_skips_no_run(server, store, database, after):
-    """Each of 1,700 jobs, in batches of 1,000, has missed three runs: none is to be skipped."""
+def test_scheduler_killed_in_mid_cycle_skips_no_run(server, store, database, after):
+    """Each of 1,700 jobs, in batches of 1,000, has missed three runs; none may be skipped."""
     hour = 3600
     missed = int(time.time() - at(0).timestamp()) // hour - 2
     trigger = IntervalTrigger(hours=1, start_date=at(missed * hour), timezone="UTC")
@@ -176,25 +178,25 @@ def test_a_scheduler_killed_in_mid_cycle_skips_no_run(server, store, database, a
     assert 1 <= len(repeated) <= 1_000  # the job in whose submission it died, at least
 
 
-def test_what_is_deferred_when_the_process_ends_is_written(server, store, database):
+def test_deferred_writes_are_flushed_at_process_exit(server, store, database):
     store.add_job(job("a", 1))
     with child(server, database, "exit") as process:
         assert process.wait(PATIENCE) == 0
     assert run_times(store) == {"a": at(100).timestamp()}
 
 
-def test_a_forked_process_leaves_what_is_deferred_to_its_parent(server, store, database):
+def test_forked_process_leaves_deferred_writes_to_its_parent(server, store, database):
     store.add_job(job("a", 1))
     with child(server, database, "fork") as process:
         assert process.wait(PATIENCE) == -9
     assert run_times(store) == {"a": at(1).timestamp()}
 
 
-def test_a_server_that_freezes_is_left_after_a_time(monkeypatch):
+def test_commands_to_a_frozen_server_time_out(monkeypatch):
     """A hung process keeps its sockets open, and answers nothing."""
     monkeypatch.setattr("jobstore.mongodb.connection.COMMAND_SECONDS", 0.5)
     with mongod() as server:
-        running = Running(server.uri, 50)
+        running = RunningScheduler(server.uri, 50)
         running.executor.wait_for_more(60)
         server.nodes[0].freeze()
         with pytest.raises(PyMongoError):

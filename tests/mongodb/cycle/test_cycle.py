@@ -1,4 +1,4 @@
-"""A scheduler's cycle on the MongoDB store: its commands, what is deferred, what goes wrong."""
+"""A scheduler's cycle on the MongoDB store: its commands, its deferred writes, its errors."""
 
 import signal
 import sys
@@ -19,7 +19,7 @@ from support.waiting import in_thread
 
 
 def cycle(scheduler, commands):
-    """Run one cycle, and return the commands that it took."""
+    """Run one cycle, and return the commands that it sent."""
     commands.names.clear()
     scheduler._process_jobs()
     return list(commands.names)
@@ -28,7 +28,7 @@ def cycle(scheduler, commands):
 @pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("size", [400, 5_000])
 @pytest.mark.parametrize("count", [1, 102, 1_000])
-def test_a_cycle_is_two_reads_and_one_write(store, commands, count, size):
+def test_cycle_sends_two_reads_and_one_write(store, commands, count, size):
     store.add_jobs([job(f"job-{i}", args=("x" * size,)) for i in range(count)])
     scheduler = by_hand(store)
     assert cycle(scheduler, commands) == ["find", "update", "find"]
@@ -36,35 +36,35 @@ def test_a_cycle_is_two_reads_and_one_write(store, commands, count, size):
     assert cycle(scheduler, commands) == ["find", "find"]
 
 
-def test_jobs_that_end_cost_one_command_more(store, commands):
+def test_ended_jobs_cost_one_more_command(store, commands):
     store.add_jobs([job("a"), job("b", every=None), job("c", every=None)])
     assert cycle(by_hand(store), commands) == ["find", "update", "delete", "find"]
     assert names(store) == ["a"]
 
 
-def test_an_idle_cycle_is_two_reads(store, commands):
+def test_idle_cycle_sends_two_reads(store, commands):
     assert cycle(by_hand(store), commands) == ["find", "find"]
 
 
-def test_more_than_a_batch_is_handed_out_by_batches_in_order(server, database):
+def test_due_jobs_are_handed_out_in_order_and_in_batches(server, database):
     with MongoClient(server.uri) as client:
         store = MongoDBJobStore(database.name, client=client, batch_size=10)
         store.add_jobs([job(f"job-{i:02}", i) for i in range(25)])
         scheduler = by_hand(store)
         waits = [scheduler._process_jobs() for _ in range(3)]
-        assert waits[:2] == [0, 0]  # there is more: at once
+        assert waits[:2] == [0, 0]  # more jobs are due, so the next cycle follows at once
         assert waits[2] > 0
         submitted = [job_id for job_id, _ in scheduler.executor.submitted]
         assert submitted == [f"job-{i:02}" for i in range(25)]
 
 
-def test_what_the_cycle_writes_is_what_the_scheduler_decided(store):
+def test_cycle_writes_the_run_time_that_the_scheduler_set(store):
     store.add_job(job("a"))
     by_hand(store)._process_jobs()
     assert store.lookup_job("a").next_run_time == at(YEARS)
 
 
-def test_only_the_very_object_handed_out_is_deferred(store, commands):
+def test_only_updates_of_objects_handed_out_are_deferred(store, commands):
     store.add_jobs([job("a"), job("b")])
     loop = iter(store.get_due_jobs(at(1)))
     commands.names.clear()
@@ -78,7 +78,7 @@ def test_only_the_very_object_handed_out_is_deferred(store, commands):
     assert run_times(store) == {"a": at(10).timestamp(), "b": at(20).timestamp()}
 
 
-def test_another_threads_writes_are_not_deferred(store):
+def test_writes_of_another_thread_are_not_deferred(store):
     store.add_jobs([job("a"), job("b")])
     loop = iter(store.get_due_jobs(at(1)))
     due = next(loop)
@@ -89,8 +89,8 @@ def test_another_threads_writes_are_not_deferred(store):
 
 
 @pytest.mark.parametrize("options", [{}, {"mirror": True}], ids=["queried", "mirrored"])
-def test_whoever_looks_at_what_is_due_removes_and_changes_like_anybody(server, database, options):
-    """However long ago: what is deferred is what the scheduler does in its loop, and no more."""
+def test_calls_outside_the_schedulers_loop_are_written_at_once(server, database, options):
+    """Only the scheduler, while it iterates over the due jobs, defers writes."""
     store = MongoDBJobStore(database.name, host=server.uri, **options)
     scheduler = by_hand(store)
     store.add_jobs([job("a"), job("b")])
@@ -105,14 +105,14 @@ def test_whoever_looks_at_what_is_due_removes_and_changes_like_anybody(server, d
     store.shutdown()
 
 
-def test_a_cycle_that_is_over_remembers_nothing(store):
+def test_ended_cycle_notes_no_rewrites(store):
     by_hand(store)._process_jobs()
     store.add_jobs([job(f"{number}") for number in range(100)])
     store.remove_all_jobs()
     assert not store._cycles.current._rewritten
 
 
-def test_after_the_cycle_nothing_is_deferred(store):
+def test_nothing_is_deferred_after_the_cycle(store):
     store.add_job(job("a"))
     (due,) = store.get_due_jobs(at(1))
     store.get_next_run_time()
@@ -124,7 +124,7 @@ def test_after_the_cycle_nothing_is_deferred(store):
         store.remove_job("a")
 
 
-def test_reads_see_what_is_deferred(store):
+def test_reads_see_deferred_writes(store):
     store.add_jobs([job("a"), job("b"), job("c")])
     for due in store.get_due_jobs(at(1)):
         if due.id == "a":
@@ -138,7 +138,7 @@ def test_reads_see_what_is_deferred(store):
     assert len(store) == 2
 
 
-def test_a_removal_is_final_within_the_cycle(store):
+def test_removal_is_final_within_the_cycle(store):
     store.add_job(job("a"))
     for due in store.get_due_jobs(at(1)):
         store.remove_job("a")
@@ -149,16 +149,16 @@ def test_a_removal_is_final_within_the_cycle(store):
     assert names(store) == []
 
 
-def test_what_is_deferred_for_a_second_is_flushed_without_any_call(store, monkeypatch):
+def test_deferred_write_is_flushed_after_a_second_without_any_call(store, monkeypatch):
     monkeypatch.setattr(write_behind, "FLUSH_SECONDS", 0.01)
     flushed = threading.Event()
     write = store._write_behind._flush
 
-    def told(*args):
+    def flush_and_notify(*args):
         write(*args)
         flushed.set()
 
-    store._write_behind._flush = told
+    store._write_behind._flush = flush_and_notify
     store.add_job(job("a"))
     for due in store.get_due_jobs(at(1)):
         due.next_run_time = at(10)
@@ -167,7 +167,7 @@ def test_what_is_deferred_for_a_second_is_flushed_without_any_call(store, monkey
     assert run_times(store) == {"a": at(10).timestamp()}
 
 
-def test_a_flush_happens_at_12_mb(store, commands):
+def test_flush_begins_at_12_mb_of_states(store, commands):
     store.add_jobs([job(f"job-{i}", args=("x" * 1_000_000,)) for i in range(15)])
     due = store.get_due_jobs(at(1))
     commands.names.clear()
@@ -179,7 +179,7 @@ def test_a_flush_happens_at_12_mb(store, commands):
     assert set(run_times(store).values()) == {at(10).timestamp()}
 
 
-def test_deferring_a_job_that_has_become_unpicklable_keeps_its_state(store):
+def test_job_that_became_unpicklable_keeps_its_old_state(store):
     store.add_job(job("a", args=([],)))
     for due in store.get_due_jobs(at(1)):
         due.args[0].append(threading.Lock())
@@ -191,7 +191,7 @@ def test_deferring_a_job_that_has_become_unpicklable_keeps_its_state(store):
     assert kept.args == ([],)
 
 
-def test_two_stores_in_one_scheduler(store, server, database):
+def test_two_stores_of_one_scheduler_write_their_own_jobs(store, server, database):
     with MongoClient(server.uri) as client:
         second = MongoDBJobStore(database.name, "others", client=client)
         store.add_jobs([job("a"), job("both")])
@@ -216,14 +216,14 @@ class Bomb(IntervalTrigger):
         return super().get_next_fire_time(previous_fire_time, now)
 
 
-def test_a_trigger_that_raises_in_mid_cycle_costs_the_others_nothing(store):
+def test_trigger_that_raises_in_mid_cycle_does_not_affect_other_jobs(store):
     bomb = Bomb(seconds=YEARS, start_date=at(2), timezone="UTC")
     store.add_jobs([job("a", 0), job("b", 1), job("bomb", 2, trigger=bomb), job("c", 3)])
     scheduler = by_hand(store)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="no next time"):
             scheduler._process_jobs()
-    # The second cycle flushed what the first had deferred, and met the bomb at once.
+    # The second cycle flushed the writes that the first had deferred, and reached the bomb at once.
     scheduler.remove_job("bomb")
     scheduler._process_jobs()
     submitted = [job_id for job_id, _ in scheduler.executor.submitted]
@@ -241,13 +241,15 @@ class Interrupted(IntervalTrigger):
         return following
 
 
-def test_ctrl_c_in_a_blocking_scheduler(store):
+def test_ctrl_c_in_mid_cycle_flushes_deferred_writes_and_leaves_the_rest_due(store):
     interrupted = Interrupted(seconds=YEARS, start_date=at(1), timezone="UTC")
     store.add_jobs([job("a", 0), job("b", 1, trigger=interrupted), job("c", 2)])
     scheduler = BlockingScheduler(
         timezone="UTC", jobstores={"default": store}, executors={"default": Submissions()}
     )
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's job
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job ignores SIGINT
     try:
         with pytest.raises(KeyboardInterrupt):
             scheduler.start()
@@ -260,7 +262,7 @@ def test_ctrl_c_in_a_blocking_scheduler(store):
     assert times["c"] == at(2).timestamp()  # never handed out: still due
 
 
-def test_a_background_scheduler_fires_and_ends(store):
+def test_background_scheduler_fires_a_job_and_shuts_down(store):
     done = threading.Event()
     scheduler = BackgroundScheduler(timezone="UTC", jobstores={"default": store})
     scheduler.add_listener(lambda event: done.set())

@@ -1,4 +1,4 @@
-"""What goes wrong between store and server: no command's failure costs a job or the scheduler."""
+"""Commands fail between store and server: no run is lost, and the scheduler goes on."""
 
 import pytest
 from pymongo import MongoClient
@@ -16,9 +16,9 @@ CODES = {"not primary": 10107, "shutting down": 91, "interrupted": 11602, "out o
 
 
 class Cycles:
-    """A scheduler by hand, of jobs a, b and c, and of x and y that end; all are due.
+    """A scheduler with five due jobs, run by hand: a, b and c repeat, x and y end.
 
-    It talks to the server through a proxy, and by an application name that fail points know.
+    Its client goes through a proxy, and has an application name that fail points select.
     """
 
     def __init__(self, server, database):
@@ -43,7 +43,7 @@ class Cycles:
         self.admin.close()
 
     def fail(self, moment, command, how, times=1):
-        """Let a command fail: of the "next" cycle from its begin, or from "in" the middle of it."""
+        """Make a command fail from now on ("next"), or from the middle of the next cycle ("in")."""
         if how in CODES:
             data = {"failCommands": [command], "appName": "faulty", "errorCode": CODES[how]}
             arm = lambda: self.fail_point(data, times)  # noqa: E731
@@ -80,7 +80,7 @@ class Cycles:
         return {each["_id"]: each["next_run_time"] for each in collection.find()}
 
     def states_agree(self):
-        """The time that is pickled is the document's."""
+        """Check that each pickled run time equals that of its document."""
         for each in self.store.get_all_jobs():
             assert each.next_run_time.timestamp() == self.documents()[each.id]
 
@@ -101,7 +101,7 @@ HOWS = ["close", "lose", "hang", *CODES]
 
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize(("moment", "command"), COMMANDS)
-def test_one_failure_costs_no_run_and_repeats_none(cycles, moment, command, how):
+def test_failed_command_skips_no_run_and_repeats_none(cycles, moment, command, how):
     cycles.fail(moment, command, how)
     cycles.run(2)
     cycles.stop_failing()
@@ -112,7 +112,7 @@ def test_one_failure_costs_no_run_and_repeats_none(cycles, moment, command, how)
 
 
 @pytest.mark.parametrize("command", ["update", "delete"])
-def test_a_write_concern_that_fails_is_no_failed_write(cycles, command):
+def test_write_concern_error_is_not_a_failed_write(cycles, command):
     cycles.fail("in", command, "write concern")
     cycles.run(2)
     assert cycles.submitted() == [*"abcxy"]
@@ -121,10 +121,10 @@ def test_a_write_concern_that_fails_is_no_failed_write(cycles, command):
 
 @pytest.mark.parametrize("how", ["close", *CODES])
 @pytest.mark.parametrize("command", ["update", "delete"])
-def test_while_writes_fail_they_are_kept_and_nothing_runs_twice(cycles, command, how):
+def test_failing_writes_are_kept_and_no_job_runs_twice(cycles, command, how):
     cycles.fail("next", command, how, times=100)
     assert 5 < cycles.run() <= 10  # the scheduler's retry interval
-    cycles.run(2)  # get_due_jobs flushes first, and fails: the scheduler handles that
+    cycles.run(2)  # get_due_jobs flushes first and raises; the scheduler handles that
     assert len(cycles.documents()) == 5
     cycles.stop_failing()
     cycles.run()
@@ -137,15 +137,15 @@ def test_while_writes_fail_they_are_kept_and_nothing_runs_twice(cycles, command,
 @pytest.mark.parametrize("command", ["update", "delete"])
 def test_writes_whose_answer_is_lost_are_found_done(cycles, command, how):
     cycles.fail("next", command, how, times=1)
-    assert cycles.run() > 10  # there is nothing to try again
+    assert cycles.run() > 10  # nothing has to be retried
     assert cycles.documents() == EXPECTED
     assert cycles.store._write_behind.writes == {}
 
 
 @pytest.mark.parametrize("how", ["lose", "hang"])
 @pytest.mark.parametrize("command", ["update", "delete"])
-def test_writes_without_any_answer_are_kept_whatever_is_read(cycles, command, how):
-    """The majority may not have them: a fail-over would lose them."""
+def test_unanswered_writes_are_kept_even_if_a_read_shows_them(cycles, command, how):
+    """The majority may not have the writes yet, so a failover could lose them."""
     cycles.fail("next", command, how, times=2)
     assert 5 < cycles.run() <= 10
     assert cycles.documents().items() >= EXPECTED.items()
@@ -156,7 +156,7 @@ def test_writes_without_any_answer_are_kept_whatever_is_read(cycles, command, ho
     assert cycles.documents() == EXPECTED
 
 
-def test_while_nothing_can_be_read_back_the_writes_are_kept(cycles):
+def test_writes_are_kept_while_they_cannot_be_read_back(cycles):
     def arm():
         cycles.proxy.fail("update", "lose", 100)
         cycles.proxy.fail("find", "close", 100)
@@ -171,34 +171,32 @@ def test_while_nothing_can_be_read_back_the_writes_are_kept(cycles):
     assert cycles.documents() == EXPECTED
 
 
-def test_a_failure_in_the_middle_of_a_batch_is_not_tried_again_in_the_cycle(
-    server, database, monkeypatch
-):
-    """After one flush that failed, the rest of the cycle waits for no server."""
+def test_failed_flush_is_not_retried_in_the_same_cycle(server, database, monkeypatch):
+    """After a failed flush, the rest of the cycle does not wait for the server."""
     with MongoClient(server.uri) as client:
         store = MongoDBJobStore(database.name, client=client)
         store.add_jobs([job(f"{i:02}", i) for i in range(30)])
         flushes = []
 
-        def flush(writes, found, sent_before, logger):
+        def flush(writes, changed, sent_before, logger):
             flushes.append(len(writes))
             raise PyMongoError("away")
 
         scheduler = by_hand(store)
-        write, store._write_behind._flush = store._write_behind._flush, flush
+        real_flush, store._write_behind._flush = store._write_behind._flush, flush
         monkeypatch.setattr(store._write_behind, "_limit", 10)
         assert 5 < scheduler._process_jobs() <= 10
         assert flushes == [10]
         scheduler._process_jobs()
-        assert flushes == [10, 10], "what failed is settled before what was deferred since"
-        store._write_behind._flush = write
+        assert flushes == [10, 10], "the failed writes are settled before newer ones"
+        store._write_behind._flush = real_flush
         scheduler._process_jobs()
         assert len(scheduler.executor.submitted) == 30
         assert min(run_times(store).values()) == at(YEARS).timestamp()
 
 
 @pytest.mark.parametrize("call", ["lookup_job", "remove_job", "add_job", "get_all_jobs", "len"])
-def test_outside_the_cycle_errors_are_raised_and_in_time(cycles, call):
+def test_calls_outside_a_cycle_raise_errors_in_time(cycles, call):
     calls = {
         "lookup_job": lambda: cycles.store.lookup_job("a"),
         "remove_job": lambda: cycles.store.remove_job("a"),
@@ -212,7 +210,7 @@ def test_outside_the_cycle_errors_are_raised_and_in_time(cycles, call):
         calls[call]()
 
 
-def test_shutdown_while_the_server_is_away_never_raises(cycles, caplog):
+def test_shutdown_does_not_raise_while_the_server_is_away(cycles, caplog):
     cycles.fail("in", "update", "close", times=100)
     cycles.run()
     cycles.store.shutdown()
@@ -222,7 +220,7 @@ def test_shutdown_while_the_server_is_away_never_raises(cycles, caplog):
     assert cycles.documents() == EXPECTED
 
 
-def test_start_while_the_server_is_away_raises_in_time(monkeypatch, database):
+def test_start_raises_in_time_while_the_server_is_away(monkeypatch, database):
     for module in (connection, marker):
         monkeypatch.setattr(module, "START_SECONDS", 0.2)
     with Proxy(1) as nobody, MongoClient(nobody.uri) as client:
@@ -231,8 +229,8 @@ def test_start_while_the_server_is_away_raises_in_time(monkeypatch, database):
             store.start(None, "default")
 
 
-def test_a_users_own_timeout_stays(server, database):
+def test_users_own_timeout_stays_in_force(server, database):
     with MongoClient(server.uri, timeoutMS=60_000) as client:
         store = MongoDBJobStore(database.name, client=client)
-        with store._connection.limit(0.0):  # else nothing could be done in no time
+        with store._connection.limit(0.0):  # a limit of 0 s would fail if it replaced the user's
             assert len(store) == 0

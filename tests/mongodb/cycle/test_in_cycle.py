@@ -1,4 +1,4 @@
-"""Jobs that run inside the scheduler's cycle, in its thread, and call the MongoDB store."""
+"""Synchronous jobs: they run in the scheduler's thread, in its cycle, and call the store."""
 
 from datetime import datetime, timezone
 
@@ -10,7 +10,7 @@ from support.manual_scheduler import by_hand
 
 
 class InCycle:
-    """A scheduler whose job "a" (of "a" and "b", both due) calls something in the cycle."""
+    """A scheduler with the due jobs "a" and "b"; "a" calls `act` in the cycle."""
 
     def __init__(self, store, act, **options):
         self.store = store
@@ -110,18 +110,18 @@ def test_a_synchronous_job_replaces_and_removes_itself(store, options):
     assert names(InCycle(store, act, **options).store) == ["b"]
 
 
-def test_a_synchronous_job_removes_the_next_one(store):
+def test_a_synchronous_job_removes_the_next_job(store):
     run = InCycle(store, lambda scheduler: scheduler.remove_job("b"))
     assert names(run.store) == ["a"]
     assert future(run.job())
 
 
-def test_a_synchronous_job_removes_all(store):
+def test_a_synchronous_job_removes_all_jobs(store):
     run = InCycle(store, lambda scheduler: scheduler.remove_all_jobs())
     assert names(run.store) == []
 
 
-def test_a_synchronous_job_adds_and_looks_up(store):
+def test_a_synchronous_job_adds_and_looks_up_jobs(store):
     seen = []
 
     def act(scheduler):
@@ -136,7 +136,7 @@ def test_a_synchronous_job_adds_and_looks_up(store):
 
 
 @pytest.mark.parametrize("call", ["due", "next"])
-def test_a_synchronous_job_asks_the_store_itself(store, commands, call):
+def test_cycle_goes_on_deferring_after_a_synchronous_job_queries_the_store(store, commands, call):
     def act(scheduler):
         if call == "due":
             assert [each.id for each in store.get_due_jobs(at(5))] == ["a", "b"]
@@ -150,7 +150,7 @@ def test_a_synchronous_job_asks_the_store_itself(store, commands, call):
     assert future(run.job("b"))
 
 
-def test_many_jobs_at_once_in_the_cycle(store):
+def test_a_synchronous_job_calls_the_bulk_methods(store):
     def act(scheduler):
         store.update_jobs([job("b", 500)])
         store.add_jobs([job("c", 600), job("a", 700)], replace_existing=True)
@@ -160,7 +160,7 @@ def test_many_jobs_at_once_in_the_cycle(store):
     assert run_times(run.store) == {"a": at(700).timestamp(), "b": at(500).timestamp()}
 
 
-def test_a_job_may_shut_the_store_down_and_ask_it_for_more(server, database):
+def test_a_synchronous_job_shuts_the_store_down_and_then_queries_it(server, database):
     store = MongoDBJobStore(database.name, host=server.uri)
     store.add_jobs([job("a", 0), job("b", 1)])
     scheduler = by_hand(store, lambda _: (store.shutdown(), store.get_next_run_time()))
@@ -169,9 +169,9 @@ def test_a_job_may_shut_the_store_down_and_ask_it_for_more(server, database):
 
 
 @pytest.mark.parametrize("whose", ["scheduler", "store"])
-def test_shutdown_in_the_cycle_leaves_the_rest_due(server, database, whose):
+def test_shutdown_in_mid_cycle_leaves_the_rest_due(server, database, whose):
     store = MongoDBJobStore(database.name, host=server.uri)
-    # A scheduler that is shut down can't remove a job: APScheduler raises without asking a store.
+    # After its shutdown, APScheduler raises on a removal without asking the store.
     end = {"every": None} if whose == "store" else {}
     store.add_jobs([job("a", 0), job("b", 1), job("c", 2), job("d", 3, **end)])
     scheduler = by_hand(store)
@@ -179,7 +179,7 @@ def test_shutdown_in_the_cycle_leaves_the_rest_due(server, database, whose):
     scheduler.executor.then = lambda each: each.id == "b" and shut_down()
     scheduler._process_jobs()
     assert [job_id for job_id, _ in scheduler.executor.submitted] == ["a", "b", "c", "d"]
-    later = by_hand(store)  # starts it again
+    later = by_hand(store)  # starts the store again
     times = run_times(store)
     assert times["a"] > at(100).timestamp()
     assert [times[each] for each in "bcd"] == [at(i).timestamp() for i in (1, 2, 3)]

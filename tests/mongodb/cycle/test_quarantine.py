@@ -1,4 +1,4 @@
-"""The quarantine: no damaged document stops the others, and none is lost."""
+"""The quarantine: a damaged document doesn't stop other jobs, and is not lost."""
 
 import logging
 import pickle
@@ -22,21 +22,21 @@ KINDS = corpus()
 TIMED = [name for name in KINDS if not name.startswith("time is") and name != "time was far"]
 
 
-def record(store, job_id):
-    """The quarantine's record of a job."""
+def entry(store, job_id):
+    """Return a job's entry in the list of quarantined jobs."""
     (found,) = [each for each in store.quarantined() if each.id == job_id]
     return found
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_each_kind_is_quarantined_and_stops_nobody(store, name):
+def test_each_kind_of_damaged_document_is_quarantined_and_other_jobs_run(store, name):
     difference, reason = KINDS[name]
     document = damaged(name, difference)
     store.collection.insert_many([good("before", -1), document, good("after", 1)])
-    scheduler = by_hand(store)  # its start sweeps up what has no time
-    assert scheduler._process_jobs() > 10  # nothing is due any more
+    scheduler = by_hand(store)  # its start quarantines documents with an invalid run time
+    assert scheduler._process_jobs() > 10  # no job is due any more
     assert [job_id for job_id, _ in scheduler.executor.submitted] == ["before", "after"]
-    found = record(store, name)
+    found = entry(store, name)
     assert reason in found.reason
     assert found.since.tzinfo is not None
     assert found.next_run_time == (at(0) if name in TIMED else None)
@@ -45,12 +45,12 @@ def test_each_kind_is_quarantined_and_stops_nobody(store, name):
     assert now.pop("quarantine")["reason"] == found.reason
     document.pop("next_run_time")
     assert now == document
-    if name != "executor":  # which can be read everywhere
+    if name != "executor":  # such a job can be restored, but not run here
         assert store.lookup_job(name) is None
         assert [each.id for each in store.get_all_jobs()] == ["before", "after"]
 
 
-def test_all_kinds_at_once(store):
+def test_all_kinds_of_damaged_documents_are_quarantined_together(store):
     documents = [damaged(name, difference) for name, (difference, _) in KINDS.items()]
     store.collection.insert_many([*documents, good("after", 1)])
     scheduler = by_hand(store)
@@ -63,18 +63,18 @@ def test_all_kinds_at_once(store):
 @pytest.mark.parametrize(
     "invalid", [5, 5.5, ObjectId("0123456789abcdef01234567"), {"a": 1}, None, b"x", True], ids=repr
 )
-def test_a_document_whose_id_is_no_text(store, invalid):
+def test_document_whose_id_is_not_a_string_is_quarantined(store, invalid):
     store.collection.insert_many([{**good("invalid"), "_id": invalid}, good("after", 1)])
     scheduler = by_hand(store)
     assert scheduler._process_jobs() > 10
     assert [job_id for job_id, _ in scheduler.executor.submitted] == ["after"]
-    assert "its state is that of job 'invalid'" in record(store, invalid).reason
+    assert "its state is that of job 'invalid'" in entry(store, invalid).reason
     assert store.restore_quarantined([invalid]) == []
     store.remove_jobs([invalid] if isinstance(invalid, int | float | bytes) else [])
 
 
-def test_a_document_whose_id_is_not_utf_8_is_passed_over(store, caplog):
-    """No statement of the driver's can name it."""
+def test_document_whose_id_is_not_utf_8_is_passed_over(store, caplog):
+    """No statement of the driver can name such an id."""
     there, here = b"\2_id\0\3\0\0\0XX", b"\2_id\0\3\0\0\0\xff\xfe"
     document = bson.encode({**good("XX"), "_id": "XX"}).replace(there, here)
     store.collection.insert_many([RawBSONDocument(document), good("after", 1)])
@@ -88,13 +88,13 @@ def test_a_document_whose_id_is_not_utf_8_is_passed_over(store, caplog):
 
 @pytest.fixture
 def module():
-    """A module that can go and come back, with a function `work`."""
+    """A function that deploys a module with a function `work`, or removes it."""
     module = types.ModuleType("deployed")
     module.work = types.FunctionType((lambda: None).__code__, {}, "work")
     module.work.__module__, module.work.__qualname__ = "deployed", "work"
 
-    def deploy(there):
-        if there:
+    def deploy(exists):
+        if exists:
             sys.modules["deployed"] = module
         else:
             sys.modules.pop("deployed", None)
@@ -106,7 +106,7 @@ def module():
 
 @pytest.fixture
 def lost(store, module):
-    """A store with a job, due at 7 s, that a deploy made unreadable, and one in front of it."""
+    """A scheduler with a job in quarantine, due at 7 s: a deploy has removed its module."""
     store.add_jobs([job("good", 1), job("lost", 7, func="deployed:work")])
     module(False)
     scheduler = by_hand(store)
@@ -120,10 +120,12 @@ def is_back(store):
     return document["next_run_time"] == at(7).timestamp() and "quarantine" not in document
 
 
-def test_a_good_deploy_heals_what_a_bad_one_broke(store, lost, module):
+def test_job_is_put_back_by_its_id_after_its_module_is_deployed_again(store, lost, module):
     assert store.restore_quarantined() == []
     module(True)
-    assert store.lookup_job("lost").next_run_time == at(7)  # it can be read, and is still kept
+    assert store.lookup_job("lost").next_run_time == at(
+        7
+    )  # it can be restored, and stays in quarantine
     assert store.restore_quarantined(["good", "nobody"]) == []
     assert store.restore_quarantined(["lost"]) == ["lost"]
     assert is_back(store)
@@ -131,7 +133,7 @@ def test_a_good_deploy_heals_what_a_bad_one_broke(store, lost, module):
     assert lost.executor.submitted[-1] == ("lost", [at(7)])
 
 
-def test_a_start_puts_back_what_loads_again(store, lost, module):
+def test_start_puts_back_jobs_that_can_be_restored(store, lost, module):
     module(True)
     again = by_hand(store)
     assert is_back(store)
@@ -139,7 +141,7 @@ def test_a_start_puts_back_what_loads_again(store, lost, module):
     assert again.executor.submitted == [("lost", [at(7)])]
 
 
-def test_the_cycle_puts_back_every_ten_minutes(store, lost, module, monkeypatch):
+def test_cycle_puts_jobs_back_every_ten_minutes(store, lost, module, monkeypatch):
     module(True)
     lost._process_jobs()
     assert not is_back(store)
@@ -149,7 +151,7 @@ def test_the_cycle_puts_back_every_ten_minutes(store, lost, module, monkeypatch)
     assert lost.executor.submitted[-1] == ("lost", [at(7)])
 
 
-def test_thousands_come_back_in_few_commands(store, commands):
+def test_thousands_of_jobs_are_put_back_in_few_commands(store, commands):
     store.add_jobs([job(f"{i:04}", i, executor="gpu") for i in range(2_500)])
     scheduler = by_hand(store)
     for _ in range(3):
@@ -162,17 +164,19 @@ def test_thousands_come_back_in_few_commands(store, commands):
     assert store.quarantined() == []
 
 
-def test_a_job_whose_executor_comes_back(store):
+def test_job_is_put_back_when_its_executor_exists_again(store):
     store.add_job(job("a", 1, executor="gpu"))
     scheduler = by_hand(store)
     scheduler._process_jobs()
-    assert record(store, "a").reason == "there is no executor 'gpu' here"
+    assert entry(store, "a").reason == "there is no executor 'gpu' here"
     scheduler.add_executor(scheduler.executor, "gpu")
     assert store.restore_quarantined() == ["a"]
 
 
-def test_a_process_without_the_modules_disturbs_nobody(store, database, server, module, caplog):
-    """Reads quarantine nothing: a web process is no judge of what the worker can run."""
+def test_reads_in_a_process_without_the_module_quarantine_nothing(
+    store, database, server, module, caplog
+):
+    """A web process can't tell which jobs a worker process can run."""
     store.add_jobs([job("good", 8), job("lost", 7, func="deployed:work")])
     module(False)
     before = list(store.collection.find())
@@ -183,11 +187,11 @@ def test_a_process_without_the_modules_disturbs_nobody(store, database, server, 
     assert list(store.collection.find()) == before
     assert caplog.text.count('Unable to restore job "lost" -- passing it over') == 1
     store.collection.update_one({"_id": "lost"}, {"$set": {"next_run_time": at(6).timestamp()}})
-    assert store.get_next_run_time() == at(6)  # it was written since
+    assert store.get_next_run_time() == at(6)  # the document has changed since
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_process_is_not_caught(store, error):
+def test_keyboard_interrupt_and_system_exit_of_a_state_are_raised(store, error):
     document = damaged("a", {"job_state": state("a", args=(Raises(error()),))})
     store.collection.insert_one(document)
     for read in (
@@ -200,7 +204,7 @@ def test_what_ends_the_process_is_not_caught(store, error):
     assert list(store.collection.find()) == [document]
 
 
-def test_unreadable_remove_deletes_as_stock_does(server, database):
+def test_unreadable_jobs_are_removed_with_unreadable_remove(server, database):
     with MongoClient(server.uri) as client:
         store = MongoDBJobStore(database.name, client=client, unreadable="remove")
         documents = [damaged(name, difference) for name, (difference, _) in KINDS.items()]
@@ -211,7 +215,7 @@ def test_unreadable_remove_deletes_as_stock_does(server, database):
         assert [job_id for job_id, _ in scheduler.executor.submitted] == ["after"]
 
 
-def test_thousands_of_damaged_ones_delay_the_good_by_cycles_only(store):
+def test_good_jobs_run_within_six_cycles_behind_thousands_of_damaged_ones(store):
     bad = {**good("bad"), "job_state": b"garbage"}
     store.collection.insert_many({**bad, "_id": f"bad {i:04}"} for i in range(5_000))
     store.add_jobs([job("good", 1), job("second", 2)])
@@ -222,8 +226,8 @@ def test_thousands_of_damaged_ones_delay_the_good_by_cycles_only(store):
     assert len(store.quarantined()) == 5_000
 
 
-def test_where_marking_fails_the_good_ones_run(store, caplog):
-    """A collection whose validator refuses the mark."""
+def test_good_jobs_run_when_damaged_ones_cannot_be_marked(store, caplog):
+    """The collection's validator refuses the mark."""
     rule = {"quarantine": {"$exists": False}}
     store.collection.database.command("create", "jobs", validator=rule)
     store.collection.insert_many(
@@ -239,7 +243,7 @@ def test_where_marking_fails_the_good_ones_run(store, caplog):
     assert caplog.text.count("Unable to restore 3 jobs (bad 0, bad 1, bad 2)") == 1
 
 
-def test_many_that_cannot_be_marked_do_not_fill_the_batch(server, database):
+def test_unmarked_documents_do_not_fill_the_batch(server, database):
     with MongoClient(server.uri) as client:
         rule = {"quarantine": {"$exists": False}}
         database.command("create", "jobs", validator=rule)
@@ -253,7 +257,7 @@ def test_many_that_cannot_be_marked_do_not_fill_the_batch(server, database):
         assert [job_id for job_id, _ in scheduler.executor.submitted] == ["good"]
 
 
-def test_what_was_changed_since_it_was_read_is_not_quarantined(store):
+def test_document_changed_since_it_was_read_is_not_quarantined(store):
     store.collection.insert_one({**good("a"), "job_state": b"garbage"})
     scheduler = by_hand(store)
     put = store._quarantine.put
@@ -269,21 +273,21 @@ def test_what_was_changed_since_it_was_read_is_not_quarantined(store):
     assert scheduler.executor.submitted == [("a", [at(0)])]
 
 
-# In quarantine a job is a job
+# Calls for a job in quarantine
 
 
-def test_it_can_be_removed(store, lost):
+def test_quarantined_job_can_be_removed(store, lost):
     store.remove_job("lost")
     assert names(store) == ["good"]
 
 
-def test_it_keeps_its_id(store, lost):
+def test_quarantined_job_keeps_its_id(store, lost):
     with pytest.raises(ConflictingIdError):
         store.add_job(job("lost", 9))
 
 
 @pytest.mark.parametrize("call", ["update_job", "update_jobs", "add_jobs"])
-def test_it_can_be_replaced_and_is_free_then(store, lost, call):
+def test_replaced_job_leaves_the_quarantine(store, lost, call):
     newer = job("lost", 9)
     {
         "update_job": lambda: store.update_job(newer),
@@ -295,13 +299,13 @@ def test_it_can_be_replaced_and_is_free_then(store, lost, call):
     assert lost.executor.submitted[-1] == ("lost", [at(9)])
 
 
-def test_it_is_removed_with_all(store, lost):
+def test_remove_all_jobs_removes_quarantined_jobs(store, lost):
     store.remove_all_jobs()
     assert names(store) == []
     assert store.quarantined() == []
 
 
-def test_a_readable_one_is_shown_at_the_time_that_it_was_due(store, lost, module):
+def test_restorable_job_in_quarantine_is_listed_with_its_old_run_time(store, lost, module):
     module(True)
     assert [(each.id, each.next_run_time) for each in store.get_all_jobs()] == [
         ("lost", at(7)),
@@ -309,8 +313,8 @@ def test_a_readable_one_is_shown_at_the_time_that_it_was_due(store, lost, module
     ]
 
 
-def test_a_job_that_the_server_refuses_is_quarantined_alone(store):
-    """As a validator may, for the sake of a user's own rules."""
+def test_only_the_job_that_the_server_refuses_is_quarantined(store):
+    """A user's own validator may refuse a document."""
     store.add_jobs([job(f"{i:03}", i) for i in range(250)])
     rule = {
         "$or": [{"_id": {"$ne": "107"}}, {"next_run_time": {"$not": {"$gt": at(1000).timestamp()}}}]
@@ -319,14 +323,14 @@ def test_a_job_that_the_server_refuses_is_quarantined_alone(store):
     scheduler = by_hand(store)
     scheduler._process_jobs()
     assert [each.id for each in store.quarantined()] == ["107"]
-    assert "can't be written: Document failed validation" in record(store, "107").reason
-    assert record(store, "107").next_run_time == at(YEARS + 107)
+    assert "can't be written: Document failed validation" in entry(store, "107").reason
+    assert entry(store, "107").next_run_time == at(YEARS + 107)
     assert (
         store.collection.count_documents({"next_run_time": {"$gte": at(YEARS).timestamp()}}) == 249
     )
 
 
-def test_the_truth_is_the_documents_time_not_the_states(store):
+def test_run_time_of_the_document_overrides_that_of_the_state(store):
     moment = at(5) + timedelta(microseconds=3)
     document = {**good("a", 1), "next_run_time": moment.timestamp()}
     store.collection.insert_one(document)
@@ -336,7 +340,7 @@ def test_the_truth_is_the_documents_time_not_the_states(store):
     assert due.next_run_time == moment
 
 
-def test_odd_times_to_come_hide_nobodys(store):
+def test_invalid_future_run_times_do_not_hide_valid_ones(store):
     invalid = [Decimal128("2e9"), [2e9], Decimal128("2000000001")]
     store.collection.insert_many(
         {**good(f"{i}"), "next_run_time": t} for i, t in enumerate(invalid)
@@ -348,7 +352,7 @@ def test_odd_times_to_come_hide_nobodys(store):
     assert len(store.quarantined()) == 3
 
 
-def test_a_fatal_error_says_what_it_was(store, caplog):
+def test_log_names_the_fatal_error_that_a_state_raises(store, caplog):
     with caplog.at_level(logging.ERROR):
         state_ = pickle.dumps({**job("a").__getstate__(), "args": (Raises(Fatal("x\0y")),)})
         store.collection.insert_one({**good("a"), "job_state": state_})

@@ -1,4 +1,4 @@
-"""Who can't use a job in quarantine, or its id, is told that it is there, and why."""
+"""Errors about a job in quarantine, or its id, say since when it is there, and why."""
 
 import pickle
 from datetime import datetime, timezone
@@ -25,14 +25,14 @@ LOOKUPS = {
 
 
 def quarantined(name):
-    """The document of a job that can't be read, and is in quarantine."""
+    """Make the document of a quarantined job that can't be restored."""
     mark = {"reason": f"{WHY}: bad", "since": datetime.now(timezone.utc), "next_run_time": 0.0}
     return {**good(name), "job_state": b"garbage", "next_run_time": None, "quarantine": mark}
 
 
 @pytest.fixture(params=["queried", "mirrored", "shared"])
 def scheduler(request):
-    """A scheduler with a job in quarantine, "lost", and a good one."""
+    """A scheduler with the job "lost", in quarantine, and the job "good"."""
     if request.param == "mirrored":
         scheduler, store = request.getfixturevalue("start")()
     elif request.param == "shared":
@@ -55,7 +55,7 @@ def store_of(scheduler):
 
 
 @pytest.mark.parametrize("call", LOOKUPS)
-def test_who_changes_a_job_in_quarantine_is_told_why_it_is_there(scheduler, call):
+def test_changing_a_quarantined_job_raises_an_error_with_the_reason(scheduler, call):
     since = store_of(scheduler).quarantined()[0].since
     with pytest.raises(JobLookupError) as raised:
         LOOKUPS[call](scheduler)
@@ -67,22 +67,22 @@ def test_who_changes_a_job_in_quarantine_is_told_why_it_is_there(scheduler, call
     assert str(pickle.loads(pickle.dumps(raised.value))) == text
 
 
-def test_a_job_in_quarantine_is_none_to_who_only_looks(scheduler):
+def test_lookup_of_a_quarantined_job_returns_none(scheduler):
     assert scheduler.get_job("lost") is None
     assert store_of(scheduler).lookup_job("lost") is None
 
-    def _lookup_job():  # an application may call its own function so
+    def _lookup_job():  # an application's own function may have this name
         return store_of(scheduler).lookup_job("lost")
 
     assert _lookup_job() is None
 
 
-def test_a_job_that_is_nowhere_is_a_plain_lookup_error(scheduler):
+def test_changing_an_unknown_job_raises_a_plain_lookup_error(scheduler):
     with pytest.raises(JobLookupError, match="No job by the id of nobody was found"):
         scheduler.pause_job("nobody")
 
 
-def test_a_job_that_cannot_be_read_here_and_is_not_in_quarantine_says_why(store):
+def test_changing_an_unrestorable_job_raises_an_error_with_the_reason(store):
     store.collection.insert_one({**good("lost", 9e9), "job_state": b"garbage"})
     scheduler = by_hand(store)
     with pytest.raises(JobLookupError, match=f"Job lost can't be restored here: {WHY}"):
@@ -90,7 +90,7 @@ def test_a_job_that_cannot_be_read_here_and_is_not_in_quarantine_says_why(store)
     assert store.quarantined() == []
 
 
-def test_who_adds_a_job_of_its_id_is_told_why_the_id_is_taken(scheduler):
+def test_adding_a_quarantined_id_raises_an_error_with_the_reason(scheduler):
     for add in (
         lambda: scheduler.add_job("support.jobs:note", id="lost"),
         lambda: store_of(scheduler).add_job(job("lost", 9)),
@@ -104,12 +104,12 @@ def test_who_adds_a_job_of_its_id_is_told_why_the_id_is_taken(scheduler):
         assert str(pickle.loads(pickle.dumps(raised.value))) == text
 
 
-def test_an_id_that_a_good_job_has_is_a_plain_conflict(scheduler):
+def test_adding_the_id_of_a_good_job_raises_a_plain_conflict(scheduler):
     with pytest.raises(ConflictingIdError, match=r"\(good\) conflicts with an existing job'$"):
         scheduler.add_job("support.jobs:note", id="good")
 
 
-def test_who_replaces_it_is_not_told_and_nothing_more_is_asked(store, commands):
+def test_replacing_a_quarantined_job_costs_no_more_commands(store, commands):
     store.collection.insert_one({**good("lost"), "job_state": b"garbage"})
     scheduler = by_hand(store)
     scheduler._process_jobs()
@@ -121,7 +121,7 @@ def test_who_replaces_it_is_not_told_and_nothing_more_is_asked(store, commands):
 
 
 @pytest.mark.parametrize("through", ["store", "scheduler"])
-def test_of_many_that_are_refused_those_in_quarantine_are_named(scheduler, through):
+def test_bulk_conflict_names_the_ids_in_quarantine(scheduler, through):
     new = [job("good", 5), job("lost", 5), job("new", 5)]
     add = (
         store_of(scheduler).add_jobs
@@ -140,7 +140,7 @@ def test_of_many_that_are_refused_those_in_quarantine_are_named(scheduler, throu
     assert scheduler.get_job("new").next_run_time == at(5)
 
 
-def test_many_that_are_refused_name_ten_of_those_in_quarantine(store):
+def test_bulk_conflict_gives_ten_reasons_at_most(store):
     store.collection.insert_many([quarantined(f"{i:02}") for i in range(30)])
     with pytest.raises(ConflictingIdsError) as raised:
         store.add_jobs([job(f"{i:02}", 9) for i in range(30)])
@@ -149,7 +149,7 @@ def test_many_that_are_refused_name_ten_of_those_in_quarantine(store):
     assert "and 20 more" in text
 
 
-def test_in_quarantine_it_can_be_updated_and_removed_with_others(scheduler):
+def test_update_jobs_replaces_a_quarantined_job(scheduler):
     store = store_of(scheduler)
     with pytest.raises(JobsLookupError) as raised:
         store.update_jobs([job("lost", 9), job("nobody", 9)])
@@ -158,7 +158,7 @@ def test_in_quarantine_it_can_be_updated_and_removed_with_others(scheduler):
     assert scheduler.get_job("lost").next_run_time == at(9)
 
 
-def test_a_job_of_that_id_in_another_store_is_found(scheduler):
+def test_job_with_a_quarantined_id_is_found_in_another_store(scheduler):
     scheduler.add_jobstore(StockMemoryJobStore(), "other")
     scheduler.add_job("support.jobs:note", "interval", days=9, id="lost", jobstore="other")
     assert scheduler.modify_job("lost", name="found").name == "found"
@@ -167,7 +167,7 @@ def test_a_job_of_that_id_in_another_store_is_found(scheduler):
         scheduler.modify_job("lost", name="found")
 
 
-def test_of_two_stores_that_have_it_in_quarantine_one_says_so(store, database, server):
+def test_changing_a_job_quarantined_in_two_stores_raises_an_error(store, database, server):
     with MongoClient(server.uri) as client:
         other = jobstore.MongoDBJobStore(database.name, "more", client=client)
         for each in (store, other):
@@ -180,8 +180,8 @@ def test_of_two_stores_that_have_it_in_quarantine_one_says_so(store, database, s
         other.shutdown()
 
 
-def test_where_the_reason_cannot_be_read_the_error_is_the_plain_one(server, database):
-    """And what the call has done is done."""
+def test_error_is_plain_when_the_reason_cannot_be_read(server, database):
+    """The call still adds the jobs without a conflict."""
     point = {"configureFailPoint": "failCommand"}
     failing = {"failCommands": ["find"], "appName": "faulty", "errorCode": 2}
     with MongoClient(server.uri, appname="faulty") as client:
@@ -199,7 +199,7 @@ def test_where_the_reason_cannot_be_read_the_error_is_the_plain_one(server, data
         store.shutdown()
 
 
-def test_a_job_whose_executor_is_missing_can_be_changed_and_leaves_the_quarantine(store):
+def test_job_leaves_the_quarantine_when_its_missing_executor_is_changed(store):
     store.add_job(job("lost", 1, executor="gone"))
     scheduler = by_hand(store)
     scheduler._process_jobs()

@@ -1,4 +1,4 @@
-"""A job that ends its process is found, and goes into quarantine; the others run."""
+"""A job that ends its process is found and quarantined; the other jobs run."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def culprit(seconds, every):
 @pytest.mark.parametrize("every", [YEARS, None], ids=["interval", "one-off"])
 @pytest.mark.parametrize("executor", ["pool", "cycle"])
 @pytest.mark.parametrize("mode", MODES)
-def test_a_job_that_ends_its_process_runs_three_times_and_the_others_run(
+def test_job_that_ends_its_process_runs_three_times_at_most_and_others_run(
     server, database, supervise, mode, executor, every
 ):
     with MongoDBJobStore(database.name, host=server.uri).client as client:
@@ -47,16 +47,16 @@ def test_a_job_that_ends_its_process_runs_three_times_and_the_others_run(
         assert runs.keys() == {f"{n}" for n in range(200)}
         found = store.quarantined()
         assert [each.id for each in found] in (["culprit"], [])
-        if executor == "cycle":  # else it may be written before the process has ended
+        if executor == "cycle":  # a pool may write the run before the process ends
             assert [each.reason for each in found] == ["its runs ended the process 3 times"]
         assert not store.collection.count_documents({"attempts": {"$ne": None}})
 
 
-# What a start finds
+# Starts after a shutdown, and after an unclean end
 
 
 @pytest.mark.parametrize("mode", ["queried", "mirrored", "exclusive"])
-def test_after_a_shutdown_a_start_goes_at_full_speed(restart, in_another_process, database, mode):
+def test_start_after_a_shutdown_runs_full_batches(restart, in_another_process, database, mode):
     first = restart(**MODES[mode])
     assert count_presences(database) == 1
     first.shutdown()
@@ -68,19 +68,19 @@ def test_after_a_shutdown_a_start_goes_at_full_speed(restart, in_another_process
 
 
 @pytest.mark.parametrize("mode", ["queried", "mirrored", "exclusive"])
-def test_after_an_unclean_end_batches_double_until_all_is_run_that_was_due(restart, database, mode):
+def test_batches_double_after_an_unclean_end_until_the_backlog_is_run(restart, database, mode):
     jobs(restart(**MODES[mode])._lookup_jobstore("default"), 100)
     scheduler = restart(**MODES[mode])
     assert cycles(scheduler) == [1, 2, 4, 8, 16, 32, 37]
     assert attempt_counts(database) == {}
-    assert count_presences(database) == 1, "only this one's"
+    assert count_presences(database) == 1, "only the presence of this scheduler is left"
     if mode != "queried":
         until(
             lambda: cycle(scheduler) == [] and scheduler._lookup_jobstore("default")._reader.is_live
         )
 
 
-def test_a_mirror_is_live_after_an_unclean_end_when_nothing_is_due(restart, database):
+def test_mirror_is_live_after_an_unclean_end_when_nothing_is_due(restart, database):
     restart(mirror=True)
     scheduler = restart(mirror=True)
     assert cycle(scheduler) == []
@@ -88,7 +88,7 @@ def test_a_mirror_is_live_after_an_unclean_end_when_nothing_is_due(restart, data
     assert count_presences(database) == 1
 
 
-def test_a_store_that_is_started_again_in_its_process_goes_at_full_speed(restart, database):
+def test_second_start_in_the_same_process_runs_full_batches(restart, database):
     scheduler = restart()
     store = scheduler._lookup_jobstore("default")
     jobs(store, 10)
@@ -98,7 +98,7 @@ def test_a_store_that_is_started_again_in_its_process_goes_at_full_speed(restart
     assert count_presences(database) == 0
 
 
-def test_a_recovery_that_is_cut_short_by_a_shutdown_goes_on_at_the_next_start(restart, database):
+def test_recovery_ended_by_a_shutdown_goes_on_at_the_next_start(restart, database):
     jobs(restart()._lookup_jobstore("default"), 10)
     scheduler = restart()
     assert cycle(scheduler) == ["0000"]
@@ -106,7 +106,7 @@ def test_a_recovery_that_is_cut_short_by_a_shutdown_goes_on_at_the_next_start(re
     assert cycles(restart()) == [1, 2, 4, 2]
 
 
-def test_suspects_run_first_and_alone_and_only_the_culprit_is_convicted(restart, database):
+def test_suspects_run_first_and_alone_and_only_the_culprit_is_quarantined(restart, database):
     store = restart()._lookup_jobstore("default")
     jobs(store, 6)
     store.add_job(job("culprit", 4.5))
@@ -125,8 +125,8 @@ def test_suspects_run_first_and_alone_and_only_the_culprit_is_convicted(restart,
     assert found.next_run_time == at(4.5)
 
 
-def test_a_recovery_looks_at_no_more_jobs_than_it_hands_out(restart, database):
-    """However many are due: a search through all of them might take longer than a command may."""
+def test_recovery_examines_no_more_documents_than_it_hands_out(restart, database):
+    """To search a large backlog might exceed the time limit of a command."""
     jobs(restart()._lookup_jobstore("default"), 1_000)
     scheduler = restart()
     database.command("profile", 2)
@@ -137,7 +137,7 @@ def test_a_recovery_looks_at_no_more_jobs_than_it_hands_out(restart, database):
     assert max(each["docsExamined"] for each in finds) <= 4
 
 
-def test_a_suspect_behind_others_runs_alone_before_its_batch(restart, database):
+def test_suspect_runs_alone_before_the_rest_of_its_batch(restart, database):
     store = restart()._lookup_jobstore("default")
     jobs(store, 9)
     attempts = {"count": 2, "by": b"-----"}
@@ -149,7 +149,7 @@ def test_a_suspect_behind_others_runs_alone_before_its_batch(restart, database):
     assert attempt_counts(database) == {}
 
 
-def test_a_culprit_that_cannot_be_quarantined_does_not_run(restart, database):
+def test_culprit_that_cannot_be_quarantined_does_not_run(restart, database):
     store = restart()._lookup_jobstore("default")
     store.add_job(job("culprit"))
     run_until_killed(restart())
@@ -158,15 +158,15 @@ def test_a_culprit_that_cannot_be_quarantined_does_not_run(restart, database):
     database.command("collMod", "jobs", validator={"quarantine": None})
     scheduler = restart()
     assert sum(cycles(scheduler)) == 20
-    assert cycle(scheduler) == [], "nor when all others are through"
+    assert cycle(scheduler) == [], "the culprit does not run after the others, either"
     assert attempt_counts(database) == {"culprit": 3}
     database.command("collMod", "jobs", validator={})
     assert cycle(restart()) == []
     assert len(store.quarantined()) == 1
 
 
-def convicted(restart):
-    """A scheduler that has just convicted a job."""
+def quarantined_culprit(restart):
+    """Return a scheduler that has just quarantined a culprit, and its store."""
     restart()._lookup_jobstore("default").add_job(job("culprit"))
     run_until_killed(restart())
     run_until_killed(restart())
@@ -177,8 +177,8 @@ def convicted(restart):
     return scheduler, store
 
 
-def test_no_start_and_no_retry_puts_a_convicted_job_back(restart, monkeypatch):
-    convicted(restart)
+def test_neither_start_nor_retry_puts_a_culprit_back(restart, monkeypatch):
+    quarantined_culprit(restart)
     store = restart()._lookup_jobstore("default")
     monkeypatch.setattr("jobstore.mongodb.writes.retry.STEP_SECONDS", 0)
     store._lifecycle._retry._next_at = 0
@@ -188,8 +188,8 @@ def test_no_start_and_no_retry_puts_a_convicted_job_back(restart, monkeypatch):
     assert [each.id for each in store.quarantined()] == ["culprit"]
 
 
-def test_the_user_puts_a_convicted_job_back_by_its_id_and_it_has_three_runs_again(restart):
-    scheduler, store = convicted(restart)
+def test_culprit_put_back_by_its_id_has_three_runs_again(restart):
+    scheduler, store = quarantined_culprit(restart)
     assert store.restore_quarantined(["culprit"]) == ["culprit"]
     run_until_killed(scheduler)
     run_until_killed(restart())
@@ -199,7 +199,7 @@ def test_the_user_puts_a_convicted_job_back_by_its_id_and_it_has_three_runs_agai
     assert len(scheduler._lookup_jobstore("default").quarantined()) == 1
 
 
-def test_a_convicted_job_is_kept_where_unreadable_ones_are_removed(restart, database):
+def test_culprit_is_kept_with_unreadable_remove(restart, database):
     restart()._lookup_jobstore("default").add_job(job("culprit"))
     run_until_killed(restart(unreadable="remove"))
     run_until_killed(restart(unreadable="remove"))
@@ -207,8 +207,8 @@ def test_a_convicted_job_is_kept_where_unreadable_ones_are_removed(restart, data
     assert database["jobs"].find_one()["quarantine"]["reason"].endswith("3 times")
 
 
-def test_a_job_whose_state_ends_the_process_is_convicted(restart, database, monkeypatch):
-    """It ends it when it is restored, before it is handed out."""
+def test_job_whose_state_ends_the_process_is_quarantined(restart, database, monkeypatch):
+    """Restoring the state ends the process, before the job is handed out."""
     restart()._lookup_jobstore("default").add_job(job("culprit"))
 
     def end(*args):

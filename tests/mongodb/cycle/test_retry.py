@@ -1,4 +1,4 @@
-"""Quarantined jobs are tried again every ten minutes: in small steps, and in nobody's way."""
+"""Quarantined jobs are retried every ten minutes, in small steps that don't delay other work."""
 
 import contextlib
 import pickle
@@ -17,11 +17,11 @@ from support.waiting import until
 
 MODES = [{}, {"shared": True}, {"mirror": True}, {"mirror": "exclusive"}]
 IDS = ["queried", "shared", "mirrored", "exclusive"]
-LOADED = []  # by `Loads`: names, each with that of the thread
+LOADED = []  # (name, thread's name) of each `Loads` that was unpickled
 
 
 class Loads:
-    """When it is loaded it notes its job and the thread, and waits while `gate` is shut."""
+    """Notes its name and the thread when it is unpickled, and waits while `gate` is shut."""
 
     gate = threading.Event()
 
@@ -43,7 +43,7 @@ def _open_gate():
 
 
 class Clock:
-    """The clock of the retry."""
+    """A clock for the retry, set by hand."""
 
     def __init__(self):
         self.now = 1e6
@@ -65,7 +65,7 @@ def small_batches(monkeypatch):
 
 
 def quarantined(name, reason="out of order", seconds=0, **options):
-    """A document in quarantine whose job can be made here, unless its executor is missing."""
+    """Make a quarantined document whose job can be restored, if its executor exists."""
     options = {"args": (Loads(name),), **options}
     state = pickle.dumps(job(name, seconds, **options).__getstate__())
     mark = {"reason": reason, "since": datetime.now(timezone.utc), "next_run_time": None}
@@ -77,23 +77,23 @@ def many(count, *args, **options):
     return [quarantined(f"{i:03}", *args, **options) for i in range(count)]
 
 
-def left(store):
+def count_quarantined(store):
     return len(store.quarantined())
 
 
-def tried():
+def tried_names():
     return [name for name, _ in LOADED]
 
 
-def wait_for_round(store):
-    """Let the next look of the store's thread begin a round."""
+def let_round_begin(store):
+    """Let the store's thread begin a round at its next step."""
     store._lifecycle._retry._next_at = 0.0
 
 
-# Which jobs are tried
+# The jobs that are tried
 
 
-def test_one_job_of_each_reason_is_tried(store, clock):
+def test_retry_tries_one_job_of_each_reason(store, clock):
     scheduler = by_hand(store)
     store.collection.insert_many(
         [
@@ -105,11 +105,11 @@ def test_one_job_of_each_reason_is_tried(store, clock):
     for _ in range(5):
         scheduler._process_jobs()
         clock.now += 1
-    assert sorted(name[0] for name in tried()) == ["a", "b"]
-    assert left(store) == 100
+    assert sorted(name[0] for name in tried_names()) == ["a", "b"]
+    assert count_quarantined(store) == 100
 
 
-def test_where_one_is_back_the_others_of_its_reason_follow_by_batches(store, clock, small_batches):
+def test_jobs_with_the_reason_of_a_restored_job_follow_in_batches(store, clock, small_batches):
     scheduler = by_hand(store)
     store.collection.insert_many(
         [
@@ -121,14 +121,14 @@ def test_where_one_is_back_the_others_of_its_reason_follow_by_batches(store, clo
     counts = []
     for _ in range(6):
         scheduler._process_jobs()
-        counts.append(left(store))
+        counts.append(count_quarantined(store))
         clock.now += 1
     assert counts == [29, 19, 9, 5, 5, 5]
     assert len(scheduler.executor.submitted) == 25
-    assert [name[0] for name in tried()].count("b") == 1
+    assert [name[0] for name in tried_names()].count("b") == 1
 
 
-def test_those_that_still_fail_hide_none_of_the_others(store, clock, small_batches):
+def test_jobs_that_still_fail_do_not_hide_others_of_their_reason(store, clock, small_batches):
     scheduler = by_hand(store)
     store.collection.insert_many(
         [
@@ -142,33 +142,33 @@ def test_those_that_still_fail_hide_none_of_the_others(store, clock, small_batch
         scheduler._process_jobs()
         clock.now += 1
     assert sorted(name for name, _ in scheduler.executor.submitted) == ["first", "last"]
-    assert left(store) == 25
+    assert count_quarantined(store) == 25
 
 
-def test_jobs_with_a_reason_each_are_all_tried_by_batches(store, clock, small_batches):
+def test_jobs_with_different_reasons_are_all_tried_in_batches(store, clock, small_batches):
     scheduler = by_hand(store)
     store.collection.insert_many(quarantined(f"{i:03}", f"no {i}") for i in range(25))
     clock.now += 600
     counts = []
     for _ in range(4):
         scheduler._process_jobs()
-        counts.append(left(store))
+        counts.append(count_quarantined(store))
         clock.now += 1
     assert counts == [15, 5, 0, 0]
 
 
-def test_a_round_begins_ten_minutes_after_the_last_one(store, clock):
+def test_round_begins_ten_minutes_after_the_last_one(store, clock):
     scheduler = by_hand(store)
     store.collection.insert_many([quarantined("a")])
     clock.now += 599
     scheduler._process_jobs()
-    assert left(store) == 1
+    assert count_quarantined(store) == 1
     clock.now += 1
     scheduler._process_jobs()
-    assert left(store) == 0
+    assert count_quarantined(store) == 0
 
 
-def test_a_reason_may_be_anything(store, clock):
+def test_reason_may_be_any_value(store, clock):
     scheduler = by_hand(store)
     reasons = [None, 5, {"a": 1}, ["a"], "x" * 500]
     store.collection.insert_many(quarantined(f"{i}", each) for i, each in enumerate(reasons * 2))
@@ -176,10 +176,10 @@ def test_a_reason_may_be_anything(store, clock):
     for _ in range(3):
         scheduler._process_jobs()
         clock.now += 1
-    assert left(store) == 0
+    assert count_quarantined(store) == 0
 
 
-def test_the_index_finds_them(store):
+def test_retry_finds_jobs_by_an_index(store):
     by_hand(store)
     store.add_jobs(job(f"good {i}", i) for i in range(100))
     store.collection.insert_many(many(20))
@@ -190,7 +190,7 @@ def test_the_index_finds_them(store):
     assert "'SORT'" not in plan
 
 
-# In whose thread
+# The thread that tries them
 
 
 def start_store(server, database, options):
@@ -209,11 +209,11 @@ def running(server, database, options):
 
 
 @pytest.mark.parametrize("options", MODES, ids=IDS)
-def test_a_thread_of_the_store_tries_though_no_cycle_comes(server, database, options):
+def test_thread_of_the_store_retries_jobs_without_a_cycle(server, database, options):
     with running(server, database, options) as (store, scheduler):
         store.collection.insert_many(many(3, seconds=2 * YEARS))
-        wait_for_round(store)
-        until(lambda: left(store) == 0)
+        let_round_begin(store)
+        until(lambda: count_quarantined(store) == 0)
         assert LOADED
         assert all(thread.startswith("jobstore-") for _, thread in LOADED)
         assert set(run_times(store).values()) == {at(2 * YEARS).timestamp()}
@@ -221,28 +221,28 @@ def test_a_thread_of_the_store_tries_though_no_cycle_comes(server, database, opt
 
 
 @pytest.mark.parametrize("options", MODES[:3], ids=IDS[:3])
-def test_the_scheduler_is_woken_for_what_is_back_and_due(server, database, options):
+def test_scheduler_wakes_up_for_restored_jobs_that_are_due(server, database, options):
     with running(server, database, options) as (store, scheduler):
         store.collection.insert_many(many(3))
-        wait_for_round(store)
+        let_round_begin(store)
         until(lambda: len(scheduler.executor.times) == 3)
 
 
 @pytest.mark.parametrize("options", MODES, ids=IDS)
-def test_cycles_go_on_while_a_job_is_tried(server, database, options):
+def test_cycles_go_on_while_a_job_is_retried(server, database, options):
     with running(server, database, options) as (store, scheduler):
         store.collection.insert_many(many(1, seconds=2 * YEARS))
         Loads.gate.clear()
-        wait_for_round(store)
+        let_round_begin(store)
         until(lambda: LOADED)
         scheduler.add_job("support.jobs:note", "date", id="due")
         until(lambda: "due" in scheduler.executor.times)
-        assert left(store) == 1
+        assert count_quarantined(store) == 1
         Loads.gate.set()
-        until(lambda: left(store) == 0)
+        until(lambda: count_quarantined(store) == 0)
 
 
-def test_cycles_go_on_while_a_user_restores(server, database):
+def test_cycles_go_on_while_a_user_restores_jobs(server, database):
     with running(server, database, {}) as (store, scheduler):
         store.collection.insert_many(many(1, seconds=2 * YEARS))
         Loads.gate.clear()
@@ -253,25 +253,25 @@ def test_cycles_go_on_while_a_user_restores(server, database):
         until(lambda: "due" in scheduler.executor.times)
         Loads.gate.set()
         user.join()
-        assert left(store) == 0
+        assert count_quarantined(store) == 0
 
 
-# What goes wrong
+# Errors
 
 
 @pytest.mark.parametrize("options", [{}, {"mirror": True}], ids=["queried", "mirrored"])
-def test_a_state_that_exits_stops_no_thread(server, database, stock, options):
+def test_state_that_exits_stops_no_thread(server, database, stock, options):
     with running(server, database, options) as (store, scheduler):
         store.collection.insert_many(many(1, args=(Raises(SystemExit()),)))
-        wait_for_round(store)
+        let_round_begin(store)
         until(lambda: store._lifecycle._retry._round is not None)
         stock.add_job(job("later", 1))
         until(lambda: "later" in scheduler.executor.times)
-        assert left(store) == 1
+        assert count_quarantined(store) == 1
 
 
 @pytest.mark.parametrize("command", ["aggregate", "find", "update"])
-def test_an_error_ends_the_round_and_stops_no_job(
+def test_error_ends_the_round_and_stops_no_job(
     server, database, session_client, clock, caplog, command
 ):
     fail = {"failCommands": [command], "appName": "retry", "errorCode": 13}
@@ -288,17 +288,17 @@ def test_an_error_ends_the_round_and_stops_no_job(
         session_client.admin.command({**point, "mode": "off"})
     assert "Unable to try quarantined jobs again" in caplog.text
     assert [name for name, _ in scheduler.executor.submitted] == ["good"]
-    assert left(store) == 3
+    assert count_quarantined(store) == 3
     clock.now += 600
     for _ in range(3):
         scheduler._process_jobs()
         clock.now += 1
-    assert left(store) == 0
+    assert count_quarantined(store) == 0
     store.shutdown()
 
 
-def test_what_was_passed_over_may_be_forgotten_at_any_moment(store):
-    """The watcher reads it while a cycle changes it."""
+def test_passed_over_jobs_may_be_forgotten_while_the_next_run_time_is_read(store):
+    """The watcher reads `passed_over` while a cycle changes it."""
     store.collection.insert_one({**good("bad", 1), "job_state": b"garbage"})
     assert store.get_all_jobs() == []
     passed_over = dict(store._quarantine.passed_over)
