@@ -177,6 +177,7 @@ def test_write_waits_for_the_next_cycle_while_changes_continue(store, other):
     assert [job_id for job_id, _ in scheduler.executor.submitted] == ["first", "a", "last"]
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_many_jobs_are_changed_in_every_way_during_one_flush(store, other):
     """Another process changes, pauses or removes some of 300 jobs during one flush."""
     store.add_jobs([job(f"{i:03}", i, every=None if i % 7 == 0 else YEARS) for i in range(300)])
