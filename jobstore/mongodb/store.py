@@ -166,9 +166,9 @@ class MongoDBJobStore(BaseJobStore):
                 return cycle.jobs
             if self._known_next_run_time(last, due_by) is not None:
                 cycle = Cycle(now, ())
-                cycle.asked = last.asked
+                cycle.last_query = last.last_query
             else:
-                last.asked = None
+                last.last_query = None
                 self._wakeups.cycle_begins()
                 try:
                     cycle = self._hand_out(now, self._read_due(due_by, last))
@@ -180,10 +180,14 @@ class MongoDBJobStore(BaseJobStore):
 
     def _known_next_run_time(self, last: Cycle, now: float) -> float | None:
         """Return the earliest run time if it is after `now`, and known without a command."""
-        asked = last.asked
-        if asked is None or not self._lifecycle.sees_all_changes or self._write_behind.has_pending:
+        last_query = last.last_query
+        if (
+            last_query is None
+            or not self._lifecycle.sees_all_changes
+            or self._write_behind.has_pending
+        ):
             return None
-        awaited = self._wakeups.awaited if asked.is_fresh(self._connection) else None
+        awaited = self._wakeups.awaited if last_query.is_fresh(self._connection) else None
         return awaited if awaited is not None and awaited > now else None
 
     def _read_due(self, now: float, last: Cycle) -> Due:
@@ -252,9 +256,9 @@ class MongoDBJobStore(BaseJobStore):
                 if earliest is not None:
                     answer = to_datetime(earliest) if earliest < END_OF_TIME else None
                 elif self._reader.is_live or not self._write_behind.failing:
-                    if cycle.asked and not cycle.is_over:
+                    if cycle.last_query and not cycle.is_over:
                         self._wakeups.cycle_begins()  # get_due_jobs sent no query
-                    cycle.asked = None
+                    cycle.last_query = None
                     earliest = self._read_next_run_time(cycle)
                     answer = None if earliest is None else to_datetime(earliest)
             except Exception as error:
@@ -271,10 +275,10 @@ class MongoDBJobStore(BaseJobStore):
         self._reader.include_deferred()
         if not cycle.in_loop:
             self._finish(cycle)
-        asked = LastQuery.now(self._connection)
+        last_query = LastQuery.now(self._connection)
         earliest = self._reader.next_run_time(cycle.now, self._quarantine.passed_over)
         if not cycle.in_loop and not cycle.is_over:
-            cycle.asked = asked
+            cycle.last_query = last_query
         return earliest
 
     def _cycle_lock(self) -> AbstractContextManager[object]:

@@ -9,9 +9,9 @@ A record is in one of two states:
   of our write. From then on the record as the stream reported it is right.
 
 So an older change by others never hides our newer write. And if others' change won over a guarded
-write of ours, the mirror shows their change. An event equal to our write does not confirm it:
-others may have removed the job, after which we wrote it and removed it again. Times are the
-server's operation times, as numbers.
+write of ours, the mirror shows their change. An event equal to our write does not confirm it. For
+example, others remove a job, we add it again, and we remove it. Then the first event already equals
+our last write. Times are the server's operation times, as numbers.
 """
 
 from collections import deque
@@ -63,8 +63,8 @@ class Unconfirmed:
 class Mirror:
     """The records, and those that the stream has not yet confirmed; no database here.
 
-    The mirror is *live* while it may answer: from when it was loaded and has caught up with the
-    stream, until the stream is lost.
+    The mirror is *live* while it may answer. It goes live when it was loaded and has caught up
+    with the stream, and is not live any more when the stream is lost.
 
     :param locks: the store's locks.
     :param write_behind: the deferred writes, which the mirror shows at once.
@@ -212,11 +212,11 @@ class Mirror:
         return write
 
     def acknowledged(
-        self, ids: list[str], found: Mapping[DocumentId, MaybeRecord], time: int
+        self, ids: list[str], changed: Mapping[DocumentId, MaybeRecord], time: int
     ) -> None:
         """Note the ids whose deferred writes are done, by a command of that operation time.
 
-        :param found: the current records that others have changed. The mirror shows them at once,
+        :param changed: the current records that others have changed. The mirror shows them at once,
             and doesn't wait for the stream. A job that is due all the time is unconfirmed all the
             time, and would never show them.
         """
@@ -230,7 +230,7 @@ class Mirror:
                 )  # same while the majority has no new write
             elif written:
                 self._acknowledged.append((time, written))
-            for job_id, record in found.items():
+            for job_id, record in changed.items():
                 if job_id in self._unconfirmed or (
                     self.needs_written_records and not self._follows
                 ):

@@ -68,7 +68,7 @@ class Cycle:
         self._nested_leases: list[Lease] = []
         self.shut_down = False  # in mid-cycle: later runs are not written
         self.is_over = False
-        self.asked: LastQuery | None = None  # when the server was asked for the earliest run time
+        self.last_query: LastQuery | None = None  # for the earliest run time
 
     @property
     def now(self) -> float:

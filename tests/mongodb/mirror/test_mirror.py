@@ -249,8 +249,8 @@ def test_start_loads_existing_jobs_and_logs_progress(store, caplog, monkeypatch)
     store.add_jobs([job(f"{number}", number) for number in range(25)])
     store.start(None, "default")
     assert store._reader.is_live
-    said = [each for each in caplog.messages if "in the mirror" in each]
-    assert said == [
+    output = [each for each in caplog.messages if "in the mirror" in each]
+    assert output == [
         *(f"{count} jobs are in the mirror" for count in (10, 20, 25)),
         "All 25 jobs are in the mirror",
     ]
@@ -361,15 +361,15 @@ def test_forked_process_that_starts_the_store_has_its_own_mirror(store, stock):
     child = os.fork()
     if child == 0:
         warnings.simplefilter("ignore")  # PyMongo's, about clients and forks
-        said = "an error"
+        output = "an error"
         try:
             store.start(None, "default")
             store.add_job(job("child's"))
             until(lambda: store.lookup_job("parent's"))
-            said = f"{store._reader.is_live} {names(store)}"
+            output = f"{store._reader.is_live} {names(store)}"
             store.shutdown()
         finally:
-            os.write(answer[1], said.encode())
+            os.write(answer[1], output.encode())
             os._exit(0)
     until(lambda: store.lookup_job("child's"))
     stock.add_job(job("parent's"))

@@ -120,10 +120,10 @@ class Followed(RuleBasedStateMachine):
             self.write_behind._timer.cancel()
         assert self.mirror._get(job_id) == write.after
 
-    def acknowledged(self, ids, found):
-        self.mirror.acknowledged(ids, found, self.known)
+    def acknowledged(self, ids, changed):
+        self.mirror.acknowledged(ids, changed, self.known)
 
-    def send(self, writes, found, sent_before, logger):
+    def send(self, writes, changed, sent_before, logger):
         """Act as `flush`, with planned failures, writes by others and events."""
         for job_id, write in list(writes.items()):
             step = self.plan.pop() if self.plan else None
@@ -146,7 +146,7 @@ class Followed(RuleBasedStateMachine):
             if step == "lose":
                 raise ConnectionError
             if remaining is not write:
-                found[job_id] = remaining.after if remaining else theirs
+                changed[job_id] = remaining.after if remaining else theirs
             del writes[job_id]
             self.known = self.server.time
 

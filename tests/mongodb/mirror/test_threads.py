@@ -102,14 +102,14 @@ def test_forked_process_never_reads_its_parents_mirror(start, stock):
     child = os.fork()
     if child == 0:
         warnings.simplefilter("ignore")  # PyMongo's, about clients and forks
-        said = "an error"
+        output = "an error"
         try:
             os.read(question[0], 1)
             due = store.get_due_jobs(at(100))
-            said = f"{store._reader.is_live} {due} {store.lookup_job('a')}"
+            output = f"{store._reader.is_live} {due} {store.lookup_job('a')}"
         except PyMongoError as error:
-            said = repr(error)
-        os.write(answer[1], said.encode())
+            output = repr(error)
+        os.write(answer[1], output.encode())
         os._exit(0)
     stock.remove_job("a")
     os.write(question[1], b"1")
