@@ -83,6 +83,7 @@ class Lifecycle:
 
     def _connect_and_start(self) -> None:
         self._starts += 1
+        self._reader.reset()  # no thread keeps it current now
         for part in (self._quarantine, self._retry, self.indexes, self._write_behind):
             part.logger = self._host.logger
         with self._locks.io_lock:
@@ -107,11 +108,11 @@ class Lifecycle:
                 self._discard()
         return not failed
 
-    def start_again_if_running(self) -> None:
-        """Start again, if the last start failed and the scheduler runs all the same."""
+    @property
+    def needs_restart(self) -> bool:
+        """Whether the last start failed, and the scheduler runs all the same."""
         scheduler = self._host.scheduler
-        if self._start_failed and scheduler and scheduler.state != STATE_STOPPED:
-            self.start()
+        return self._start_failed and scheduler is not None and scheduler.state != STATE_STOPPED
 
     def _start_threads(self) -> None:
         wakes = self._enable_wakeups()
@@ -167,8 +168,10 @@ class Lifecycle:
 
     def do_chores(self) -> None:
         """Do work that no cycle should wait for, in a thread of the store."""
-        self._retry_and_check_indexes()
-        self._reader.do_chores()
+        store = self._host.store  # held meanwhile: its scheduler says which jobs can run here
+        if store is not None:
+            self._retry_and_check_indexes()
+            self._reader.do_chores()
 
     def do_chores_if_no_thread(self) -> None:
         """Retry the quarantine and check the indexes in a cycle, if the store has no thread."""

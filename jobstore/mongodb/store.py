@@ -154,7 +154,8 @@ class MongoDBJobStore(BaseJobStore):
         :raises NoExecutorError: if the main thread has ended, which closes all thread pools.
         """
         due_by = timestamp(now)
-        self._lifecycle.start_again_if_running()
+        if self._lifecycle.needs_restart and self._scheduler:
+            self.start(self._scheduler, self._alias or "")
         check_executors(self._scheduler)
         with self._cycle_lock():
             if self._connection.closed:  # the scheduler's thread may call once after `shutdown`
@@ -297,7 +298,7 @@ class MongoDBJobStore(BaseJobStore):
         :raises JobLookupError: if a scheduler looks the job up to change it, and it can't be
             restored here; says why.
         """
-        return self._write_through.lookup_job(exact_str(job_id))
+        return self._write_through.lookup_job(job_id)
 
     def add_job(self, job: Job) -> None:
         """Add a job; 1 command, 2 if its id is taken.

@@ -162,3 +162,20 @@ def test_a_forked_process_opens_a_client_for_its_new_stores(make, capfd):
     _, status = os.waitpid(child, 0)
     assert status == 0
     assert names(first) == ["a"]
+
+
+@pytest.mark.parametrize("options", [{}, {"mirror": True}, {"mirror": "exclusive"}])
+def test_dropped_store_does_not_keep_the_shared_client_open(server, database, options):
+    options = {"host": server.uri, "appname": database.name, "watch": False, **options}
+    dropped = MongoDBJobStore(database.name, **options)
+    other = MongoDBJobStore(database.name, "other", **options)
+    client = other.client
+    assert dropped.client is client
+    gc.collect()
+    gc.disable()  # the reference count alone has to free the store
+    try:
+        del dropped
+        other.shutdown()
+    finally:
+        gc.enable()
+    assert not is_open(client)

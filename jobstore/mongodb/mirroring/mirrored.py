@@ -147,8 +147,11 @@ class Mirrored(Reader):
 
     def go_live(self) -> None:
         """Answer from the mirror from now on, if it has caught up and no recovery is under way."""
-        if not self.mirror.live and self.queried.is_over():
-            self.mirror.go_live(self._connection.write_time)
+        if self.mirror.live:
+            return
+        with self._locks.io_lock:  # the caller may have found the mirror live, and not hold it
+            if self.queried.is_over():
+                self.mirror.go_live(self._connection.write_time)
 
     def fill(self) -> None:
         """Load all n records, where no stream does, and go live; O(n log n).

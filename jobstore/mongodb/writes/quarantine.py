@@ -138,11 +138,11 @@ class Quarantine:
         try:
             return restore(record, scheduler, alias)
         except UnreadableError as reason:
-            known = self.passed_over.get(hashable_id(record.id))
-            if known is None or known.run_time != record.run_time:
-                self.passed_over[hashable_id(record.id)] = PassedOver(
-                    record.run_time, self.is_unmarked(record.id)
-                )
+            key, new = hashable_id(record.id), PassedOver(record.run_time)
+            known = self.passed_over.setdefault(key, new)  # a cycle's `put` may set it meanwhile
+            if known.run_time != record.run_time:
+                self.passed_over[key] = known._replace(run_time=record.run_time)
+            if known is new or known.run_time != record.run_time:
                 lines.add(PASSED_OVER, record.id, reason)
             return None
 

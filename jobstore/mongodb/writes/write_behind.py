@@ -44,7 +44,6 @@ class WriteBehind:
     :param limit: the number of writes that are sent at a time, at most.
     :param acknowledged: called under `memory_lock` with the ids whose writes succeeded or lost a
         conflict, and for which no newer write waits; and with the records that others changed.
-    :ivar request_flush: called when it is time to flush; it flushes, or wakes a thread that does.
     :ivar lines: collects log lines about single jobs, for the end of a cycle or of a flush.
     :ivar failing: whether the last flush failed.
     """
@@ -62,7 +61,7 @@ class WriteBehind:
         self._acknowledged = acknowledged
         self.logger = logging.getLogger(__name__)
         self.lines = Summary()
-        self.flush_in_callers_thread()
+        self._wake_flusher: Callable[[], None] | None = None  # where another thread flushes
         self.failing = False
         self._sending: Writes = {}
         self._waiting: Writes = {}
@@ -73,11 +72,18 @@ class WriteBehind:
 
     def flush_in_callers_thread(self) -> None:
         """Let the thread that defers a write flush, or a timer after a second."""
-        self.request_flush, self._uses_timer = self._flush_unless_failing, True
+        self._wake_flusher = None
 
-    def flush_in_other_thread(self, request_flush: Callable[[], None]) -> None:
-        """Let another thread flush: once a second, and when `request_flush` is called."""
-        self.request_flush, self._uses_timer = request_flush, False
+    def flush_in_other_thread(self, wake_flusher: Callable[[], None]) -> None:
+        """Let another thread flush: once a second, and when `wake_flusher` is called."""
+        self._wake_flusher = wake_flusher
+
+    def request_flush(self) -> None:
+        """Flush, unless the last flush failed; or wake the thread that flushes."""
+        if self._wake_flusher:
+            self._wake_flusher()
+        elif not self.failing:  # else nothing is tried before the next cycle
+            self.flush_if_possible()
 
     @property
     def has_pending(self) -> bool:
@@ -132,7 +138,7 @@ class WriteBehind:
             self._bytes += _size(write) - _size(earlier)
         if len(self._waiting) >= self._limit:
             self.request_flush()
-        elif self._uses_timer and self._timer is None and not self.failing:
+        elif not self._wake_flusher and self._timer is None and not self.failing:
             # As the process ends, no thread can start; then the cycle's end flushes.
             with contextlib.suppress(RuntimeError):
                 timer = threading.Timer(FLUSH_SECONDS, self._flush_on_timer)
@@ -221,10 +227,6 @@ class WriteBehind:
             settled = [each for each in ids if not any(each in writes for writes in unsettled)]
             self._acknowledged(settled, changed)
         self.lines.log(self.logger)
-
-    def _flush_unless_failing(self) -> None:
-        if not self.failing:  # else the next cycle tries again
-            self.flush_if_possible()
 
     def _flush_on_timer(self) -> None:
         with self._locks.io_lock:

@@ -1,18 +1,20 @@
 """Quarantined jobs are retried every ten minutes, in small steps that don't delay other work."""
 
 import contextlib
+import gc
 import pickle
 import threading
 from datetime import datetime, timezone
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb.writes import retry
 from support.damaged_documents import Raises, good
 from support.jobs import YEARS, at, job, run_times
 from support.manual_scheduler import by_hand
-from support.mirrored_stores import run
+from support.mirrored_stores import own_threads, run
 from support.waiting import until
 
 MODES = [{}, {"shared": True}, {"mirror": True}, {"mirror": "exclusive"}]
@@ -315,3 +317,21 @@ def test_passed_over_jobs_may_be_forgotten_while_the_next_run_time_is_read(store
             return found
 
     assert store._reader.next_run_time(at(5).timestamp(), Changing(passed_over)) is None
+
+
+def test_retry_of_a_dropped_store_still_looks_for_the_executor(server, database):
+    scheduler = BackgroundScheduler(timezone="UTC")
+    store = MongoDBJobStore(database.name, host=server.uri)
+    store.start(scheduler, "default")
+    store.collection.insert_many(
+        [quarantined(name, reason=name, executor="elsewhere") for name in "ab"]
+    )
+    Loads.gate.clear()
+    let_round_begin(store)
+    until(lambda: LOADED)  # the store's thread restores the first of them
+    del store, scheduler
+    gc.collect()
+    Loads.gate.set()
+    until(lambda: not own_threads())
+    assert len(LOADED) == 2
+    assert [each["next_run_time"] for each in database["jobs"].find()] == [None, None]
