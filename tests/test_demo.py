@@ -1,4 +1,4 @@
-"""The demo, run as its users run it: in a process, with and without a terminal."""
+"""The demo as its users run it: in a process, with and without a terminal."""
 
 import os
 import pty
@@ -42,7 +42,7 @@ def plain_environment(monkeypatch):
 
 
 class Terminal:
-    """The demo's process, and all that it has written to its terminal."""
+    """The demo's process and its terminal output."""
 
     def __init__(self, process, master):
         self.process = process
@@ -50,7 +50,7 @@ class Terminal:
         self.text = ""
 
     def read(self):
-        """Read what comes next; False at the end."""
+        """Read the next output. Return False at the end."""
         assert select.select([self.master], [], [], PATIENCE)[0], f"silent after: {self.text}"
         try:
             data = os.read(self.master, 65536)
@@ -90,7 +90,7 @@ def cells(text, label):
     return re.split(r" {2,}", line.strip().removeprefix(label).strip())
 
 
-def test_without_a_terminal_the_table_is_all_that_is_printed():
+def test_demo_without_a_terminal_prints_only_the_table():
     done = subprocess.run(SMALL, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
@@ -103,7 +103,7 @@ def test_without_a_terminal_the_table_is_all_that_is_printed():
         assert all(re.match(r"[\d,.]*[1-9]", cell) for cell in ours_and_stock), label
 
 
-def test_the_mongodb_stores_are_compared_on_a_server_of_their_own():
+def test_demo_compares_the_mongodb_stores_on_its_own_server():
     command = [*SMALL, "--store", "mongodb"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "")
@@ -116,7 +116,7 @@ def test_the_mongodb_stores_are_compared_on_a_server_of_their_own():
     assert cells(done.stdout, "bytes per job") == ["-", "-", "-"]
 
 
-def test_on_a_terminal_both_sides_are_shown_live_and_then_the_table():
+def test_demo_on_a_terminal_shows_both_sides_live_and_then_the_table():
     with on_terminal(SMALL) as terminal:
         assert terminal.end() == 0
     live, _, table = terminal.text.partition("(finished)")
@@ -129,11 +129,11 @@ def test_on_a_terminal_both_sides_are_shown_live_and_then_the_table():
         assert label in table
 
 
-def test_ctrl_c_ends_both_processes_with_the_table_so_far():
+def test_ctrl_c_ends_both_processes_and_prints_the_partial_table():
     with on_terminal(LONG) as terminal:
         terminal.wait_for(RUNNING)
         (child,) = children_of(terminal.process.pid)
-        os.killpg(terminal.process.pid, signal.SIGINT)  # what the terminal does
+        os.killpg(terminal.process.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
         assert terminal.end() == 130
         assert is_gone(child)
     _, _, table = terminal.text.partition("(interrupted)")
@@ -142,7 +142,7 @@ def test_ctrl_c_ends_both_processes_with_the_table_so_far():
     assert re.match(r"[\d,.]+ m?s", cells(table, "time to add all, by add_job")[0])
 
 
-def test_ctrl_c_several_times_in_a_row_leaves_no_traceback():
+def test_repeated_ctrl_c_prints_no_traceback():
     with on_terminal(LONG) as terminal:
         terminal.wait_for(r"\(running\)")
         for _ in range(3):
@@ -151,7 +151,7 @@ def test_ctrl_c_several_times_in_a_row_leaves_no_traceback():
     assert "Traceback" not in terminal.text
 
 
-def test_sigterm_ends_both_processes_with_the_table_so_far_and_the_cursor_back():
+def test_sigterm_ends_both_processes_prints_the_partial_table_and_restores_the_cursor():
     with on_terminal(LONG) as terminal:
         terminal.wait_for(RUNNING)
         (child,) = children_of(terminal.process.pid)
@@ -165,7 +165,7 @@ def test_sigterm_ends_both_processes_with_the_table_so_far_and_the_cursor_back()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_the_server_does_not_outlive_a_demo_that_is_ended_by_a_signal(number):
+def test_server_ends_with_a_demo_that_a_signal_ends(number):
     with on_terminal([*LONG, "--store", "mongodb"]) as terminal:
         terminal.wait_for(RUNNING)
         children = children_of(terminal.process.pid)
@@ -176,7 +176,7 @@ def test_the_server_does_not_outlive_a_demo_that_is_ended_by_a_signal(number):
         assert all(is_gone(pid) for pid in [*children, *servers])
 
 
-def test_the_measured_process_does_not_outlive_a_demo_that_is_killed():
+def test_measured_process_ends_with_a_killed_demo():
     with on_terminal(LONG) as terminal:
         terminal.wait_for(RUNNING)
         (child,) = children_of(terminal.process.pid)
@@ -185,10 +185,10 @@ def test_the_measured_process_does_not_outlive_a_demo_that_is_killed():
         assert is_gone(child)
 
 
-def test_a_side_that_fails_is_reported_with_its_error():
+def test_failed_side_is_reported_with_its_error():
     program = (
         "from jobstore.demo.runner import KINDS, Demo, Plan; "
-        "KINDS['no-such-store'] = KINDS['memory']; "  # which the other process doesn't know
+        "KINDS['no-such-store'] = KINDS['memory']; "  # a kind unknown to the other process
         "raise SystemExit(Demo(Plan('no-such-store', 10, 1, 1)).run())"
     )
     done = subprocess.run(
@@ -200,7 +200,7 @@ def test_a_side_that_fails_is_reported_with_its_error():
     assert "KeyError: 'no-such-store'" in done.stderr
 
 
-def test_a_scheduler_that_dies_ends_its_side_with_its_error():
+def test_error_of_the_scheduler_ends_its_side():
     program = (
         "import sys\n"
         "from jobstore import MemoryJobStore\nfrom jobstore.demo import side as demo_side\n"
@@ -216,7 +216,7 @@ def test_a_scheduler_that_dies_ends_its_side_with_its_error():
     assert "ZeroDivisionError" in done.stderr
 
 
-def test_without_rich_one_line_says_what_to_install(monkeypatch, capsys):
+def test_demo_without_rich_says_how_to_install_it(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "jobstore.demo.runner", raising=False)
     for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
         monkeypatch.delitem(sys.modules, name)
@@ -243,7 +243,7 @@ def test_without_rich_one_line_says_what_to_install(monkeypatch, capsys):
         ("--store", "paper"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(option, value, capsys):
+def test_invalid_option_value_is_refused_by_name(option, value, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["demo", option, value])
     message = capsys.readouterr().err.splitlines()[-1]
@@ -259,7 +259,7 @@ def test_help_names_every_option(capsys):
         assert option in text
 
 
-def test_a_command_is_required(capsys):
+def test_command_is_required(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main([])
     assert "COMMAND" in capsys.readouterr().err
@@ -277,7 +277,7 @@ def test_lateness_gives_quantiles_within_two_percent():
     assert lateness.quantile(0.0) < 0.001
 
 
-def test_a_timed_method_counts_calls_that_fail_too():
+def test_timed_method_also_counts_failed_calls():
     timed = Timed(int)
     assert timed("5") == 5
     with pytest.raises(ValueError, match="five"):

@@ -1,4 +1,4 @@
-"""A forked process uses its parent's scheduler: it adds jobs, and runs none."""
+"""A forked process can use its parent's scheduler to add jobs, and runs none."""
 
 import contextlib
 import faulthandler
@@ -49,15 +49,15 @@ def scheduler(mode, server, database):
     scheduler.start()
     yield scheduler
     if scheduler.running:
-        with scheduler._jobstores_lock:  # a shutdown in mid-cycle ends the scheduler's thread badly
+        with scheduler._jobstores_lock:  # a shutdown in mid-cycle raises in the scheduler's thread
             pass
         scheduler.shutdown()
 
 
 def forked(call):
-    """Fork; do something in the child; return its pid. The child's status is not 0 if it hangs."""
+    """Fork, make the call in the child, and return its pid. A hanging child exits with an error."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python's and PyMongo's, about threads and forks
+        warnings.simplefilter("ignore")  # Python and PyMongo warn of forks beside threads
         child = os.fork()
         if child:
             return child
@@ -71,7 +71,7 @@ def forked(call):
 
 
 def act():
-    """What jobs do: what the test says."""
+    """Call the function that the test has set: the function of the jobs."""
     act.now()
 
 
@@ -80,7 +80,7 @@ def ends_well(child):
 
 
 def use(scheduler, name="of the child"):
-    """What a web server's worker does with its master's scheduler."""
+    """Use the scheduler as a web server's worker uses that of its master."""
     scheduler.add_job(note, "date", run_date=IN_A_YEAR, id=name)
     assert scheduler.get_job(name)
     assert name in [job.id for job in scheduler.get_jobs()]
@@ -90,7 +90,7 @@ def use(scheduler, name="of the child"):
 
 @contextlib.contextmanager
 def held(lock):
-    """Hold it in another thread."""
+    """Hold the lock in another thread."""
     taken, released = threading.Event(), threading.Event()
 
     def hold():
@@ -109,7 +109,7 @@ def held(lock):
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_child_waits_for_no_lock_that_a_thread_of_its_parent_holds(scheduler, lock):
+def test_child_waits_for_no_scheduler_lock_held_by_a_thread_of_its_parent(scheduler, lock):
     def work():
         use(scheduler)
         scheduler.remove_listener(note)
@@ -123,7 +123,7 @@ def test_a_child_waits_for_no_lock_that_a_thread_of_its_parent_holds(scheduler, 
 
 @pytest.mark.parametrize("mode", MODES, indirect=True)
 @pytest.mark.parametrize("lock", ["io_lock", "memory_lock"])
-def test_a_child_waits_for_no_lock_of_the_store(scheduler, mode, lock):
+def test_child_waits_for_no_store_lock_held_by_a_thread_of_its_parent(scheduler, mode, lock):
     store = scheduler._jobstores["default"]
 
     def work():
@@ -133,11 +133,11 @@ def test_a_child_waits_for_no_lock_of_the_store(scheduler, mode, lock):
     with held(getattr(store._locks, lock)):
         child = forked(work)
         assert ends_well(child)
-    if mode != "exclusive":  # the child has broken its promise
+    if mode != "exclusive":  # an exclusive store sees no writes of other processes
         until(lambda: scheduler.get_job("of the child"))
 
 
-def test_a_child_that_is_forked_in_mid_cycle_adds_a_job(scheduler, mode, monkeypatch):
+def test_child_forked_in_mid_cycle_adds_a_job(scheduler, mode, monkeypatch):
     in_cycle, goes_on = threading.Event(), threading.Event()
 
     def hold_the_cycle():
@@ -155,7 +155,7 @@ def test_a_child_that_is_forked_in_mid_cycle_adds_a_job(scheduler, mode, monkeyp
         until(lambda: scheduler.get_job("of the child"))
 
 
-def test_a_job_in_the_cycle_forks_a_child_whose_threads_add_jobs(scheduler, mode, monkeypatch):
+def test_child_forked_by_a_job_in_the_cycle_adds_jobs_in_its_threads(scheduler, mode, monkeypatch):
     children = []
 
     def in_thread():
@@ -181,7 +181,7 @@ def test_a_job_in_the_cycle_forks_a_child_whose_threads_add_jobs(scheduler, mode
     assert ends_well(children[0])
 
 
-def test_a_child_that_shuts_down_disturbs_nothing_of_its_parents(scheduler, mode, monkeypatch):
+def test_shutdown_in_a_child_does_not_affect_the_parent(scheduler, mode, monkeypatch):
     runs = []
 
     def note_run():
@@ -196,7 +196,7 @@ def test_a_child_that_shuts_down_disturbs_nothing_of_its_parents(scheduler, mode
     assert set(runs) == {os.getpid()}
 
 
-def test_a_child_may_shut_down_and_start_a_scheduler_of_its_own(scheduler):
+def test_child_can_shut_down_and_start_its_own_scheduler(scheduler):
     def work():
         scheduler.shutdown()
         scheduler.start()
@@ -206,7 +206,7 @@ def test_a_child_may_shut_down_and_start_a_scheduler_of_its_own(scheduler):
     assert ends_well(forked(work))
 
 
-def test_forks_at_any_moment_of_busy_schedulers_hang_nowhere(scheduler, mode, monkeypatch):
+def test_child_of_a_busy_scheduler_never_hangs(scheduler, mode, monkeypatch):
     count = 0
 
     def busy():
@@ -224,7 +224,7 @@ def test_forks_at_any_moment_of_busy_schedulers_hang_nowhere(scheduler, mode, mo
         until(lambda: names <= {job.id for job in scheduler.get_jobs()})
 
 
-def test_a_scheduler_that_was_dropped_is_forgotten():
+def test_dropped_scheduler_is_forgotten():
     from jobstore import forking
 
     scheduler = BlockingScheduler()

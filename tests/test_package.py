@@ -1,4 +1,4 @@
-"""The package as a user meets it: names, version, the choice of the index, the alias."""
+"""The package as users see it: public names, version, choice of the index, alias."""
 
 import importlib.metadata
 import os
@@ -22,7 +22,7 @@ def run_python(code, **environment):
     )
 
 
-def test_the_version_has_one_home():
+def test_version_equals_that_of_the_metadata():
     assert importlib.metadata.version("jobstore") == jobstore.__version__
 
 
@@ -34,7 +34,7 @@ def test_all_public_names_can_be_imported():
     ("pure", "backend", "module"),
     [("0", "c", "jobstore._index_c"), ("1", "python", "jobstore._index_py")],
 )
-def test_the_backend_says_which_index_is_at_work(pure, backend, module):
+def test_backend_names_the_index_in_use(pure, backend, module):
     code = (
         "import jobstore; store = jobstore.MemoryJobStore();"
         "print(jobstore.backend, type(store._index).__module__)"
@@ -43,7 +43,7 @@ def test_the_backend_says_which_index_is_at_work(pure, backend, module):
     assert ran.stdout.split() == [backend, module], ran.stderr
 
 
-def test_a_missing_compiled_core_is_an_error_that_says_what_to_do():
+def test_missing_compiled_core_raises_an_error_with_instructions():
     code = "import sys; sys.modules['jobstore._index_c'] = None; import jobstore"
     ran = run_python(code, JOBSTORE_PURE_PYTHON="0")
     assert ran.returncode == 1
@@ -61,7 +61,7 @@ def test_leaf_capacity_is_checked(index):
         assert len(index(size)) == 0
 
 
-def test_the_alias_makes_our_store():
+def test_alias_fastmemory_makes_our_store():
     scheduler = BackgroundScheduler({"apscheduler.jobstores.default": {"type": "fastmemory"}})
     scheduler.add_jobstore("fastmemory", "other")
     scheduler.start(paused=True)
@@ -75,8 +75,8 @@ def test_the_alias_makes_our_store():
         scheduler.shutdown()
 
 
-def test_the_compiled_core_loads_into_one_interpreter_only():
-    """The modules' names are CPython's, before 3.13 and from then on."""
+def test_compiled_core_loads_into_one_interpreter_only():
+    """CPython's module for interpreters has another name from 3.13 on."""
     code = (
         "import jobstore\n"
         "try: import _interpreters as interpreters\n"

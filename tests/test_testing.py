@@ -1,4 +1,4 @@
-"""`jobstore.testing`: a real server for tests, thrown away afterwards."""
+"""`jobstore.testing` starts a real server for tests, and removes it afterwards."""
 
 import os
 from importlib import metadata
@@ -15,7 +15,7 @@ from jobstore.testing import find_mongod, mongod
 @pytest.mark.parametrize(
     ("arguments", "members"), [({}, 1), ({"standalone": True}, 0), ({"nodes": 3}, 3)], ids=str
 )
-def test_it_is_a_replica_set_or_a_standalone_and_is_gone_afterwards(arguments, members):
+def test_server_is_a_replica_set_or_a_standalone_and_ends_with_the_block(arguments, members):
     with mongod(**arguments) as server, MongoClient(server.uri) as client:
         client["a"]["b"].insert_one({"_id": 1})
         assert client["a"]["b"].find_one() == {"_id": 1}
@@ -28,7 +28,7 @@ def test_it_is_a_replica_set_or_a_standalone_and_is_gone_afterwards(arguments, m
     assert not any(folder.exists() for folder in folders)
 
 
-def test_a_server_that_is_killed_comes_back_with_its_data():
+def test_killed_server_starts_again_with_its_data():
     with mongod() as server:
         with MongoClient(server.uri) as client:
             client["a"]["b"].insert_one({"_id": 1})
@@ -43,7 +43,7 @@ def test_a_server_that_is_killed_comes_back_with_its_data():
             assert client["a"]["b"].find_one() == {"_id": 1}
 
 
-def test_the_server_of_the_environment_is_used_and_left_alone(monkeypatch):
+def test_server_of_the_environment_is_used_and_not_controlled(monkeypatch):
     monkeypatch.setenv("JOBSTORE_MONGODB_URI", "mongodb://example.com")
     with mongod() as server:
         assert server.uri == "mongodb://example.com"
@@ -51,7 +51,7 @@ def test_the_server_of_the_environment_is_used_and_left_alone(monkeypatch):
             server.kill()
 
 
-def test_a_mongod_on_the_path_comes_first(monkeypatch, tmp_path):
+def test_mongod_on_the_path_is_preferred(monkeypatch, tmp_path):
     own = tmp_path / "mongod"
     own.write_text("#!/bin/sh\n")
     own.chmod(0o755)
@@ -59,7 +59,7 @@ def test_a_mongod_on_the_path_comes_first(monkeypatch, tmp_path):
     assert find_mongod() == str(own)
 
 
-def test_without_any_mongod_the_error_says_what_to_do(monkeypatch):
+def test_error_without_a_mongod_says_what_to_do(monkeypatch):
     def missing(name):
         raise metadata.PackageNotFoundError(name)
 
@@ -69,7 +69,7 @@ def test_without_any_mongod_the_error_says_what_to_do(monkeypatch):
         find_mongod()
 
 
-def test_a_mongod_that_does_not_start_shows_its_last_words():
+def test_error_of_a_mongod_that_does_not_start_shows_its_last_output():
     with (
         pytest.raises(RuntimeError, match=r"mongod did not start:\n(.|\n)*no-such-option"),
         mongod(options=("--no-such-option",)),
@@ -77,5 +77,5 @@ def test_a_mongod_that_does_not_start_shows_its_last_words():
         pass
 
 
-def test_the_binary_of_the_wheel_can_be_executed():
+def test_mongod_of_the_wheel_is_executable():
     assert os.access(Path(find_mongod()), os.X_OK)

@@ -1,4 +1,4 @@
-"""A throw-away server ends with the process that started it, whatever ends that."""
+"""A test server ends with the process that started it, even if a signal kills the process."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from support.programs import command, environment
 
 @contextmanager
 def child(way):
-    """A process that has servers; yields it, and what it says of them."""
+    """Start a process with servers, and yield the process and its output about them."""
     with subprocess.Popen(
         command("start_servers", way), env=environment(), stdout=subprocess.PIPE
     ) as process:
@@ -32,28 +32,28 @@ def assert_nothing_is_left(known):
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL])
-def test_a_signal_that_ends_the_process_ends_its_server(number):
+def test_server_ends_with_a_process_that_a_signal_ends(number):
     with child("standalone") as (process, known):
         process.send_signal(number)
         assert process.wait() == -number
         assert_nothing_is_left(known)
 
 
-def test_a_process_that_exits_inside_the_block_ends_its_server():
+def test_server_ends_with_a_process_that_exits_inside_the_block():
     with child("exits") as (process, known):
         assert process.wait() == 0
         assert_nothing_is_left(known)
 
 
 @pytest.mark.parametrize("way", ["three nodes", "nested", "frozen", "killed"])
-def test_all_servers_of_a_killed_process_end_and_their_folders_go(way):
+def test_all_servers_and_folders_of_a_killed_process_are_removed(way):
     with child(way) as (process, known):
         process.kill()
         assert_nothing_is_left(known)
 
 
 @pytest.mark.parametrize("way", ["forked", "multiprocessing"])
-def test_a_forked_child_that_lives_longer_does_not_keep_the_server(way):
+def test_server_ends_although_a_forked_child_lives_longer(way):
     with child(way) as (process, known):
         try:
             process.kill()
@@ -63,14 +63,14 @@ def test_a_forked_child_that_lives_longer_does_not_keep_the_server(way):
             os.kill(known["child"], signal.SIGKILL)
 
 
-def test_a_forked_child_can_neither_kill_the_server_nor_end_it_by_leaving_the_block():
+def test_forked_child_can_not_end_the_server():
     with child("fork leaves the block") as (process, known):
-        assert known["pids"]  # its parent has used the server since
+        assert known["pids"]  # the parent has used the server after the child's attempts
         process.kill()
         assert_nothing_is_left(known)
 
 
-def test_a_server_ends_with_the_process_that_runs_it_and_an_error_says_so():
+def test_server_ends_with_its_supervisor_and_the_next_start_raises():
     with mongod(standalone=True) as server:
         (node,) = server.nodes
         _, supervisor = stat_of(node.pid)

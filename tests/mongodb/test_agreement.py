@@ -1,4 +1,4 @@
-"""Our MongoDB store and the stock one agree on whatever is done to them, document for document."""
+"""Our MongoDB store and the stock store have the same documents after the same operations."""
 
 import itertools
 
@@ -19,7 +19,7 @@ from jobstore.mongodb.queries import NO_LEASE
 from support.jobs import at, job, names
 from support.manual_scheduler import by_hand
 
-TWO_YEARS = 2 * 365 * 86400  # seconds: from 2020 on some runs are past, the next one is to come
+TWO_YEARS = 2 * 365 * 86400  # seconds: from 2020 on, some runs are past and the next is in future
 NUMBERS = st.integers(0, 20)
 STEPS = st.one_of(st.none(), st.integers(0, 4), st.just(3 * 10**9 // 100))
 COLLECTIONS = itertools.count()
@@ -27,7 +27,7 @@ COLLECTIONS = itertools.count()
 
 @st.composite
 def jobs(draw):
-    """A job; no two have the same run time, as stock leaves their order to the server."""
+    """Draw a job. No two jobs have the same run time, as the stock store would not order them."""
     number, step = draw(NUMBERS), draw(STEPS)
     return job(
         f"{number:02}",
@@ -40,18 +40,18 @@ def jobs(draw):
     )
 
 
-def told(call, *args):
-    """What a call returns, in terms that can be compared, or which error it raises."""
+def outcome(call, *args):
+    """Return the result of a call in a form that can be compared, or the error that it raises."""
     try:
         result = call(*args)
     except (ConflictingIdError, JobLookupError) as error:
         return type(error), str(error)
     if isinstance(result, list):
-        return [seen(each) for each in result]
-    return seen(result) if hasattr(result, "trigger") else result
+        return [state_of(each) for each in result]
+    return state_of(result) if hasattr(result, "trigger") else result
 
 
-def seen(job):
+def state_of(job):
     return {**job.__getstate__(), "trigger": repr(job.trigger)}
 
 
@@ -61,7 +61,7 @@ def in_order(state):
 
 
 class Agreement(RuleBasedStateMachine):
-    place = None  # the database's name and the client; the machine's class is not to see these
+    place = None  # a function that returns the database's name and the client
     shared = None
 
     def __init__(self):
@@ -74,14 +74,16 @@ class Agreement(RuleBasedStateMachine):
         self.stores = [stock, ours]
 
     def both(self, name, *args):
-        theirs, ours = (told(getattr(store, name), *args) for store in self.stores)
-        assert theirs == ours
+        expected, ours = (outcome(getattr(store, name), *args) for store in self.stores)
+        assert expected == ours
         self.check()
 
     def check(self):
-        but = dict.fromkeys(NO_LEASE, 0)
-        theirs, ours = (list(store.collection.find({}, but).sort("_id")) for store in self.stores)
-        assert theirs == ours
+        no_lease = dict.fromkeys(NO_LEASE, 0)
+        expected, ours = (
+            list(store.collection.find({}, no_lease).sort("_id")) for store in self.stores
+        )
+        assert expected == ours
 
     @rule(job=jobs())
     def add(self, job):
@@ -99,7 +101,7 @@ class Agreement(RuleBasedStateMachine):
     def look_up(self, number):
         self.both("lookup_job", f"{number:02}")
 
-    @precondition(lambda self: not self.shared)  # whoever asks, claims
+    @precondition(lambda self: not self.shared)  # get_due_jobs of a shared store claims jobs
     @rule(seconds=st.sampled_from([-1, 0, 5, 110, 450, 3e9, 4e9]))
     def due(self, seconds):
         self.both("get_due_jobs", at(seconds))
@@ -107,8 +109,8 @@ class Agreement(RuleBasedStateMachine):
 
     @rule()
     def list_all(self):
-        theirs, ours = (told(store.get_all_jobs) for store in self.stores)
-        assert ours == sorted(theirs, key=in_order)  # stock's order of paused ones is the server's
+        expected, ours = (outcome(store.get_all_jobs) for store in self.stores)
+        assert ours == sorted(expected, key=in_order)  # the stock store doesn't order paused jobs
 
     @rule()
     def remove_all(self):
@@ -116,16 +118,16 @@ class Agreement(RuleBasedStateMachine):
 
     @rule(added=st.lists(jobs(), max_size=3))
     def run_a_cycle(self, added):
-        """A whole cycle, in which the first job to run adds some more."""
+        """Run a whole cycle, in which the first submitted job adds some more."""
         waits = []
         for scheduler, store in zip(self.schedulers, self.stores, strict=True):
             scheduler.executor.submitted.clear()
             todo = list(added)
             scheduler.executor.then = lambda _, todo=todo, store=store: self.add_some(store, todo)
             waits.append(scheduler._process_jobs())
-            assert not (todo and scheduler.executor.submitted)  # the job's errors are only logged
-        theirs, ours = (scheduler.executor.submitted for scheduler in self.schedulers)
-        assert theirs == ours
+            assert not (todo and scheduler.executor.submitted)  # the first one has added all jobs
+        expected, ours = (scheduler.executor.submitted for scheduler in self.schedulers)
+        assert expected == ours
         assert waits[0] == pytest.approx(waits[1], abs=60)
         self.check()
 
@@ -137,8 +139,8 @@ class Agreement(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_agreement(database, session_client, shared):
-    """What a shared store adds to the documents, a stock one takes no notice of."""
+def test_store_agrees_with_the_stock_store_after_every_operation(database, session_client, shared):
+    """A shared store adds the fields of the lease, which the stock store ignores."""
 
     class OnServer(Agreement):
         def place(self):

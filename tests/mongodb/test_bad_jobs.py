@@ -1,4 +1,4 @@
-"""Of many jobs of which some can't be stored, one error names all the bad ones."""
+"""When some jobs of a bulk call can't be stored, one error names all of them."""
 
 import pickle
 import sys
@@ -19,7 +19,7 @@ EAST = timezone(timedelta(hours=2))
 
 
 def assert_noted(error, *parts):
-    """Errors have notes from Python 3.11 on."""
+    """Assert that the error's only note has these parts. Errors have notes from Python 3.11 on."""
     if sys.version_info >= (3, 11):
         (note,) = error.__notes__
         assert [part for part in parts if part not in note] == []
@@ -40,13 +40,13 @@ def call_of(store, call):
 
 @pytest.fixture(params=["add_jobs", "update_jobs", "replacing", "scheduler"])
 def add(request, store):
-    """Each way to store many jobs."""
+    """Return each bulk call that stores jobs."""
     by_hand(store)
     return call_of(store, request.param)
 
 
-def test_all_jobs_of_a_list_whose_functions_have_no_name_are_named(add, store):
-    """As of a memory store whose jobs move to MongoDB."""
+def test_error_names_all_jobs_whose_functions_have_no_name(add, store):
+    """The jobs move from a memory store to MongoDB."""
     memory = MemoryJobStore()
     bad = [f"{i:04}" for i in range(0, 1000, 100)]
     memory.add_jobs([nameless(f"{i:04}") if i % 100 == 0 else job(f"{i:04}") for i in range(1000)])
@@ -61,13 +61,13 @@ def test_all_jobs_of_a_list_whose_functions_have_no_name_are_named(add, store):
     assert names(store) == []
 
 
-def test_of_very_many_the_text_names_ten_and_the_error_has_all(store):
+def test_error_about_many_bad_jobs_names_ten_in_its_text_and_holds_all_ids(store):
     with pytest.raises(TransientJobsError, match=r"and 2,990 more\) cannot be added") as raised:
         store.add_jobs([nameless(f"{i:04}") for i in range(3_000)])
     assert raised.value.job_ids == [f"{i:04}" for i in range(3_000)]
 
 
-def test_all_jobs_of_a_list_that_are_too_large_are_named_with_their_sizes(store):
+def test_error_names_all_jobs_that_are_too_large_with_their_sizes(store):
     large = [job(name, 1, args=("x" * 16 * MIB,)) for name in "bd"]
     with pytest.raises(DocumentTooLarge, match=r"job 'b' takes 16,777,.* job 'd' takes 16,777,"):
         store.add_jobs([job("a"), large[0], job("c"), large[1]])
@@ -82,7 +82,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_any_other_error_is_the_first_jobs_and_a_note_names_all(add, store, kind):
+def test_other_error_is_that_of_the_first_bad_job_and_its_note_names_all(add, store, kind):
     bad = BAD[kind]
     with pytest.raises(kind) as raised:
         add([job("a"), bad("b"), nameless("c"), job("d"), bad("e")])
@@ -90,7 +90,7 @@ def test_any_other_error_is_the_first_jobs_and_a_note_names_all(add, store, kind
     assert names(store) == []
 
 
-def test_where_errors_differ_the_first_kind_is_raised_and_a_note_names_all(store):
+def test_first_kind_of_error_is_raised_when_kinds_differ_and_its_note_names_all(store):
     bad = [nameless("a"), job("b", args=(threading.Lock(),)), nameless("c")]
     with pytest.raises(TransientJobsError) as raised:
         store.add_jobs(bad)
@@ -98,7 +98,7 @@ def test_where_errors_differ_the_first_kind_is_raised_and_a_note_names_all(store
     assert_noted(raised.value, "3 in all", "'b' (TypeError: cannot pickle")
 
 
-def test_a_single_bad_job_raises_the_error_that_it_raises_alone(store):
+def test_single_bad_job_in_a_list_raises_the_same_error_as_alone(store):
     with pytest.raises(TransientJobError, match=r"Job \(a\) cannot be added") as raised:
         store.add_jobs([nameless("a"), job("b")])
     assert type(raised.value) is TransientJobError
@@ -106,7 +106,7 @@ def test_a_single_bad_job_raises_the_error_that_it_raises_alone(store):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_process_is_raised_at_once(store, error):
+def test_keyboard_interrupt_and_system_exit_are_raised_at_once(store, error):
     class Stops:
         def __reduce__(self):
             raise error

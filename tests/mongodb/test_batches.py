@@ -1,4 +1,4 @@
-"""Many jobs at once over MongoDB: commands, refusals, batches, sizes."""
+"""Bulk calls of the MongoDB store: commands, refusals, batches, sizes."""
 
 import gc
 import tracemalloc
@@ -24,12 +24,12 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def small(server, database):
-    """A store that reads and writes two jobs at a time."""
+    """Return a store that reads and writes two jobs at a time."""
     with MongoClient(server.uri) as client:
         yield MongoDBJobStore(database.name, "small", client=client, batch_size=2)
 
 
-def test_adding_ten_thousand_takes_eleven_commands_at_most(store, commands):
+def test_adding_ten_thousand_jobs_takes_at_most_eleven_commands(store, commands):
     jobs = [job(f"{i:05}", i) for i in range(10_000)]
     store.add_jobs(jobs)
     assert len(commands.names) <= 11
@@ -47,7 +47,7 @@ def test_adding_ten_thousand_takes_eleven_commands_at_most(store, commands):
 
 
 def looped(store):
-    """The operations on many jobs as the default loops do them."""
+    """Return the bulk calls of `BaseJobStore`, which loop, bound to this store."""
     return {name: getattr(BaseJobStore, name).__get__(store) for name in OPERATIONS}
 
 
@@ -75,7 +75,7 @@ def outcome(call, *args):
     ],
 )
 @pytest.mark.parametrize("batch_size", [2, 1000])
-def test_the_outcome_is_that_of_a_loop(server, database, name, args, batch_size):
+def test_bulk_call_has_the_outcome_of_a_loop(server, database, name, args, batch_size):
     results = []
     with MongoClient(server.uri) as client:
         for collection in ("at once", "looped"):
@@ -90,7 +90,7 @@ def test_the_outcome_is_that_of_a_loop(server, database, name, args, batch_size)
     assert results[0] == results[1]
 
 
-def test_an_iterator_is_read_in_batches(small):
+def test_iterator_of_jobs_is_read_in_batches(small):
     stored = []
 
     def jobs():
@@ -104,7 +104,7 @@ def test_an_iterator_is_read_in_batches(small):
     assert run_times(small) == {f"{i}": at(10 + i).timestamp() for i in range(5)}
 
 
-def test_an_iterator_is_read_in_bounded_memory(server, database):
+def test_iterator_of_jobs_is_read_in_bounded_memory(server, database):
     with MongoClient(server.uri) as client:
         store = MongoDBJobStore(database.name, client=client, batch_size=100)
         store.add_job(job("first", 0))
@@ -117,7 +117,7 @@ def test_an_iterator_is_read_in_bounded_memory(server, database):
     assert peak < 10_000_000
 
 
-def test_refused_ids_of_all_batches_are_reported_together(small):
+def test_refused_ids_of_all_batches_share_one_error(small):
     small.add_jobs([job(each, 1) for each in "ace"])
     with pytest.raises(ConflictingIdsError) as raised:
         small.add_jobs(job(each, 2) for each in "abcdef")
@@ -125,7 +125,7 @@ def test_refused_ids_of_all_batches_are_reported_together(small):
     assert names(small) == [*"abcdef"]
 
 
-def test_a_bad_job_in_a_list_changes_nothing(small):
+def test_list_with_a_bad_job_changes_nothing(small):
     small.add_job(job("a", 5))
     jobs = [job("a", 1), job("b", 1), job("c", 1), job("bad", 1, func=lambda: None)]
     for call in (small.add_jobs, small.update_jobs):
@@ -134,7 +134,7 @@ def test_a_bad_job_in_a_list_changes_nothing(small):
     assert run_times(small) == {"a": at(5).timestamp()}
 
 
-def test_an_id_that_is_no_unicode_in_a_list_changes_nothing(small):
+def test_list_with_an_id_that_is_not_valid_unicode_changes_nothing(small):
     jobs = [job("a", 1), job("b", 1), job("\ud800", 1)]
     for options in ({}, {"replace_existing": True}):
         with pytest.raises(UnicodeEncodeError):
@@ -142,7 +142,7 @@ def test_an_id_that_is_no_unicode_in_a_list_changes_nothing(small):
         assert names(small) == []
 
 
-def test_an_id_that_cannot_be_hashed_is_a_type_error_and_removes_nothing(small):
+def test_unhashable_id_raises_type_error_and_removes_nothing(small):
     small.add_job(job("a", 1))
     for job_id in ([], {}):
         with pytest.raises(TypeError, match="unhashable"):
@@ -150,14 +150,14 @@ def test_an_id_that_cannot_be_hashed_is_a_type_error_and_removes_nothing(small):
     assert names(small) == ["a"]
 
 
-def test_a_bad_job_in_an_iterator_leaves_the_batches_before_it(small):
+def test_iterator_with_a_bad_job_keeps_the_batches_before_it(small):
     jobs = [job("a", 1), job("b", 1), job("c", 1), job("bad", 1, func=lambda: None)]
     with pytest.raises(TransientJobError, match=r"\(bad\)"):
         small.add_jobs(iter(jobs))
     assert names(small) == ["a", "b"]
 
 
-def test_a_job_without_a_reference_is_refused_and_named(store):
+def test_job_whose_function_has_no_reference_is_refused_by_name(store):
     store.add_job(job("a", 1))
     for call in (store.add_job, store.update_job):
         with pytest.raises(TransientJobError, match=r"\(nameless\)"):
@@ -167,7 +167,7 @@ def test_a_job_without_a_reference_is_refused_and_named(store):
     assert run_times(store) == {"a": at(1).timestamp()}
 
 
-def test_a_document_over_16_mib_is_refused_with_its_id_and_size(store):
+def test_document_over_16_mib_is_refused_with_its_id_and_size(store):
     store.add_job(job("big", 1))
     big = job("big", 2, args=("x" * 16 * MIB,))
     for call in (store.add_job, store.update_job):
@@ -180,7 +180,7 @@ def test_a_document_over_16_mib_is_refused_with_its_id_and_size(store):
 
 
 @pytest.mark.parametrize("size", [7 * MIB, 9 * MIB, 13 * MIB, 16 * MIB - 700])
-def test_states_of_many_mib_are_added_fired_and_changed(store, size):
+def test_jobs_of_many_mib_are_added_fired_and_changed(store, size):
     store.add_jobs([job("a", 1, args=("x" * size,)), job("b", 2, args=("y" * size,)), job("c", 3)])
     scheduler = by_hand(store)
     scheduler._process_jobs()
@@ -191,13 +191,13 @@ def test_states_of_many_mib_are_added_fired_and_changed(store, size):
     assert store.lookup_job("a").args == ("z" * size,)
 
 
-def test_large_jobs_that_end_are_removed(store):
+def test_large_jobs_are_removed_after_their_last_run(store):
     store.add_jobs([job("a", 1, args=("x" * 13 * MIB,), every=None), job("b", 2, every=None)])
     by_hand(store)._process_jobs()
     assert names(store) == []
 
 
-def test_a_job_that_grows_too_large_in_the_cycle_keeps_its_state(store):
+def test_job_that_grows_too_large_in_a_cycle_keeps_its_old_state(store):
     store.add_jobs([job("a", 1, args=([],)), job("b", 2)])
     scheduler = by_hand(store, lambda each: each.id == "a" and each.args[0].append("x" * 16 * MIB))
     scheduler._process_jobs()
@@ -207,7 +207,7 @@ def test_a_job_that_grows_too_large_in_the_cycle_keeps_its_state(store):
     assert store.lookup_job("a").next_run_time == at(YEARS + 1)
 
 
-def test_what_a_users_own_index_refuses_is_no_conflict_of_ids(store):
+def test_refusal_by_a_users_unique_index_is_not_a_conflicting_id(store):
     store.collection.create_index("next_run_time", unique=True, name="mine")
     store.add_job(job("a", 1))
     with pytest.raises(DuplicateKeyError):
@@ -219,7 +219,7 @@ def test_what_a_users_own_index_refuses_is_no_conflict_of_ids(store):
         store.add_job(job("a", 5))
 
 
-def test_adding_to_a_scheduler_in_one_step(store, commands):
+def test_add_jobs_to_a_scheduler_takes_one_insert(store, commands):
     scheduler = by_hand(store)
     commands.names.clear()
     plans = [{"func": "support.jobs:note", "id": f"{i}", "trigger": "date"} for i in range(50)]
@@ -232,7 +232,7 @@ def test_adding_to_a_scheduler_in_one_step(store, commands):
     assert len(store) == 51
 
 
-def test_all_of_very_many_jobs_are_removed(store, commands):
+def test_remove_all_jobs_removes_more_jobs_than_one_batch(store, commands):
     store.add_jobs([job(f"{i:05}", i) for i in range(10_001)])
     commands.names.clear()
     store.remove_all_jobs()

@@ -1,4 +1,4 @@
-"""While a change stream is heard, a store in which nothing is due sends no command."""
+"""While its change stream is open, a store without due jobs sends no command in a cycle."""
 
 import subprocess
 from contextlib import contextmanager
@@ -28,27 +28,27 @@ MODES = {"queried": {}, "shared": {"shared": True}}
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """On a slow machine as well the stream keeps up, and answers are not too old."""
+    """Lift the time limits, so that a slow machine's stream doesn't lag and no answer expires."""
     monkeypatch.setattr(cached, "MAX_AGE_SECONDS", 1e6)
     monkeypatch.setattr(change_stream, "MAX_LAG_SECONDS", 60)
 
 
-class Asked(Commands):
-    """Lists the commands, except the change stream's."""
+class JobCommands(Commands):
+    """Lists the commands except those of the change stream."""
 
     def started(self, event):
-        stream = "$changeStream" in str(event.command) or event.command_name == "getMore"
-        if not stream:
+        is_stream = "$changeStream" in str(event.command) or event.command_name == "getMore"
+        if not is_stream:
             super().started(event)
 
 
 @pytest.fixture
 def open_store(server, database):
-    """Starts stores on a scheduler that is paused: the test makes the calls of its cycles."""
+    """Return a function that starts a store. Its scheduler is paused: the test makes its calls."""
     opened = []
 
     def open_store(uri=server.uri, **options):
-        commands = Asked()
+        commands = JobCommands()
         client = MongoClient(uri, event_listeners=[commands])
         store = MongoDBJobStore(database.name, client=client, **options)
         store.commands = commands
@@ -66,7 +66,7 @@ def open_store(server, database):
 
 
 def cycle(store, seconds):
-    """The calls of a scheduler's cycle; the due ids, the time to wait for, and the commands."""
+    """Make the calls of a cycle. Return the due ids, the next run time, and the commands."""
     before = len(store.commands.names)
     due = [each.id for each in store.get_due_jobs(at(seconds))]
     run_time = store.get_next_run_time()
@@ -74,18 +74,18 @@ def cycle(store, seconds):
 
 
 def settle(store, seconds):
-    """Run cycles until one needs no command; its answers."""
+    """Run cycles until one needs no command, and return its due ids and next run time."""
 
-    def acknowledged():
+    def answers_without_commands():
         *answers, commands = cycle(store, seconds)
         return None if commands else tuple(answers)
 
-    return until(acknowledged)
+    return until(answers_without_commands)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_cycle_in_which_nothing_is_due_sends_no_command(open_store, stock, mode):
-    """At any time before the run time that the store has answered; at it the server is asked."""
+def test_cycle_without_a_due_job_sends_no_command(open_store, stock, mode):
+    """At the next run time the store asks the server again."""
     stock.add_job(job("a", 2e9))
     store = open_store(**MODES[mode])
     assert settle(store, 5) == ([], at(2e9))
@@ -97,11 +97,11 @@ def test_a_cycle_in_which_nothing_is_due_sends_no_command(open_store, stock, mod
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_where_there_are_no_jobs_none_is_asked_for(open_store, mode):
+def test_cycle_of_an_empty_store_sends_no_command(open_store, mode):
     assert settle(open_store(**MODES[mode]), 5) == ([], None)
 
 
-def test_without_a_change_stream_each_cycle_asks(open_store, stock, monkeypatch):
+def test_each_cycle_asks_the_server_without_a_change_stream(open_store, stock, monkeypatch):
     stock.add_job(job("a", 2e9))
     store = open_store()
     settle(store, 5)
@@ -110,8 +110,8 @@ def test_without_a_change_stream_each_cycle_asks(open_store, stock, monkeypatch)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_this_store_writes_is_known_at_once(open_store, stock, mode, monkeypatch):
-    """Before the stream has told of it."""
+def test_own_writes_are_seen_at_once(open_store, stock, mode, monkeypatch):
+    """The store sees its write before the change stream shows it."""
     stock.add_job(job("a", 2e9))
     stock.add_job(job("b", 2e9))
     store = open_store(**MODES[mode])
@@ -132,7 +132,7 @@ def test_what_this_store_writes_is_known_at_once(open_store, stock, mode, monkey
         settle(store, 0)
 
 
-def test_a_job_that_is_back_from_quarantine_is_known_at_once(open_store, stock, monkeypatch):
+def test_job_restored_from_quarantine_is_seen_at_once(open_store, stock, monkeypatch):
     stock.add_job(job("bad", 1, executor="gone"))
     store = open_store()
     store.get_due_jobs(at(5))
@@ -144,7 +144,7 @@ def test_a_job_that_is_back_from_quarantine_is_known_at_once(open_store, stock, 
     assert [each.id for each in store.get_due_jobs(at(5))] == ["bad"]
 
 
-def test_a_write_between_the_two_calls_of_a_cycle_is_known(open_store, stock):
+def test_write_between_the_two_calls_of_a_cycle_is_seen(open_store, stock):
     stock.add_job(job("a", 2e9))
     store = open_store()
     settle(store, 5)
@@ -155,7 +155,7 @@ def test_a_write_between_the_two_calls_of_a_cycle_is_known(open_store, stock):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_each_change_by_others_that_makes_a_job_earlier_is_heard(open_store, stock, mode):
+def test_change_by_another_process_that_makes_a_job_earlier_is_seen(open_store, stock, mode):
     stock.add_job(job("far", 2e9))
     stock.add_job(job("paused", None))
     store = open_store(**MODES[mode])
@@ -176,8 +176,8 @@ def test_each_change_by_others_that_makes_a_job_earlier_is_heard(open_store, sto
         store.get_next_run_time()
 
 
-def test_a_run_time_that_is_a_whole_number_is_heard(open_store, stock):
-    """As another program may write it."""
+def test_integer_run_time_is_seen(open_store, stock):
+    """Another program may write a run time as an integer."""
     stock.add_job(job("a", 2e9))
     store = open_store()
     settle(store, 0)
@@ -186,83 +186,84 @@ def test_a_run_time_that_is_a_whole_number_is_heard(open_store, stock):
     until(lambda: store._wakeups.awaited == whole)
 
 
-def test_what_is_no_time_of_a_job_does_no_harm(open_store, stock, caplog):
+def test_impossible_run_time_does_no_harm(open_store, stock, caplog):
     store = open_store()
     for value in (1e300, -1e300):
         settle(store, 5)
         stock.collection.insert_one({"_id": str(value), "next_run_time": value, "job_state": b""})
-        until(lambda value=value: store._wakeups.awaited in (value, -inf))  # past, it is -inf soon
+        # A value in the past soon becomes -inf.
+        until(lambda value=value: store._wakeups.awaited in (value, -inf))
         assert cycle(store, 5)[:2] == ([], None)
     assert "Unable to reach" not in caplog.text
 
 
-def test_a_change_while_the_server_is_asked_is_heard(open_store, stock, monkeypatch):
-    """It comes after the answer was made, and is told before it is there."""
+def test_change_during_a_query_is_seen(open_store, stock, monkeypatch):
+    """The change comes after the server has answered, before the store has the answer."""
     store = open_store()
-    ask = store._reader.next_run_time
+    query = store._reader.next_run_time
 
-    def asking(*args):
-        answer = ask(*args)
-        monkeypatch.setattr(store._reader, "next_run_time", ask)
+    def change_after_query(*args):
+        answer = query(*args)
+        monkeypatch.setattr(store._reader, "next_run_time", query)
         stock.add_job(job("a", 1))
         until(lambda: at(1).timestamp() in store._wakeups._in_cycle.values())
         return answer
 
     store.get_due_jobs(at(5))
-    monkeypatch.setattr(store._reader, "next_run_time", asking)
+    monkeypatch.setattr(store._reader, "next_run_time", change_after_query)
     assert store.get_next_run_time() is None
     assert [each.id for each in store.get_due_jobs(at(5))] == ["a"]
 
 
-def test_while_the_stream_lags_the_server_is_asked(
+def test_cycle_asks_the_server_while_the_stream_lags(
     database, stock, server, open_store, monkeypatch
 ):
-    with Proxy(server.nodes[0].port) as way:
-        store = open_store(way.uri)
+    with Proxy(server.nodes[0].port) as proxy:
+        store = open_store(proxy.uri)
         stock.add_job(job("far", 2e9))
         settle(store, 5)
         monkeypatch.setattr(change_stream, "MAX_LAG_SECONDS", 1.0)
-        way.fail("getMore", "hang", 10**9)
-        until(lambda: way.fault_count and store.status().lag > 1)
+        proxy.fail("getMore", "hang", 10**9)
+        until(lambda: proxy.fault_count and store.status().lag > 1)
         stock.add_job(job("a", 1))
         assert cycle(store, 5)[0] == ["a"]
         assert len(cycle(store, 5)[2]) > 1
-        way.release()
+        proxy.release()
 
 
-def test_while_the_stream_is_lost_the_server_is_asked(database, stock, server, open_store):
-    with Proxy(server.nodes[0].port) as way:
-        store = open_store(way.uri)
+def test_cycle_asks_the_server_while_the_stream_is_lost(database, stock, server, open_store):
+    with Proxy(server.nodes[0].port) as proxy:
+        store = open_store(proxy.uri)
         stock.add_job(job("far", 2e9))
         settle(store, 5)
-        way.fail("aggregate", "close", 10**9)
-        way.fail("getMore", "close", 10**9)
+        proxy.fail("aggregate", "close", 10**9)
+        proxy.fail("getMore", "close", 10**9)
         until(lambda: not store._lifecycle.watcher.sees_all_changes)
         stock.add_job(job("a", 1))
         assert cycle(store, 5)[0] == ["a"]
         stock.remove_job("a")
-        way.release()
+        proxy.release()
         assert settle(store, 5) == ([], at(2e9))
 
 
-def test_what_others_changed_while_there_was_no_stream_is_known_with_the_next(
+def test_change_without_a_stream_is_seen_once_the_next_stream_is_open(
     stock, server, open_store, monkeypatch
 ):
     monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.01)
-    with Proxy(server.nodes[0].port) as way:
-        store = open_store(way.uri)
+    with Proxy(server.nodes[0].port) as proxy:
+        store = open_store(proxy.uri)
         stock.add_job(job("far", 2e9))
         settle(store, 5)
-        way.fail("aggregate", "close", 10**9)
-        way.fail("getMore", "close", 10**9)
+        proxy.fail("aggregate", "close", 10**9)
+        proxy.fail("getMore", "close", 10**9)
         until(lambda: not store._lifecycle.watcher.sees_all_changes)
         stock.add_job(job("a", 1))
-        way.release()
+        proxy.release()
         until(lambda: store._lifecycle.watcher.sees_all_changes)
         assert [each.id for each in store.get_due_jobs(at(5))] == ["a"]
 
 
-def test_where_the_collection_is_dropped_and_filled_again_all_is_found(open_store, stock, database):
+def test_job_is_found_after_the_collection_is_dropped_and_filled_again(open_store, stock, database):
     store = open_store()
     stock.add_job(job("far", 2e9))
     settle(store, 5)
@@ -271,48 +272,48 @@ def test_where_the_collection_is_dropped_and_filled_again_all_is_found(open_stor
     until(lambda: [each.id for each in store.get_due_jobs(at(5))] == ["a"])
 
 
-def test_after_a_question_that_failed_the_next_cycle_asks(server, open_store, stock, monkeypatch):
-    """Though the run time that was answered before is not yet here."""
-    with Proxy(server.nodes[0].port) as way:
-        store = open_store(way.uri)
+def test_next_cycle_asks_the_server_after_a_failed_query(server, open_store, stock, monkeypatch):
+    """The cycle asks although the earlier answer still lies in the future."""
+    with Proxy(server.nodes[0].port) as proxy:
+        store = open_store(proxy.uri)
         stock.add_job(job("a", 100))
         settle(store, 5)
-        with failing(way, monkeypatch), pytest.raises(PyMongoError):
+        with failing(proxy, monkeypatch), pytest.raises(PyMongoError):
             store.get_due_jobs(at(100))
         assert [each.id for each in store.get_due_jobs(at(100))] == ["a"]
-        with failing(way, monkeypatch):
+        with failing(proxy, monkeypatch):
             assert store.get_next_run_time() > at(2e8), "the time of the next try"
         assert [each.id for each in store.get_due_jobs(at(100))] == ["a"]
 
 
 @contextmanager
-def failing(way, monkeypatch):
-    """Let the server's answer to a question be missing, for a short time."""
+def failing(proxy, monkeypatch):
+    """Let each `find` fail, and fail quickly, within the block."""
     with monkeypatch.context() as patch:
         patch.setattr(connection, "COMMAND_SECONDS", 0.2)
-        way.fail("find", "close", 10**9)
+        proxy.fail("find", "close", 10**9)
         yield
-    way.release()
+    proxy.release()
 
 
-def test_what_could_not_be_written_is_tried_again(server, open_store, stock):
-    with Proxy(server.nodes[0].port) as way:
-        store = open_store(way.uri)
+def test_failed_write_is_retried_by_the_next_cycle(server, open_store, stock):
+    with Proxy(server.nodes[0].port) as proxy:
+        store = open_store(proxy.uri)
         stock.add_job(job("a", 1))
         until(lambda: "a" in [each.id for each in store.get_due_jobs(at(5))])
-        way.fail("update", "close", 10**9)
+        proxy.fail("update", "close", 10**9)
         for each in store.get_due_jobs(at(5)):
             each._modify(next_run_time=at(2e9))
             store.update_job(each)
         store.get_next_run_time()
         assert store.status().pending == 1
-        way.release()
+        proxy.release()
         assert store.get_due_jobs(at(5)) == []
         assert store.status().pending == 0
 
 
-def test_an_answer_is_kept_for_a_while_only(open_store, stock, monkeypatch):
-    """Changes that no stream tells, as writes lost in a fail-over, are seen then."""
+def test_answer_expires_after_a_while(open_store, stock, monkeypatch):
+    """So the store sees changes that no stream shows, such as writes lost in a failover."""
     stock.add_job(job("a", 2e9))
     store = open_store()
     settle(store, 5)
@@ -321,11 +322,11 @@ def test_an_answer_is_kept_for_a_while_only(open_store, stock, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_beside_a_busy_store_jobs_of_other_processes_fire_and_an_idle_store_sends_nothing(
+def test_idle_store_beside_a_busy_one_sends_nothing_and_fires_jobs_of_other_processes(
     server, database, mode
 ):
-    """The scheduler's cycles are those of the busy store; the idle one's stream keeps it right."""
-    commands = Asked()
+    """The busy store causes the cycles. The change stream keeps the idle store up to date."""
+    commands = JobCommands()
     with MongoClient(server.uri, event_listeners=[commands]) as client:
         idle = MongoDBJobStore(database.name, client=client, **MODES[mode])
         busy = MongoDBJobStore(database.name, "busy", host=server.uri)
@@ -349,15 +350,15 @@ def test_beside_a_busy_store_jobs_of_other_processes_fire_and_an_idle_store_send
 
 
 def is_silent(commands, runs):
-    """Whether nothing was sent in twenty runs of the busy store's job."""
+    """Return whether the store sends no command during twenty runs of the busy store's job."""
     sent, ran = len(commands.names), len(runs["often"])
     until(lambda: len(runs["often"]) >= ran + 20)
     return len(commands.names) == sent
 
 
-def test_on_a_standalone_server_each_cycle_asks(database):
+def test_each_cycle_asks_a_standalone_server(database):
     with mongod(standalone=True) as server:
-        commands = Asked()
+        commands = JobCommands()
         with MongoClient(server.uri, event_listeners=[commands]) as client:
             store = MongoDBJobStore(database.name, client=client)
             store.commands = commands
@@ -373,8 +374,8 @@ def test_on_a_standalone_server_each_cycle_asks(database):
             scheduler.shutdown()
 
 
-def test_a_job_of_the_same_scheduler_fires_at_its_time(server, database):
-    """Each run time is one that the store has answered before."""
+def test_job_fires_on_time_beside_a_busy_memory_store(server, database):
+    """At each run time, the store's last answer has just become due."""
     store = MongoDBJobStore(database.name, host=server.uri)
     scheduler = run(store)
     scheduler.add_jobstore("memory", "memory")

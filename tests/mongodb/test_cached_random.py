@@ -1,4 +1,4 @@
-"""Whatever we, a second client and a stock store do, a store that saves commands is right."""
+"""A store that saves commands agrees with the database after random changes by three stores."""
 
 import itertools
 from math import inf
@@ -27,14 +27,14 @@ FAR = 10**9
 
 
 class Scheduler(BackgroundScheduler):
-    """Its cycles are run by the test, at a time of its choice; the store's watcher is there."""
+    """A scheduler with a watcher, whose cycles the test runs at a time of its choice."""
 
     def _main_loop(self):
         self._event.wait()
 
 
 class Cached(RuleBasedStateMachine):
-    place = None  # the database's name, the client, and the mode
+    place = None  # a function that returns the database's name, the client, and the mode
     saved = 0
 
     def __init__(self):
@@ -50,11 +50,11 @@ class Cached(RuleBasedStateMachine):
         self.scheduler.start()
         until(lambda: self.ours._lifecycle.watcher.sees_all_changes)
 
-    def put(self, who, job):
+    def put(self, store, job):
         try:
-            who.add_job(job)
+            store.add_job(job)
         except ConflictingIdError:
-            who.update_job(job)
+            store.update_job(job)
 
     @rule(name=NAMES, seconds=TIMES, far=st.booleans())
     def put_by_others(self, name, seconds, far):
@@ -92,13 +92,13 @@ class Cached(RuleBasedStateMachine):
         self.put(self.stock, job(name, seconds))
 
     @rule(seconds=st.integers(0, 10))
-    def in_the_end_it_says_what_the_database_does(self, seconds):
+    def agrees_with_the_database_in_the_end(self, seconds):
         until(lambda: self.agrees(seconds))
 
     def agrees(self, seconds):
-        """Whether the jobs that are due are right, and the next run time is not too late.
+        """Return whether the due jobs are right, and the next run time is not too late.
 
-        It may be too early, where others have removed a job, or made it later.
+        The next run time may be too early after another store has removed or postponed a job.
         """
         now = at(seconds).timestamp()
         due = sorted(each.id for each in self.ours.get_due_jobs(at(seconds)))
@@ -111,13 +111,13 @@ class Cached(RuleBasedStateMachine):
         return is_right and (first <= now or (answer.timestamp() if answer else inf) <= first)
 
     def teardown(self):
-        self.in_the_end_it_says_what_the_database_does(10)
+        self.agrees_with_the_database_in_the_end(10)
         until(lambda: self.agrees(-1) and self.saved)
         self.scheduler.shutdown()
 
 
 @pytest.mark.parametrize("options", [{}, {"shared": True}], ids=["queried", "shared"])
-def test_a_store_that_saves_commands_says_what_the_database_does(
+def test_store_that_saves_commands_agrees_with_the_database(
     database, session_client, options, monkeypatch
 ):
     monkeypatch.setattr(cached, "MAX_AGE_SECONDS", 1e6)

@@ -1,4 +1,4 @@
-"""Stores whose connection arguments are equal share a client, which the last of them closes."""
+"""Stores with equal connection arguments share a client, and the last one closes it."""
 
 import gc
 import os
@@ -17,7 +17,7 @@ from support.waiting import until
 
 @pytest.fixture
 def make(server, database):
-    """Makes stores with clients of their own making, by `appname` different ones for each test."""
+    """Return a function that makes stores. The `appname` separates the clients of each test."""
     stores = []
 
     def make(collection="jobs", **options):
@@ -47,23 +47,23 @@ def test_stores_with_equal_arguments_share_a_client(make):
     "options",
     [{"w": 1}, {"timeoutMS": 10_000}, {"retryWrites": False}, {"appname": "another"}],
 )
-def test_stores_with_other_arguments_do_not(make, options):
+def test_stores_with_different_arguments_do_not_share_a_client(make, options):
     assert make().client is not make(**options).client
 
 
-def test_arguments_are_equal_only_if_their_types_are(make):
+def test_arguments_of_different_types_are_not_equal(make):
     assert make(w=1).client is not make(w=True and "majority").client
     assert make(retryWrites=True).client is not make(retryWrites="true").client
 
 
-def test_a_list_of_arguments_is_compared_by_its_items(make, server):
+def test_lists_of_arguments_are_compared_by_their_items(make, server):
     commands = Commands()
     first, second = (make(host=[server.uri], event_listeners=[commands]) for _ in range(2))
     assert first.client is second.client
     assert first.client is not make(host=[server.uri], event_listeners=[Commands()]).client
 
 
-def test_what_can_not_be_compared_is_not_shared(make):
+def test_stores_with_an_unhashable_argument_do_not_share_a_client(make):
     class Unhashable(Commands):
         __hash__ = None
 
@@ -71,7 +71,7 @@ def test_what_can_not_be_compared_is_not_shared(make):
     assert make(event_listeners=listeners).client is not make(event_listeners=listeners).client
 
 
-def test_the_last_store_closes_the_client(make):
+def test_last_store_closes_the_shared_client(make):
     first, second = make(), make("other")
     by_hand(first)
     scheduler = by_hand(second)
@@ -84,7 +84,7 @@ def test_the_last_store_closes_the_client(make):
     assert not is_open(client)
 
 
-def test_a_store_that_starts_again_has_an_open_client(make):
+def test_restarted_store_has_an_open_client(make):
     first, second = make(), make("other")
     first.shutdown()
     first.start(None, "default")
@@ -97,13 +97,13 @@ def test_a_store_that_starts_again_has_an_open_client(make):
     assert names(first) == ["a"]
 
 
-def test_a_client_that_its_user_has_closed_is_not_shared(make):
+def test_client_closed_by_the_user_is_not_shared(make):
     first = make()
     first.client.close()
     assert is_open(make("other").client)
 
 
-def test_a_shutdown_after_its_user_closed_the_client_ends_with_cursors_left_to_kill(make):
+def test_shutdown_ends_when_the_user_has_closed_the_client_and_a_cursor_is_open(make):
     store = make()
     store.add_jobs(job(str(number)) for number in range(9))
     cursor = store.client[store.collection.database.name].jobs.find(batch_size=2)
@@ -115,23 +115,23 @@ def test_a_shutdown_after_its_user_closed_the_client_ends_with_cursors_left_to_k
     assert not is_open(store.client)
 
 
-def test_no_more_stores_share_a_client_than_its_pool_suffices_for(make):
-    """A quarter of its connections: each store may need up to four."""
+def test_client_is_shared_by_no_more_stores_than_its_pool_can_serve(make):
+    """Each store may need up to four connections, so a quarter of the pool's size is the limit."""
     clients = [id(make(f"{number}", maxPoolSize=8).client) for number in range(4)]
     assert [clients.index(each) for each in clients] == [0, 0, 2, 2]
     assert make("a", maxPoolSize=1).client is not make("b", maxPoolSize=1).client
     assert len({id(make(f"{number}", maxPoolSize=0).client) for number in range(30)}) == 1
 
 
-@pytest.mark.filterwarnings("ignore:Unclosed MongoClient")  # PyMongo's, of a dropped store
-def test_a_store_that_is_dropped_keeps_no_client(server, database):
+@pytest.mark.filterwarnings("ignore:Unclosed MongoClient")  # PyMongo warns of a dropped store
+def test_client_of_a_dropped_store_is_freed(server, database):
     store = MongoDBJobStore(database.name, host=server.uri, appname=database.name)
     client = weakref.ref(store.client)
     del store
     until(lambda: gc.collect() >= 0 and client() is None)
 
 
-def test_a_given_client_is_neither_shared_nor_closed(make, session_client, database):
+def test_given_client_is_neither_shared_nor_closed(make, session_client, database):
     given = MongoDBJobStore(database.name, client=session_client)
     assert given.client is session_client
     assert make().client is not session_client
@@ -139,12 +139,12 @@ def test_a_given_client_is_neither_shared_nor_closed(make, session_client, datab
     assert is_open(session_client)
 
 
-def test_where_no_write_is_acknowledged_the_client_is_closed_again(make):
+def test_store_with_unacknowledged_writes_is_refused_and_its_client_closed(make):
     with pytest.raises(ValueError, match="w=0"):
         make(w=0)
 
 
-def test_a_forked_process_opens_a_client_for_its_new_stores(make, capfd):
+def test_forked_process_opens_a_new_client_for_its_stores(make, capfd):
     first = make()
     first.add_job(job("a"))
     child = os.fork()

@@ -1,4 +1,4 @@
-"""A scheduler whose thread pool takes no jobs any more: its main thread has ended."""
+"""Jobs stay due when the main thread has ended, as thread pools then accept no more jobs."""
 
 import subprocess
 
@@ -14,7 +14,7 @@ MODES = {"queried": {}, "mirrored": {"mirror": True}, "shared": {"shared": True}
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_is_due_stays_due_where_no_executor_takes_it(server, database, stock, mode):
+def test_due_job_stays_due_when_no_executor_accepts_it(server, database, stock, mode):
     process = subprocess.Popen(
         command("outlive_main_thread", server.uri, database.name, mode),
         env=environment(),
@@ -24,13 +24,13 @@ def test_what_is_due_stays_due_where_no_executor_takes_it(server, database, stoc
     )
     with process:
         assert process.stdout.readline() == "ended\n"
-        stock.add_job(job("once", every=None))  # wakes it
+        stock.add_job(job("once", every=None))  # wakes the scheduler
         assert process.stdout.readline() == "refused\n"
         process.stdin.close()
     assert names(stock) == ["once"]
 
 
-def test_executors_without_a_thread_pool_go_on(server, database, monkeypatch):
+def test_executor_without_a_thread_pool_still_accepts_jobs(server, database, monkeypatch):
     monkeypatch.setattr(executors.pools, "_shutdown", True)
     store = MongoDBJobStore(database.name, host=server.uri)
     scheduler = by_hand(store)

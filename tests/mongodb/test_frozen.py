@@ -1,4 +1,4 @@
-"""Unit tests of applications freeze the clock, and move it: the stores work by that clock."""
+"""The stores follow a clock that freezegun freezes and moves, as in applications' unit tests."""
 
 import logging
 import threading
@@ -26,7 +26,7 @@ DAY = timedelta(days=1)
 
 
 def until(condition):
-    """Wait for it in real time, at most half a minute; `mongo.until` asks the frozen clock."""
+    """Wait at most 30 s of real time. The clock of `support.waiting.until` is frozen."""
     for _ in range(6000):
         if condition():
             return
@@ -44,7 +44,7 @@ def run(store):
 
 
 def check_three_days(store):
-    """A daily job, the clock set forward by a day three times, the scheduler woken."""
+    """Check a daily job while the clock is set forward by a day three times."""
     with freeze_time(NOON) as clock:
         scheduler = run(store)
         scheduler.add_job(print, "interval", days=1, id="daily")
@@ -60,19 +60,19 @@ def check_three_days(store):
         scheduler.shutdown()
 
 
-def test_the_memory_store_follows_a_frozen_clock():
+def test_memory_store_follows_a_frozen_clock():
     check_three_days(MemoryJobStore())
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_mongodb_store_follows_a_frozen_clock(server, database, mode, caplog):
-    """A thread may be in mid-command when the clock is set: then it warns of a time-out."""
+def test_mongodb_store_follows_a_frozen_clock(server, database, mode, caplog):
+    """A thread that is in mid-command when the clock is set may warn of a time-out."""
     check_three_days(MongoDBJobStore(database.name, host=server.uri, **MODES[mode]))
     assert not [each for each in caplog.records if each.levelno > logging.WARNING]
 
 
 class Jump(monitoring.CommandListener):
-    """Sets the clock forward by a day when a command has been sent, once."""
+    """Sets the clock forward by a day, once, when the client sends a command of this name."""
 
     clock = None
 
@@ -92,7 +92,7 @@ class Jump(monitoring.CommandListener):
 
 @pytest.mark.parametrize("command", ["find", "update"])
 @pytest.mark.parametrize("mode", MODES)
-def test_a_clock_that_is_set_in_mid_command_costs_no_run(server, database, mode, command):
+def test_no_run_is_lost_when_the_clock_is_set_in_mid_command(server, database, mode, command):
     jump = Jump(command)
     with MongoClient(server.uri, event_listeners=[jump]) as client, freeze_time(NOON) as clock:
         scheduler = run(MongoDBJobStore(database.name, client=client, **MODES[mode]))
@@ -102,45 +102,45 @@ def test_a_clock_that_is_set_in_mid_command_costs_no_run(server, database, mode,
         clock.tick(DAY)
         scheduler.wakeup()
         until(lambda: times)
-        jump.clock = None  # no mirror is asked by a command
+        jump.clock = None  # a mirror sends no command for a query
         expected = clock().replace(tzinfo=timezone.utc)
         until(lambda: scheduler.wakeup() or times[-1] == expected)
         scheduler.shutdown()
 
 
 @pytest.mark.parametrize("mode", ["queried", "mirrored", "shared", "polling"])
-def test_others_changes_are_heard_while_the_clock_stands_still(server, database, stock, mode):
+def test_job_of_another_process_fires_while_the_clock_stands_still(server, database, stock, mode):
     with freeze_time(NOON):
         store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
         scheduler = run(store)
         until(lambda: store.status().connected)
-        theirs = job("theirs")
-        theirs.next_run_time = NOON
-        stock.add_job(theirs)
-        until(lambda: "theirs" in scheduler.executor.times)
+        added = job("added")
+        added.next_run_time = NOON
+        stock.add_job(added)
+        until(lambda: "added" in scheduler.executor.times)
         until(lambda: store.status().pending == 0)
-        assert store.status().lag < 5, "by one clock"
+        assert store.status().lag < 5, "both times are of one clock"
         scheduler.shutdown()
 
 
-def test_a_standalone_server_is_polled_while_the_clock_stands_still(database):
+def test_standalone_server_is_polled_while_the_clock_stands_still(database):
     with mongod(standalone=True) as server, MongoClient(server.uri) as client, freeze_time(NOON):
         store = MongoDBJobStore(database.name, host=server.uri)
         scheduler = run(store)
         until(lambda: store.status().connected)
-        theirs = MongoDBJobStore(database.name, client=client, watch=False)
-        theirs.start(None, "default")
-        due = job("theirs")
+        other_store = MongoDBJobStore(database.name, client=client, watch=False)
+        other_store.start(None, "default")
+        due = job("added")
         due.next_run_time = NOON
-        theirs.add_job(due)
-        until(lambda: "theirs" in scheduler.executor.times)
-        theirs.shutdown()
+        other_store.add_job(due)
+        until(lambda: "added" in scheduler.executor.times)
+        other_store.shutdown()
         scheduler.shutdown()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_clock_that_is_set_forward_wakes_the_scheduler(server, database, mode):
-    """As after a suspend: nobody else tells the scheduler."""
+def test_clock_set_forward_wakes_the_scheduler(server, database, mode):
+    """After a suspend, for example, nothing else wakes the scheduler."""
     with freeze_time(NOON) as clock:
         scheduler = run(MongoDBJobStore(database.name, host=server.uri, **MODES[mode]))
         scheduler.add_job(print, "interval", days=1, id="daily")
@@ -157,8 +157,8 @@ def awaited(scheduler):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_store_outlives_the_freezing_of_the_clock(server, database, mode):
-    """It is started before, and goes on after."""
+def test_store_works_before_during_and_after_a_frozen_clock(server, database, mode):
+    """The store starts before the clock is frozen, and stops after."""
     scheduler = run(MongoDBJobStore(database.name, host=server.uri, **MODES[mode]))
     ran = scheduler.executor.times
     scheduler.add_job(print, id="before")

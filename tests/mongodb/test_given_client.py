@@ -1,4 +1,4 @@
-"""What a store takes for its client, and what it refuses."""
+"""A store accepts any synchronous client, and refuses other objects."""
 
 import pytest
 from pymongo import AsyncMongoClient, MongoClient
@@ -14,7 +14,7 @@ asynchronous = AsyncMongoClient(**NOWHERE)
 
 
 class Wrapper:
-    """As instrumentation does: it passes on what it doesn't know."""
+    """Wraps a client and delegates to it, as instrumentation does."""
 
     def __init__(self, client):
         self._client = client
@@ -45,13 +45,13 @@ class Derived(MongoClient):
     ],
 )
 @pytest.mark.parametrize("mode", [{}, {"mirror": True}, {"shared": True}])
-def test_what_is_no_client_is_refused_at_once(client, given, mode):
+def test_argument_that_is_not_a_client_is_refused_at_once(client, given, mode):
     with pytest.raises(TypeError, match=rf"client is a {given}.*a pymongo\.MongoClient"):
         MongoDBJobStore(client=client, **mode)
 
 
 @pytest.mark.parametrize("kind", [Derived, lambda uri: Wrapper(MongoClient(uri))])
-def test_derived_and_wrapped_clients_are_taken(server, database, kind):
+def test_derived_and_wrapped_clients_are_accepted(server, database, kind):
     client = kind(server.uri)
     store = MongoDBJobStore(database.name, client=client)
     store.start(None, "default")

@@ -1,4 +1,4 @@
-"""The indexes of a collection that is dropped and filled again while a scheduler runs."""
+"""A running store creates its indexes again after the collection is dropped and filled again."""
 
 import threading
 
@@ -22,7 +22,7 @@ NAMES = {"_id_", "next_run_time_1", "quarantine.since_1"}
 
 @pytest.fixture
 def often(monkeypatch):
-    """Time passes quickly."""
+    """Check the indexes every 50 ms."""
     monkeypatch.setattr(indexes, "RECHECK_SECONDS", 0.05)
     monkeypatch.setattr(indexes, "CHECK_SECONDS", 0.05)
 
@@ -32,14 +32,16 @@ def soon(monkeypatch):
     monkeypatch.setattr(indexes, "RECHECK_SECONDS", 0.05)
 
 
-def filled_again(database):
-    """As `mongorestore` does it, without the indexes."""
+def fill_without_indexes(database):
+    """Fill the collection without its indexes, as `mongorestore` can do."""
     database["jobs"].insert_many([{"_id": f"{each}", "next_run_time": None} for each in range(9)])
 
 
 @pytest.mark.parametrize("how", ["drop", "rename", "drop_database"])
 @pytest.mark.parametrize("mode", STREAMED)
-def test_where_the_stream_is_lost_they_are_made_again(server, database, mode, how, soon, caplog):
+def test_indexes_are_created_again_after_the_stream_is_lost(
+    server, database, mode, how, soon, caplog
+):
     store = MongoDBJobStore(database.name, host=server.uri, **STREAMED[mode])
     scheduler = run(store)
     scheduler.add_job(print, "interval", hours=1)
@@ -51,66 +53,68 @@ def test_where_the_stream_is_lost_they_are_made_again(server, database, mode, ho
         database["jobs"].rename("old")
     else:
         database.client.drop_database(database.name)
-    filled_again(database)
+    fill_without_indexes(database)
     until(lambda: set(database["jobs"].index_information()) == NAMES)
     until(lambda: "2 indexes were missing" in caplog.text)
     scheduler.shutdown()
 
 
 @pytest.mark.parametrize("mode", OTHERS)
-def test_without_a_stream_they_are_looked_for_now_and_then(server, database, mode, often):
+def test_indexes_are_checked_now_and_then_without_a_stream(server, database, mode, often):
     scheduler = run(MongoDBJobStore(database.name, host=server.uri, **OTHERS[mode]))
     database["jobs"].drop()
-    filled_again(database)
+    fill_without_indexes(database)
     until(lambda: set(database["jobs"].index_information()) == NAMES)
     scheduler.shutdown()
 
 
-def test_on_a_standalone_server_too(database, often):
+def test_indexes_are_created_again_on_a_standalone_server(database, often):
     with mongod(standalone=True) as server, MongoClient(server.uri) as client:
         scheduler = run(MongoDBJobStore(database.name, host=server.uri))
         jobs = client[database.name]
         jobs["jobs"].drop()
-        filled_again(jobs)
+        fill_without_indexes(jobs)
         until(lambda: set(jobs["jobs"].index_information()) == NAMES)
         scheduler.shutdown()
 
 
-def test_a_store_without_a_thread_looks_in_its_cycles(server, database, often):
-    """And does not wait for it."""
+def test_store_without_a_watcher_checks_the_indexes_in_its_cycles(server, database, often):
+    """The cycle does not wait for the check."""
     store = MongoDBJobStore(database.name, host=server.uri, watch=False)
     scheduler = by_hand(store)
     database["jobs"].drop()
-    filled_again(database)
+    fill_without_indexes(database)
 
-    def there():
+    def has_indexes_after_a_cycle():
         scheduler._process_jobs()
         return set(database["jobs"].index_information()) == NAMES
 
-    until(there)
+    until(has_indexes_after_a_cycle)
     store.shutdown()
 
 
-def test_a_collection_that_stays_dropped_is_not_made_anew(server, database, soon, monkeypatch):
-    """Whoever dropped it may be about to rename another one to its name."""
-    looks = []
-    look = indexes.Indexes._check
-    monkeypatch.setattr(indexes.Indexes, "_check", lambda self: (look(self), looks.append(1)))
+def test_dropped_collection_is_not_created_again_by_its_indexes(
+    server, database, soon, monkeypatch
+):
+    """The user may be about to rename another collection to its name."""
+    checks = []
+    check = indexes.Indexes._check
+    monkeypatch.setattr(indexes.Indexes, "_check", lambda self: (check(self), checks.append(1)))
     store = MongoDBJobStore(database.name, host=server.uri)
     scheduler = run(store)
     until(lambda: store.status().connected)
     database["others"].insert_one({"_id": "a"})
     database["jobs"].drop()
-    until(lambda: len(looks) >= 3)
+    until(lambda: len(checks) >= 3)
     assert "jobs" not in database.list_collection_names()
     database["others"].rename("jobs")
     until(lambda: set(database["jobs"].index_information()) == NAMES)
     scheduler.shutdown()
 
 
-def test_where_nothing_happens_nobody_looks(server, database, monkeypatch):
-    looks = []
-    monkeypatch.setattr(indexes.Indexes, "_check", lambda self: looks.append(1))
+def test_indexes_are_not_checked_while_the_stream_is_open(server, database, monkeypatch):
+    checks = []
+    monkeypatch.setattr(indexes.Indexes, "_check", lambda self: checks.append(1))
     store = MongoDBJobStore(database.name, host=server.uri)
     scheduler = run(store)
     until(lambda: store.status().connected)
@@ -120,17 +124,17 @@ def test_where_nothing_happens_nobody_looks(server, database, monkeypatch):
     until(lambda: "a" in scheduler.executor.times)
     scheduler.shutdown()
     stock.shutdown()
-    assert not looks
+    assert not checks
 
 
 @pytest.mark.parametrize("how", ["close", "lose", "hang"])
-def test_a_look_that_fails_holds_nobody_up_and_is_repeated(server, database, often, how):
+def test_failed_index_check_is_repeated_and_delays_no_job(server, database, often, how):
     with Proxy(server.nodes[0].port) as proxy:
         store = MongoDBJobStore(database.name, host=proxy.uri, watch=0.05)
         scheduler = run(store)
         proxy.fail("createIndexes", how, 2)
         database["jobs"].drop()
-        filled_again(database)
+        fill_without_indexes(database)
         until(lambda: proxy.fault_count)
         store.add_job(job("a", scheduler=scheduler))
         until(lambda: "a" in scheduler.executor.times)
@@ -139,8 +143,8 @@ def test_a_look_that_fails_holds_nobody_up_and_is_repeated(server, database, oft
         scheduler.shutdown()
 
 
-def test_a_refusal_is_told(server, database, often, caplog):
-    """By an index of the same name and another kind."""
+def test_refused_index_is_logged(server, database, often, caplog):
+    """The server refuses an index when another kind of index has its name."""
     store = MongoDBJobStore(database.name, host=server.uri, watch=0.05)
     scheduler = run(store)
     database["jobs"].drop()

@@ -1,4 +1,4 @@
-"""Log lines about many jobs: one for each reason, which counts the jobs and names the first ten."""
+"""One log line for each reason counts the jobs that it concerns, and names the first ten."""
 
 import logging
 import threading
@@ -27,28 +27,28 @@ def _all_levels(caplog):
     caplog.set_level(logging.INFO)
 
 
-def said(caplog, text):
+def logged(caplog, text):
     return [message for message in caplog.messages if text in message]
 
 
-def unreadable(store):
+def add_unreadable(store):
     store.collection.insert_many(
         {**good(name, i), "job_state": b"garbage"} for i, name in enumerate(IDS)
     )
 
 
-def test_a_single_job_is_named_alone(caplog):
+def test_line_about_a_single_job_names_it(caplog):
     lines = Summary()
     lines.add(LINE, "a", "broken")
     lines.log(logging.getLogger("test"))
     assert caplog.messages == ['job "a": broken']
 
 
-def test_each_reason_has_a_line(caplog):
+def test_jobs_with_the_same_reason_share_a_line(caplog):
     lines = Summary()
     for name, reason in [("a", "broken"), ("b", "gone"), ("c", "broken"), (4, "broken")]:
         lines.add(LINE, name, reason)
-    for _ in range(2):  # the second time there is nothing new
+    for _ in range(2):  # the second call logs nothing
         lines.log(logging.getLogger("test"))
     assert caplog.messages == ["3 jobs (a, c, 4): broken", 'job "b": gone']
 
@@ -66,7 +66,7 @@ def test_reasons_that_differ_for_each_job_share_a_line(caplog):
     )
 
 
-def test_threads_may_add_while_lines_are_logged(caplog):
+def test_threads_can_add_while_lines_are_logged(caplog):
     lines = Summary()
     added = threading.Thread(target=lambda: [lines.add(LINE, i, "") for i in range(20_000)])
     logger = logging.getLogger("test")
@@ -79,47 +79,47 @@ def test_threads_may_add_while_lines_are_logged(caplog):
 
 
 @pytest.mark.parametrize(
-    ("what", "doing"), [("quarantine", "quarantining"), ("remove", "removing")]
+    ("action", "doing"), [("quarantine", "quarantining"), ("remove", "removing")]
 )
-def test_unreadable_jobs_share_a_line(server, database, caplog, what, doing):
-    store = MongoDBJobStore(database.name, host=server.uri, unreadable=what)
-    unreadable(store)
+def test_unreadable_jobs_share_a_line(server, database, caplog, action, doing):
+    store = MongoDBJobStore(database.name, host=server.uri, unreadable=action)
+    add_unreadable(store)
     by_hand(store)._process_jobs()
-    (line,) = said(caplog, "Unable to restore")
+    (line,) = logged(caplog, "Unable to restore")
     assert line.startswith(f"Unable to restore 30 jobs ({FIRST}) -- {doing} them: UnpicklingError")
     store.shutdown()
 
 
 def test_unreadable_jobs_of_a_mirror_share_a_line(start, caplog):
     scheduler, store = start()
-    unreadable(store)
+    add_unreadable(store)
     until(lambda: store._reader.is_live and len(store) == MANY)
     scheduler._process_jobs()
     until(lambda: is_quiet(store))
     assert len(store.quarantined()) == MANY
-    assert len(said(caplog, f"Unable to restore 30 jobs ({FIRST}) -- quarantining them")) == 1
-    assert len(said(caplog, "Unable to restore")) == 1
+    assert len(logged(caplog, f"Unable to restore 30 jobs ({FIRST}) -- quarantining them")) == 1
+    assert len(logged(caplog, "Unable to restore")) == 1
 
 
-def test_jobs_that_a_read_passes_over_share_a_line_once(store, caplog):
-    unreadable(store)
+def test_unreadable_jobs_of_a_read_share_a_line_that_is_logged_once(store, caplog):
+    add_unreadable(store)
     for _ in range(2):
         assert store.get_all_jobs() == []
-    (line,) = said(caplog, "Unable to restore")
+    (line,) = logged(caplog, "Unable to restore")
     assert f"30 jobs ({FIRST}) -- passing them over: UnpicklingError" in line
 
 
-def test_jobs_that_are_back_from_quarantine_are_named(store, caplog):
+def test_jobs_restored_from_quarantine_share_a_line(store, caplog):
     store.add_jobs([job(name, executor="gpu") for name in IDS])
     scheduler = by_hand(store)
     scheduler._process_jobs()
     scheduler.add_executor(scheduler.executor, "gpu")
     store.restore_quarantined()
-    assert said(caplog, "30 jobs load again (00, 01, ")
-    assert said(caplog, " and 20 more) -- they are back")
+    assert logged(caplog, "30 jobs load again (00, 01, ")
+    assert logged(caplog, " and 20 more) -- they are back")
 
 
-def test_jobs_that_the_server_refuses_share_a_line_and_a_command(store, commands, caplog):
+def test_refused_jobs_share_a_line_and_a_command(store, commands, caplog):
     store.add_jobs([job(name) for name in IDS])
     rule = {"next_run_time": {"$not": {"$gt": at(1000).timestamp()}}}
     store.collection.database.command("collMod", "jobs", validator=rule)
@@ -127,10 +127,10 @@ def test_jobs_that_the_server_refuses_share_a_line_and_a_command(store, commands
     commands.names.clear()
     scheduler._process_jobs()
     assert len(store.quarantined()) == MANY
-    (line,) = said(caplog, "can't be written")
+    (line,) = logged(caplog, "can't be written")
     assert line.startswith("30 jobs (")
     assert "quarantining them: Document failed validation" in line
-    assert commands.names.count("update") <= 3, "the flush, each alone, and the quarantine"
+    assert commands.names.count("update") <= 3, "the flush, its separate statements, the quarantine"
 
 
 @pytest.mark.parametrize(
@@ -153,15 +153,15 @@ def test_jobs_that_the_server_refuses_share_a_line_and_a_command(store, commands
     ],
     ids=["removed", "rescheduled", "changed"],
 )
-def test_jobs_that_others_changed_meanwhile_share_a_line(store, stock, caplog, change, line):
+def test_jobs_changed_by_others_during_a_cycle_share_a_line(store, stock, caplog, change, line):
     store.add_jobs([job(name) for name in IDS])
     scheduler = by_hand(store, lambda each: each.id == "29" and change(stock.collection))
     scheduler._process_jobs()
     names = FIRST.replace("20 more", "19 more")
-    assert said(caplog, "by others meanwhile") == [line.format(names)]
+    assert logged(caplog, "by others meanwhile") == [line.format(names)]
 
 
-def test_jobs_that_others_removed_before_a_mirrored_cycle_wrote_share_a_line(start, caplog):
+def test_jobs_removed_by_others_before_a_mirror_writes_share_a_line(start, caplog):
     def act(each):
         if each.id == "00":
             store.collection.delete_many({})
@@ -173,19 +173,19 @@ def test_jobs_that_others_removed_before_a_mirrored_cycle_wrote_share_a_line(sta
     scheduler.executor.then = act
     scheduler._process_jobs()
     until(lambda: is_quiet(store))
-    assert said(caplog, "by others meanwhile") == [
+    assert logged(caplog, "by others meanwhile") == [
         f"30 jobs ({FIRST}) were removed by others meanwhile"
     ]
     assert names(store) == []
 
 
-def test_jobs_whose_new_states_can_not_be_pickled_share_a_line(store, caplog):
+def test_jobs_with_new_states_that_cannot_be_pickled_share_a_line(store, caplog):
     def spoil(each):
         each.args = (lambda: None,)
 
     store.add_jobs([job(name) for name in IDS])
     by_hand(store, spoil)._process_jobs()
-    lines = said(caplog, "not their new ones")
+    lines = logged(caplog, "not their new ones")
     assert (
         sum(f"30 jobs ({FIRST}) keep their old states" in line for line in lines) == len(lines) == 1
     )
@@ -200,7 +200,7 @@ def test_jobs_left_to_other_schedulers_share_a_line(make, caplog):
     store = make()
     store.add_jobs([job(name, executor="special") for name in IDS])
     run(store)
-    (line,) = said(caplog, "to other schedulers")
+    (line,) = logged(caplog, "to other schedulers")
     assert line == (
         f"Leaving 30 jobs ({FIRST}) to other schedulers: there is no executor 'special' here"
     )
@@ -216,30 +216,30 @@ def test_jobs_that_run_twice_share_a_line(make, clock, caplog):
             assert len(second.get_due_jobs(at(10))) == MANY
 
     run(first, pause)
-    assert said(caplog, "twice") == [
+    assert logged(caplog, "twice") == [
         f"30 jobs ({FIRST}) run twice: their lease ended, others took them"
     ]
 
 
-def test_jobs_that_can_not_be_written_yet_are_named(server, database, session_client, caplog):
+def test_jobs_of_a_failed_write_share_a_line(server, database, session_client, caplog):
     fail = {"failCommands": ["update"], "appName": "unwritten", "errorCode": 91}
     with MongoClient(server.uri, appName="unwritten") as client:
         store = MongoDBJobStore(database.name, client=client, batch_size=MANY)
         store.add_jobs([job(name) for name in IDS])
-        scheduler = by_hand(store)  # the last job of the cycle fills the batch, which is flushed
+        scheduler = by_hand(store)  # its cycle flushes at the last job, which fills the batch
         point = {"configureFailPoint": "failCommand"}
         session_client.admin.command({**point, "mode": "alwaysOn", "data": fail})
         try:
             scheduler._process_jobs()
         finally:
             session_client.admin.command({**point, "mode": "off"})
-        assert said(caplog, f"Unable to write 30 jobs ({FIRST}), to be tried again: ")
+        assert logged(caplog, f"Unable to write 30 jobs ({FIRST}), to be tried again: ")
         scheduler._process_jobs()
         assert all(each > at(YEARS - 1).timestamp() for each in _run_times(store))
 
 
-class TakenMeanwhile(deque):
-    """Another thread takes the rest after the first."""
+class EmptiedDeque(deque):
+    """Loses its other items after the first one is taken, as if to another thread."""
 
     def popleft(self):
         first = super().popleft()
@@ -247,10 +247,10 @@ class TakenMeanwhile(deque):
         return first
 
 
-def test_two_threads_may_log_the_same_lines_at_once(caplog):
-    """A mirrored store's cycle and its flusher: an error would end the scheduler's thread."""
+def test_two_threads_can_log_the_same_lines_at_once(caplog):
+    """A mirrored store's cycle and its flusher may. An error would end the scheduler's thread."""
     lines = Summary()
-    lines._noted = TakenMeanwhile()
+    lines._noted = EmptiedDeque()
     for number in range(3):
         lines.add(Line(logging.WARNING, "one: %s", "%s: %s"), number)
     lines.log(logging.getLogger("test"))

@@ -1,4 +1,4 @@
-"""How many bytes a command may carry: pure, no database."""
+"""A command may carry as many bytes as the line needs. These tests use no database."""
 
 import math
 import time
@@ -11,24 +11,24 @@ from jobstore.mongodb.slow_line.paged import end_of_page
 
 
 def never():
-    raise AssertionError("there is nothing to learn")
+    raise AssertionError("the size of a fast command is not needed")
 
 
-def test_quick_commands_are_not_even_measured():
+def test_fast_commands_are_not_measured():
     pace = Pace()
     pace.note_duration(0.9, 1.0, never)
     assert pace.budget == math.inf
     assert not pace.is_bounded
 
 
-def test_a_command_that_takes_too_long_bounds_the_next_to_a_second():
+def test_slow_command_bounds_the_next_one_to_a_second():
     pace = Pace()
     pace.note_duration(3.0, 1.0, lambda: 1_200_000)
     assert pace.budget == 400_000
     assert pace.is_bounded
 
 
-def test_after_a_time_out_a_command_carries_an_eighth():
+def test_command_after_a_time_out_carries_an_eighth():
     pace = Pace()
     assert pace.note_timeout(2_400_000)
     assert pace.budget == 300_000
@@ -36,7 +36,7 @@ def test_after_a_time_out_a_command_carries_an_eighth():
     assert pace.budget == 37_500
 
 
-def test_a_document_larger_than_the_budget_gets_twice_the_time_that_the_line_needs():
+def test_document_larger_than_the_budget_gets_twice_the_time_that_it_needs():
     pace = Pace()
     assert pace.limit_factor(3_000_000) == 1
     pace.note_duration(7.5, 1.0, lambda: 3_000_000)
@@ -45,7 +45,7 @@ def test_a_document_larger_than_the_budget_gets_twice_the_time_that_the_line_nee
     assert pace.limit_factor(12_000_000) == 6, "30 s at most"
 
 
-def test_a_time_out_of_a_longer_limit_tells_of_a_slower_line():
+def test_time_out_of_a_longer_limit_lowers_the_budget_further():
     pace = Pace()
     pace.note_timeout(6_000_000)
     pace.note_timeout(6_000_000, pace.limit_factor(6_000_000))
@@ -53,14 +53,14 @@ def test_a_time_out_of_a_longer_limit_tells_of_a_slower_line():
     assert pace.limit_factor(6_000_000) == 6
 
 
-def test_a_time_out_of_a_small_command_says_nothing_of_the_line():
+def test_time_out_of_a_small_command_sets_no_bound():
     pace = Pace()
     assert not pace.note_timeout(10_000)
     pace.note_duration(3.0, 1.0, lambda: 10_000)
     assert not pace.is_bounded
 
 
-def test_quick_commands_double_the_budget_until_there_is_none():
+def test_fast_commands_double_the_budget_until_it_has_no_bound():
     pace = Pace()
     pace.note_timeout(2_400_000)
     pace.note_duration(0.01, 1.0, lambda: 300_000)
@@ -70,7 +70,7 @@ def test_quick_commands_double_the_budget_until_there_is_none():
     assert not pace.is_bounded
 
 
-def test_quick_commands_that_carry_little_prove_no_more_than_they_carry():
+def test_fast_small_commands_do_not_lift_the_bound():
     pace = Pace()
     pace.note_timeout(2_400_000)
     for _ in range(10):
@@ -83,7 +83,7 @@ def after_a_minute(monkeypatch):
     monkeypatch.setattr(pace.time, "monotonic", lambda: later)
 
 
-def test_a_bound_that_one_stall_has_set_ends_after_a_quiet_minute(monkeypatch):
+def test_bound_set_by_a_stall_ends_after_a_quiet_minute(monkeypatch):
     stalled = Pace()
     stalled.note_duration(1.5, 1.0, lambda: 60_000)
     stalled.note_duration(0.01, 1.0, lambda: 300)
@@ -93,7 +93,7 @@ def test_a_bound_that_one_stall_has_set_ends_after_a_quiet_minute(monkeypatch):
     assert not stalled.is_bounded
 
 
-def test_a_bound_that_a_time_out_has_set_stays_until_commands_disprove_it(monkeypatch):
+def test_bound_set_by_a_time_out_stays_until_commands_disprove_it(monkeypatch):
     slow = Pace()
     slow.note_timeout(800_000)
     after_a_minute(monkeypatch)
@@ -101,7 +101,7 @@ def test_a_bound_that_a_time_out_has_set_stays_until_commands_disprove_it(monkey
     assert slow.budget == 100_000
 
 
-def test_it_never_comes_below_what_a_command_takes_anyway():
+def test_budget_has_a_minimum():
     pace = Pace()
     while pace.note_timeout():
         pass
@@ -109,7 +109,7 @@ def test_it_never_comes_below_what_a_command_takes_anyway():
     assert pace.max_ids == 40
 
 
-def test_the_first_that_fit_are_taken_and_small_ones_behind_them():
+def test_first_jobs_that_fit_the_budget_are_chosen_with_small_ones_behind_them():
     assert affordable([40, 40, 40], math.inf) == (3, [])
     assert affordable([400_000, 1], 100_000) == (1, [1])
     sizes = [40_000, 40_000, 40_000, 900, 40_000, 900]
@@ -117,19 +117,19 @@ def test_the_first_that_fit_are_taken_and_small_ones_behind_them():
     assert affordable([], 100_000) == (0, [])
 
 
-def test_small_ones_take_half_of_the_budget_at_most():
+def test_small_jobs_use_at_most_half_of_the_budget():
     first, small = affordable([90_000, 90_000, *[1_000] * 100], 100_000)
     assert first == 1
     assert len(small) == 50
 
 
-def test_parts_are_in_order_and_what_is_too_large_is_alone():
+def test_parts_keep_the_order_and_a_large_item_is_alone():
     assert list(split_by_bytes([1, 2, 9, 3, 3], int, 6)) == [[1, 2], [9], [3, 3]]
     assert list(split_by_bytes([], int, 6)) == []
     assert list(split_by_bytes([1, 2, 9], int, math.inf)) == [[1, 2, 9]]
 
 
-def test_answers_of_a_stream_become_smaller_after_time_outs_and_grow_when_it_is_quiet(monkeypatch):
+def test_stream_answers_shrink_after_time_outs_and_grow_again_when_it_is_quiet(monkeypatch):
     event_limit = EventLimit()
     assert event_limit.max_events is None
     assert not event_limit.grow_if_quiet()
@@ -154,11 +154,11 @@ DOCUMENTS = [{"_id": name, "size": 10} for name in ["a", "b", "c\ufffd", "d"]]
     ("budget", "is_last", "end"),
     [(5, False, 1), (20, False, 1), (30, False, 3), (99, False, 3), (99, True, 4), (29, True, 1)],
 )
-def test_a_page_ends_before_an_id_that_can_be_named(budget, is_last, end):
+def test_page_ends_before_an_id_that_a_query_can_name(budget, is_last, end):
     assert end_of_page(DOCUMENTS, budget, is_last) == end
 
 
-def test_a_page_of_ids_that_can_not_be_named_is_read_whole():
+def test_page_of_ids_that_no_query_can_name_is_read_whole():
     documents = [{"_id": "\ufffd", "size": 10}] * 3
     assert end_of_page(documents, 5, is_last=True) == 3
     assert end_of_page([], 5, is_last=True) == 0

@@ -1,4 +1,4 @@
-"""Where there is no change stream, the server is asked often enough for jobs that are due now."""
+"""Without a change stream, the store polls the server often enough for jobs that are due now."""
 
 import threading
 import time
@@ -20,16 +20,16 @@ MODES = {"queried": {}, "shared": {"shared": True}}
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_question_that_is_refused_ends_no_change_stream(server, database, mode, caplog):
-    """As by a collection that is dropped just when the stream is opened."""
+def test_refused_query_does_not_end_the_change_stream(server, database, mode, caplog):
+    """The server refuses a query when the collection is dropped while the stream is opened."""
     store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
-    ask, refused = store._reader.next_run_time, []
+    query, refused = store._reader.next_run_time, []
 
     def refuse_once(*args):
         if threading.current_thread().name == "jobstore-watcher" and not refused:
             refused.append(OperationFailure("the collection was dropped", 175))
             raise refused[0]
-        return ask(*args)
+        return query(*args)
 
     store._reader.next_run_time = refuse_once
     scheduler = run(store)
@@ -46,7 +46,7 @@ def standalone():
 
 
 class Waits:
-    """An event that notes for how long somebody waits for it."""
+    """An event that records the time-out of each wait, in seconds."""
 
     def __init__(self, event):
         self._event = event
@@ -63,27 +63,27 @@ class Waits:
 @pytest.mark.parametrize(
     ("grace", "seconds"), [(1, 0.25), (2, 0.5), (3600, 1.0), (None, 1.0), (0, 0.05)]
 )
-def test_the_interval_is_a_quarter_of_the_grace_time(grace, seconds):
+def test_poll_interval_is_a_quarter_of_the_grace_time(grace, seconds):
     scheduler = BackgroundScheduler(job_defaults={"misfire_grace_time": grace})
     assert polling.poll_seconds(scheduler) == seconds
 
 
-def test_the_stock_grace_time_means_four_times_a_second():
+def test_default_grace_time_means_four_polls_a_second():
     assert polling.poll_seconds(BackgroundScheduler()) == 0.25
     assert polling.poll_seconds(None) == 1.0
 
 
-def test_the_time_of_an_answer_is_part_of_the_interval():
+def test_time_of_an_answer_is_part_of_the_interval():
     assert polling.pause_seconds(1.0, 0.25) == 0.75
     assert polling.pause_seconds(0.25, 5.0) == 0.05, "a slow server gets a pause"
-    assert polling.pause_seconds(0.02, 5.0) == 0.02, "as the user wants it"
+    assert polling.pause_seconds(0.02, 5.0) == 0.02, "the user may choose a shorter interval"
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_slow_answer_makes_no_poll_later(standalone, database, mode):
+def test_slow_answer_does_not_delay_the_next_poll(standalone, database, mode):
     store = MongoDBJobStore(database.name, host=standalone.uri, **MODES[mode])
-    ask = store._reader.next_run_time
-    store._reader.next_run_time = lambda *args: (time.sleep(0.1), ask(*args))[1]
+    query = store._reader.next_run_time
+    store._reader.next_run_time = lambda *args: (time.sleep(0.1), query(*args))[1]
     scheduler = run(store)
     until(lambda: store.status().lag is not None)
     waits = store._lifecycle.watcher._stopped = Waits(store._lifecycle.watcher._stopped)
@@ -93,8 +93,8 @@ def test_a_slow_answer_makes_no_poll_later(standalone, database, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_jobs_that_a_web_process_wants_run_now_are_not_dropped(standalone, database, mode):
-    """By the stock store; the scheduler's grace time is the default for jobs, and that of these."""
+def test_jobs_added_by_another_process_for_now_are_not_missed(standalone, database, mode):
+    """A web process adds them by the stock store. Its jobs have the scheduler's grace time."""
     with MongoClient(standalone.uri) as client:
         web = BackgroundScheduler(
             jobstores={"default": StockMongoDBJobStore(database.name, client=client)},

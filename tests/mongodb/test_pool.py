@@ -1,4 +1,4 @@
-"""A client whose pool is small: the watcher leaves connections to the cycles."""
+"""The watcher of a client with a small pool leaves connections to the cycles."""
 
 import threading
 from datetime import datetime, timedelta, timezone
@@ -24,7 +24,7 @@ def now():
 
 @pytest.fixture
 def client(server):
-    """Makes clients with a small pool."""
+    """Return a function that makes clients with a small pool."""
     clients = []
 
     def client(size, **options):
@@ -42,7 +42,7 @@ def warnings(caplog):
 
 @pytest.mark.parametrize("wait", [{}, {"waitQueueTimeoutMS": 100}], ids=["", "wait queue"])
 @pytest.mark.parametrize("mode", MODES)
-def test_one_connection_is_enough(client, database, stock, mode, wait, caplog):
+def test_store_works_with_one_connection(client, database, stock, mode, wait, caplog):
     store = MongoDBJobStore(database.name, client=client(1, **wait), **MODES[mode])
     scheduler = run(store)
     times = scheduler.executor.times
@@ -53,21 +53,23 @@ def test_one_connection_is_enough(client, database, stock, mode, wait, caplog):
     until(lambda: len(times["tick"]) >= 5)
     scheduler.remove_job("tick")
     until(lambda: store.lookup_job("tick") is None)
-    theirs = job("theirs")
-    theirs.next_run_time = now()
-    stock.add_job(theirs)
-    until(lambda: "theirs" in times)
+    added = job("added")
+    added.next_run_time = now()
+    stock.add_job(added)
+    until(lambda: "added" in times)
     assert store.status().connected
     scheduler.shutdown()
-    (said,) = warnings(caplog)
-    assert "maxPoolSize=1" in said
-    assert "maxPoolSize=3" in said
-    assert len(caplog.records) == 1, "and nothing has failed"
+    (warning,) = warnings(caplog)
+    assert "maxPoolSize=1" in warning
+    assert "maxPoolSize=3" in warning
+    assert len(caplog.records) == 1, "nothing has failed"
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("size", [1, 3])
-def test_as_many_stores_as_connections_share_a_client(client, database, mode, size, caplog):
+def test_three_stores_work_with_a_client_of_one_or_three_connections(
+    client, database, mode, size, caplog
+):
     shared = client(size)
     schedulers = [
         run(MongoDBJobStore(database.name, f"jobs{each}", client=shared, **MODES[mode]))
@@ -84,26 +86,26 @@ def test_as_many_stores_as_connections_share_a_client(client, database, mode, si
     until(lambda: pool_of(shared).watchers == 0)
 
 
-def test_where_the_pool_is_large_the_server_waits_for_changes(client, database, caplog):
-    """Until more stores start, and again when these have stopped."""
+def test_server_waits_for_changes_while_the_pool_is_large_enough(client, database, caplog):
+    """The pool is too small while a second store runs."""
     shared = client(3)
     store = MongoDBJobStore(database.name, client=shared)
-    watch, asked = store._connection.jobs.watch, []
+    watch, await_times = store._connection.jobs.watch, []
     store._connection.jobs.watch = lambda *args, **options: (
-        asked.append(options["max_await_time_ms"]),
+        await_times.append(options["max_await_time_ms"]),
         watch(*args, **options),
     )[1]
     scheduler = run(store)
-    until(lambda: asked == [connection.AWAIT_MS])
+    until(lambda: await_times == [connection.AWAIT_MS])
     other = run(MongoDBJobStore(database.name, "others", client=shared))
-    until(lambda: asked == [connection.AWAIT_MS, 1])
+    until(lambda: await_times == [connection.AWAIT_MS, 1])
     assert warnings(caplog)
     other.shutdown()
-    until(lambda: asked == [connection.AWAIT_MS, 1, connection.AWAIT_MS])
+    until(lambda: await_times == [connection.AWAIT_MS, 1, connection.AWAIT_MS])
     scheduler.shutdown()
 
 
-def test_a_mirror_is_filled_through_one_connection(client, database, stock):
+def test_mirror_is_filled_through_one_connection(client, database, stock):
     stock.collection.insert_many([{"_id": f"{each}"} for each in range(20_000)])
     store = MongoDBJobStore(database.name, client=client(1), mirror=True)
     scheduler = run(store)
@@ -113,7 +115,7 @@ def test_a_mirror_is_filled_through_one_connection(client, database, stock):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_to_wait_for_a_connection_in_vain_is_no_outage(client, database, mode, monkeypatch):
+def test_time_out_of_the_wait_for_a_connection_is_no_outage(client, database, mode, monkeypatch):
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.2)
     busy = client(1)
     store = MongoDBJobStore(database.name, client=busy, **MODES[mode])
@@ -124,7 +126,7 @@ def test_to_wait_for_a_connection_in_vain_is_no_outage(client, database, mode, m
     watcher._handle_error = lambda error: (failed.append(error), fail(error))
     database["others"].insert_many([{} for _ in range(3)])
     held = busy[database.name]["others"].find(batch_size=1, cursor_type=CursorType.EXHAUST)
-    held.next()  # has the connection until it is closed
+    held.next()  # holds the connection until the cursor is closed
     until(lambda: failed)
     assert isinstance(failed[0], WaitQueueTimeoutError)
     assert watcher.connected

@@ -1,4 +1,4 @@
-"""Reading jobs stops no cycle, and spares the garbage collector its work."""
+"""Reading jobs blocks no cycle, and pauses the garbage collector."""
 
 import contextlib
 import gc
@@ -21,11 +21,11 @@ from support.waiting import in_thread as flush_in_other_thread
 from support.waiting import until
 
 MODES = [{}, {"shared": True}, {"mirror": True}]
-LONG = 10**9  # seconds to come
+LONG = 10**9  # seconds from the start until the jobs are due
 
 
 class Calls:
-    """Calls `then` when it is loaded, and the name of its job is told."""
+    """Calls `then` with the name of its job when it is unpickled."""
 
     then = None
 
@@ -59,7 +59,7 @@ def in_thread(call):
 
 
 @pytest.mark.parametrize("options", MODES, ids=["queried", "shared", "mirrored"])
-def test_cycles_go_on_while_all_jobs_are_read(server, database, options):
+def test_cycles_continue_while_all_jobs_are_read(server, database, options):
     store = MongoDBJobStore(database.name, host=server.uri, **options)
     store.add_jobs(jobs(3))
     scheduler = run(store)
@@ -85,7 +85,7 @@ def test_cycles_go_on_while_all_jobs_are_read(server, database, options):
 @pytest.mark.parametrize(
     "read", [len, lambda store: store.lookup_job("000")], ids=["len", "lookup"]
 )
-def test_no_lock_is_held_while_the_server_is_asked(server, database, store, read):
+def test_read_holds_no_lock_during_its_query(server, database, store, read):
     store.add_jobs(jobs(3))
     free = []
 
@@ -96,18 +96,18 @@ def test_no_lock_is_held_while_the_server_is_asked(server, database, store, read
                 stack.callback(store._locks.io_lock.release)
             return taken
 
-    class Asked(Commands):
+    class LockProbe(Commands):
         def started(self, event):
             if job_commands(event):
                 free.append(flush_in_other_thread(is_free))
 
-    with MongoClient(server.uri, event_listeners=[Asked()]) as client:
+    with MongoClient(server.uri, event_listeners=[LockProbe()]) as client:
         store = MongoDBJobStore(database.name, client=client)
         assert read(store)
     assert free == [True]
 
 
-def test_what_was_deferred_is_read(store):
+def test_read_includes_deferred_writes(store):
     store.add_jobs([job("a", 1), job("b", 2)])
     seen = []
     scheduler = by_hand(store, lambda each: seen.append((len(store), names_and_times(store))))
@@ -115,7 +115,7 @@ def test_what_was_deferred_is_read(store):
     (_, first), (count, second) = seen
     assert count == 2
     assert first["a"] == at(1)
-    assert second["a"] > at(1)  # the scheduler has updated it since
+    assert second["a"] > at(1)  # the scheduler has updated "a" since the first read
     assert second["b"] == at(2)
 
 
@@ -123,7 +123,7 @@ def names_and_times(store):
     return {each.id: each.next_run_time for each in store.get_all_jobs()}
 
 
-def test_a_job_that_is_removed_and_added_meanwhile_is_listed_once(store, monkeypatch):
+def test_job_removed_and_added_during_a_read_is_listed_once(store, monkeypatch):
     monkeypatch.setattr(connection, "READ_BATCH", 10)
     store.add_jobs(jobs(300))
 
@@ -138,7 +138,7 @@ def test_a_job_that_is_removed_and_added_meanwhile_is_listed_once(store, monkeyp
     assert found[0].args == ("again",)
 
 
-def test_all_jobs_are_listed_in_order_paused_ones_last(store, monkeypatch):
+def test_all_jobs_are_listed_in_order_with_paused_jobs_last(store, monkeypatch):
     monkeypatch.setattr(connection, "READ_BATCH", 10)
     store.add_jobs([job("p2", None), *reversed(jobs(25)), job("p1", None)])
     assert [each.id for each in store.get_all_jobs()] == [f"{i:03}" for i in range(25)] + [
@@ -150,7 +150,7 @@ def test_all_jobs_are_listed_in_order_paused_ones_last(store, monkeypatch):
 # The collector
 
 
-def test_the_collector_is_paused_while_jobs_are_made_and_not_while_they_are_read(store):
+def test_collector_is_paused_while_jobs_are_restored(store):
     store.add_jobs(jobs(3))
     enabled = []
     Calls.then = lambda name: enabled.append(gc.isenabled())
@@ -159,7 +159,7 @@ def test_the_collector_is_paused_while_jobs_are_made_and_not_while_they_are_read
     assert gc.isenabled()
 
 
-def test_the_collector_goes_on_after_an_error(store):
+def test_collector_continues_after_an_error(store):
     def end(name):
         raise KeyboardInterrupt
 
@@ -170,7 +170,7 @@ def test_the_collector_goes_on_after_an_error(store):
     assert gc.isenabled()
 
 
-def test_a_collector_that_the_user_has_disabled_stays_so(store):
+def test_collector_disabled_by_the_user_stays_disabled(store):
     store.add_jobs(jobs(3))
     gc.disable()
     try:
@@ -180,7 +180,7 @@ def test_a_collector_that_the_user_has_disabled_stays_so(store):
         gc.enable()
 
 
-def test_the_collector_goes_on_after_the_last_of_several_pauses():
+def test_collector_continues_after_the_last_of_several_pauses():
     inside, leave = threading.Event(), threading.Event()
 
     def pause():
@@ -197,7 +197,7 @@ def test_the_collector_goes_on_after_the_last_of_several_pauses():
     assert gc.isenabled()
 
 
-def test_what_is_made_in_a_pause_is_left_to_full_collections():
+def test_objects_made_in_a_pause_are_left_to_full_collections():
     gc.collect()
     with collector_paused():
         made = [[] for _ in range(10_000)]
@@ -206,13 +206,13 @@ def test_what_is_made_in_a_pause_is_left_to_full_collections():
 
 
 class Knot:
-    """Garbage that only the collector finds."""
+    """An object in a reference cycle, which only the collector frees."""
 
     def __init__(self):
         self.itself = self
 
 
-def test_garbage_is_collected_where_all_jobs_are_read_often(store):
+def test_garbage_is_collected_when_all_jobs_are_read_often(store):
     store.add_jobs(jobs(3))
     alive = weakref.WeakSet()
     for _ in range(1_000):
@@ -221,7 +221,7 @@ def test_garbage_is_collected_where_all_jobs_are_read_often(store):
     assert len(alive) < 10_000
 
 
-def test_garbage_is_collected_where_many_objects_are_made_often(monkeypatch):
+def test_garbage_is_collected_when_pauses_make_many_objects(monkeypatch):
     monkeypatch.setattr(collector, "MAX_OBJECTS", 20_000)
     gc.collect()
     alive = weakref.WeakSet()
@@ -233,8 +233,8 @@ def test_garbage_is_collected_where_many_objects_are_made_often(monkeypatch):
     assert len(alive) < 250
 
 
-def test_a_signals_handler_may_pause_the_collector_at_any_moment():
-    lines = set()  # of the collector's module that were interrupted, one in each pause
+def test_signal_handler_can_pause_the_collector_at_any_moment():
+    lines = set()  # interrupted lines of the collector's module, one in each pause
 
     def trace(frame, event, argument):
         if frame.f_code.co_filename != collector.__file__:
@@ -262,18 +262,18 @@ def test_a_signals_handler_may_pause_the_collector_at_any_moment():
     assert before > 10
 
 
-def test_what_a_user_has_frozen_stays_frozen():
+def test_objects_frozen_by_the_user_stay_frozen():
     gc.freeze()
     try:
         frozen = gc.get_freeze_count()
         with collector_paused():
             pass
-        assert gc.get_freeze_count() > frozen / 2, "some may have been dropped"
+        assert gc.get_freeze_count() > frozen / 2, "some may have been freed"
     finally:
         gc.unfreeze()
 
 
-def test_many_threads_pause_and_the_collector_goes_on():
+def test_collector_continues_after_pauses_by_many_threads():
     def pause():
         for _ in range(2_000):
             with collector_paused():
@@ -285,8 +285,8 @@ def test_many_threads_pause_and_the_collector_goes_on():
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize("who", ["another thread", "the thread that forks"])
-def test_a_fork_during_a_pause_has_a_collector_at_work(who):
+@pytest.mark.parametrize("pausing", ["another thread", "the thread that forks"])
+def test_process_forked_during_a_pause_collects_garbage(pausing):
     inside, leave = threading.Event(), threading.Event()
 
     def pause():
@@ -300,7 +300,7 @@ def test_a_fork_during_a_pause_has_a_collector_at_work(who):
             os._exit(gc.isenabled())
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-    if who == "another thread":
+    if pausing == "another thread":
         with in_thread(pause):
             assert inside.wait(60)
             assert fork() == 1

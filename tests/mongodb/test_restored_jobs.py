@@ -1,4 +1,4 @@
-"""Jobs as every MongoDB store, stock or ours, makes them from its documents, and back."""
+"""Every MongoDB store, stock or ours, restores jobs from documents in the same way."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The least rights that a MongoDB user needs, passwords, and TLS."""
+"""A MongoDB user needs few rights; passwords and TLS options are passed to the client."""
 
 import subprocess
 
@@ -17,13 +17,15 @@ PASSWORD = "keep-it-secret"
 
 @pytest.fixture(scope="module")
 def locked():
-    """A server with users.
+    """Start a server with users.
 
-    `worker` may work on the jobs, `starter` may create indexes as well, `blind` may not read the
-    mark of a collection that is shared, `sharer` may set it.
+    - `worker` may read and write jobs, and read the mark of a shared collection.
+    - `starter` may also create indexes.
+    - `blind` may read and write jobs, but not read the mark.
+    - `sharer` may do all of this, and set the mark.
     """
     with mongod(standalone=True, options=("--auth",)) as server:
-        with MongoClient(server.uri) as client:  # the first user is made by whoever is there
+        with MongoClient(server.uri) as client:  # the first user needs no login
             client.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
         with MongoClient(server.uri, username="root", password=PASSWORD) as client:
             users = {
@@ -54,7 +56,7 @@ def connect(server, user, password=PASSWORD, **options):
     )
 
 
-def test_the_least_rights_are_enough_for_everything(locked, caplog):
+def test_least_rights_are_enough_for_every_call(locked, caplog):
     """The first start needs `createIndex` as well."""
     store = connect(locked, "starter")
     store.start(None, "default")
@@ -84,7 +86,7 @@ def test_the_least_rights_are_enough_for_everything(locked, caplog):
     assert caplog.text.count("No right to write to apscheduler.jobs_meta") == 2, "once a start"
 
 
-def test_sharing_needs_to_set_its_mark(locked):
+def test_sharing_needs_the_right_to_set_its_mark(locked):
     store = connect(locked, "sharer", shared=True)
     scheduler = by_hand(store)
     store.add_jobs([job("a"), job("b", 1, every=None)])
@@ -105,14 +107,14 @@ def test_sharing_needs_to_set_its_mark(locked):
     store.shutdown()
 
 
-def test_without_the_right_to_read_the_mark_a_start_goes_on_and_says_so(locked, caplog):
+def test_start_without_the_right_to_read_the_mark_continues_with_a_warning(locked, caplog):
     store = connect(locked, "blind")
     store.start(None, "default")
     assert "No right to read apscheduler.jobs_meta" in caplog.text
     store.shutdown()
 
 
-def test_without_the_right_to_read_the_mark_claims_still_tell_of_sharing(locked):
+def test_start_without_the_right_to_read_the_mark_finds_sharing_by_claims(locked):
     with MongoClient(locked.uri, username="root", password=PASSWORD) as client:
         jobs = client["apscheduler"]["jobs"]
         jobs.insert_one({"_id": "a", "next_run_time": None, "acquired_by": "token"})
@@ -128,7 +130,7 @@ def list_indexes(server):
         return list(client["apscheduler"]["jobs"].index_information())
 
 
-def test_without_the_right_to_create_indexes_a_start_goes_on_and_says_so(locked, caplog):
+def test_start_without_the_right_to_create_indexes_continues_with_a_warning(locked, caplog):
     with MongoClient(locked.uri, username="root", password=PASSWORD) as client:
         client["apscheduler"]["jobs"].drop()
     store = connect(locked, "worker")
@@ -140,7 +142,7 @@ def test_without_the_right_to_create_indexes_a_start_goes_on_and_says_so(locked,
     store.shutdown()
 
 
-def test_a_wrong_password_is_an_error_at_the_start_and_is_not_shown(locked):
+def test_wrong_password_raises_at_the_start_and_is_not_shown(locked):
     store = connect(locked, "worker", "wrong-and-secret")
     with pytest.raises(OperationFailure, match="Authentication failed") as raised:
         store.start(None, "default")
@@ -149,7 +151,7 @@ def test_a_wrong_password_is_an_error_at_the_start_and_is_not_shown(locked):
     store.shutdown()
 
 
-def test_tls_options_pass_through(tmp_path):
+def test_tls_options_reach_the_client(tmp_path):
     pem = tmp_path / "server.pem"
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
@@ -162,8 +164,8 @@ def test_tls_options_pass_through(tmp_path):
         capture_output=True,
     )
     pem.write_text(key.read_text() + certificate.read_text())
-    # "allow" has the fixture itself connect without. Newer servers don't start without a CA, and
-    # with one they ask for the client's certificate as well.
+    # With "allowTLS" the fixture itself can connect without TLS. Newer servers don't start without
+    # a CA, and with a CA they require a client certificate unless told otherwise.
     options = (
         *("--tlsMode", "allowTLS", "--tlsCertificateKeyFile", str(pem)),
         *("--tlsCAFile", str(certificate), "--tlsAllowConnectionsWithoutCertificates"),
@@ -178,5 +180,5 @@ def test_tls_options_pass_through(tmp_path):
         store.shutdown()
         stranger = MongoDBJobStore(host=server.uri, tls=True, timeoutMS=1000)
         with pytest.raises(Exception, match="certificate verify failed"):
-            stranger.start(None, "default")  # it doesn't know who has signed
+            stranger.start(None, "default")  # it has no certificate of the CA
         stranger.shutdown()

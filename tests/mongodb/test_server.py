@@ -1,4 +1,4 @@
-"""A server that can't do all that the store needs is refused at the start."""
+"""The start refuses a server that lacks a feature that the store needs."""
 
 import pytest
 from pymongo import MongoClient, common
@@ -28,7 +28,7 @@ def proxy(server):
 
 @pytest.fixture
 def connect(database, proxy):
-    """Makes stores behind the proxy."""
+    """Return a function that makes stores behind the proxy."""
     stores = []
 
     def connect(**options):
@@ -42,7 +42,7 @@ def connect(database, proxy):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_server_without_pipeline_updates_is_refused_and_nothing_is_left_behind(
+def test_server_without_pipeline_updates_is_refused_and_the_start_undone(
     connect, proxy, database, mode
 ):
     proxy.refuse_pipelines()
@@ -55,7 +55,7 @@ def test_a_server_without_pipeline_updates_is_refused_and_nothing_is_left_behind
     assert own_threads() == before
     assert database.list_collection_names() == []
 
-    proxy.release()  # the server has been exchanged
+    proxy.release()  # as if the server had been upgraded
     scheduler = by_hand(store)
     store.add_job(job("a"))
     scheduler._process_jobs()
@@ -64,10 +64,10 @@ def test_a_server_without_pipeline_updates_is_refused_and_nothing_is_left_behind
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_server_older_than_4_4_is_refused_where_pymongo_takes_it(
+def test_server_older_than_4_4_is_refused_when_pymongo_accepts_it(
     connect, proxy, database, mode, monkeypatch
 ):
-    monkeypatch.setattr(common, "MIN_SUPPORTED_WIRE_VERSION", 6)  # as of PyMongo 4.7
+    monkeypatch.setattr(common, "MIN_SUPPORTED_WIRE_VERSION", 6)  # that of PyMongo 4.7
     proxy.wire_version = 8
     with pytest.raises(ValueError, match=r"wire version is 8, .*Use MongoDB 4\.4 or later"):
         by_hand(connect(**MODES[mode]))
@@ -78,7 +78,7 @@ def test_a_server_older_than_4_4_is_refused_where_pymongo_takes_it(
     ("code", "error"),
     [(50, ExecutionTimeout), (91, AutoReconnect), (10107, AutoReconnect), (8, OperationFailure)],
 )
-def test_any_other_error_of_the_try_is_not_taken_for_a_lack(
+def test_other_error_of_the_trial_update_is_raised_unchanged(
     connect, session_client, database, code, error
 ):
     store = connect()
@@ -91,7 +91,9 @@ def test_any_other_error_of_the_try_is_not_taken_for_a_lack(
 
 
 @pytest.mark.parametrize("how", ["close", "lose"])
-def test_a_connection_that_breaks_in_the_try_is_not_taken_for_a_lack(connect, proxy, database, how):
+def test_broken_connection_during_the_trial_update_raises_auto_reconnect(
+    connect, proxy, database, how
+):
     store = connect()
     proxy.fail("update", how)
     with pytest.raises(AutoReconnect):
@@ -101,7 +103,7 @@ def test_a_connection_that_breaks_in_the_try_is_not_taken_for_a_lack(connect, pr
     by_hand(store)
 
 
-def test_a_start_changes_no_job(connect, database):
+def test_start_changes_no_job(connect, database):
     store = connect()
     store.add_job(job("a", 1))
     before = list(database["jobs"].find())
@@ -110,9 +112,9 @@ def test_a_start_changes_no_job(connect, database):
     assert list(database["jobs"].find()) == before
 
 
-def test_a_user_who_may_only_read_is_not_told_of_a_lack():
+def test_user_with_read_rights_only_gets_the_servers_error():
     with mongod(standalone=True, options=("--auth",)) as server:
-        with MongoClient(server.uri) as client:  # the first user is made by whoever is there
+        with MongoClient(server.uri) as client:  # the first user needs no login
             client.admin.command("createUser", "root", pwd="secret", roles=["root"])
         with MongoClient(server.uri, username="root", password="secret") as client:
             roles = [{"role": "read", "db": "apscheduler"}]

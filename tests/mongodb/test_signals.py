@@ -1,4 +1,4 @@
-"""`scheduler.shutdown()` in a signal's handler, which runs in the middle of anything."""
+"""A signal handler may call `scheduler.shutdown()` at any moment."""
 
 import random
 import signal
@@ -32,10 +32,10 @@ def scheduler(server, database, mode):
 
 
 @pytest.mark.parametrize("lock", ["io_lock", "memory_lock"])
-def test_a_shutdown_writes_what_waits_where_it_interrupts_who_holds_a_lock(
+def test_shutdown_that_interrupts_a_lock_holder_writes_the_pending_changes(
     scheduler, lock, session_client, database
 ):
-    """In the cycle, say: the handler runs in the same thread."""
+    """The handler may run in the scheduler's thread, in the middle of a cycle."""
     store = scheduler._jobstores["default"]
     store.add_jobs([job("a"), job("b")])
 
@@ -48,11 +48,11 @@ def test_a_shutdown_writes_what_waits_where_it_interrupts_who_holds_a_lock(
     scheduler._process_jobs()
     documents = {each["_id"]: each for each in session_client[database.name]["jobs"].find()}
     assert documents["a"]["next_run_time"] == at(YEARS).timestamp()
-    assert documents["b"]["next_run_time"] == at(0).timestamp()  # not yet through: it stays due
+    assert documents["b"]["next_run_time"] == at(0).timestamp()  # not updated yet: it stays due
     assert store.get_due_jobs(at(0)) == []
 
 
-def test_a_shutdown_that_interrupts_the_driver_ends_and_says_what_is_not_written(
+def test_shutdown_that_interrupts_the_driver_ends_and_logs_the_unwritten_jobs(
     scheduler, monkeypatch, caplog, session_client, database
 ):
     monkeypatch.setattr("jobstore.mongodb.lifecycle.CLOSE_SECONDS", 0.5)
@@ -65,12 +65,12 @@ def test_a_shutdown_that_interrupts_the_driver_ends_and_says_what_is_not_written
         store.update_job(each)
         with store.client._topology._lock:  # not reentrant
             store.shutdown()
-    if "1 jobs are not written and run again: a" not in caplog.text:  # a thread was quicker
+    if "1 jobs are not written and run again: a" not in caplog.text:  # another thread wrote it
         assert stored.find_one()["next_run_time"] == at(YEARS).timestamp()
     assert store.get_due_jobs(at(0)) == []
 
 
-def test_the_flusher_is_called_in_the_middle_of_a_call():
+def test_flusher_can_be_called_in_the_middle_of_a_call():
     wanted = ReentrantEvent()
     depth = 0
 
@@ -94,8 +94,8 @@ def test_the_flusher_is_called_in_the_middle_of_a_call():
 
 
 @pytest.mark.slow
-def test_a_process_that_a_signal_stops_at_any_moment_ends(server, database, mode):
-    """The seed is fixed, the moment is the machine's."""
+def test_process_ends_when_sigterm_arrives_at_any_moment(server, database, mode):
+    """The seed is fixed, but the exact moment depends on the machine."""
     chance = random.Random(1)
     for _ in range(8):
         process = subprocess.Popen(

@@ -1,6 +1,7 @@
-"""Large jobs over a slow line: batches become as small as the line needs, and jobs run on.
+"""Over a slow line, batches of large jobs shrink until a command is fast enough.
 
-A command may take a second here. The line carries 500 kB in that time, the due jobs are 640 kB.
+In these tests a command may take one second. The line carries 500 kB in a second, and the due jobs
+have 640 kB.
 """
 
 import os
@@ -39,7 +40,7 @@ def large_jobs(**options):
 
 
 def cycles_until(scheduler, done):
-    """Run cycles until it is so; return which jobs were submitted in each."""
+    """Run cycles until `done()` is true, and return the submitted ids of each cycle."""
     cycles = []
     submitted = scheduler.executor.submitted
 
@@ -54,7 +55,7 @@ def cycles_until(scheduler, done):
 
 
 @pytest.mark.parametrize("options", [{}, {"shared": True}], ids=["queried", "shared"])
-def test_large_jobs_that_no_command_can_carry_together_run_once(line, options):
+def test_large_jobs_that_exceed_one_command_together_run_once(line, options):
     slow = line(**options)
     slow.store.add_jobs([*large_jobs(), job("small", 1000)])
     scheduler = by_hand(slow.store)
@@ -63,7 +64,7 @@ def test_large_jobs_that_no_command_can_carry_together_run_once(line, options):
     submitted = [name for cycle in cycles for name in cycle]
     assert sorted(submitted) == [*LARGE, "small"]
     first = next(cycle for cycle in cycles if cycle)
-    assert first[-1] == "small", "it need not wait for the large ones that are due before it"
+    assert first[-1] == "small", "it need not wait for large jobs that are due before it"
     assert first[:-1] == LARGE[: len(first) - 1]
     until(
         lambda: (
@@ -73,8 +74,8 @@ def test_large_jobs_that_no_command_can_carry_together_run_once(line, options):
     assert min(run_times(slow.store).values()) >= at(YEARS).timestamp()
 
 
-def test_ids_longer_than_a_command_can_name_together_are_added_listed_updated_and_removed(store):
-    """12,000 ids of 2,000 characters are more than the 16 MiB of a command."""
+def test_bulk_calls_work_with_ids_that_exceed_one_command_together(store):
+    """9,000 ids of 2,000 characters have more than the 16 MiB of a command."""
     jobs = [job(f"{'x' * 2000}{number}", None) for number in range(9000)]
     store._batch_size = len(jobs)
     store.add_jobs(jobs)
@@ -85,8 +86,8 @@ def test_ids_longer_than_a_command_can_name_together_are_added_listed_updated_an
     assert len(store) == 0
 
 
-def test_a_cycle_writes_jobs_whose_ids_are_longer_than_one_statement_can_name(store):
-    """A state names the id as well: 40 ids of 200 kB are 32 MB in one statement."""
+def test_cycle_writes_jobs_with_ids_that_exceed_one_statement_together(store):
+    """A state also contains the id. So 40 ids of 200 kB make 32 MB in one statement."""
     store.add_jobs([job(f"{'x' * 200_000}{number}") for number in range(40)])
     scheduler = by_hand(store)
     scheduler._process_jobs()
@@ -95,7 +96,7 @@ def test_a_cycle_writes_jobs_whose_ids_are_longer_than_one_statement_can_name(st
     assert min(run_times(store).values()) >= at(YEARS).timestamp()
 
 
-def test_a_mirror_is_filled_and_jobs_are_listed_over_a_slow_line(line, database):
+def test_mirror_is_filled_and_jobs_are_listed_over_a_slow_line(line, database):
     slow = line(mirror=True)
     slow.store.add_jobs(large_jobs())
     slow.proxy.rate = RATE
@@ -107,22 +108,22 @@ def test_a_mirror_is_filled_and_jobs_are_listed_over_a_slow_line(line, database)
     assert ids(queried.store.get_all_jobs()) == LARGE
 
 
-def test_a_mirror_comes_to_rest_after_a_cycle_of_large_jobs(line):
-    """Its flush goes out in parts, and the stream tells it all that it has written."""
+def test_mirror_has_written_all_after_a_cycle_of_large_jobs(line):
+    """The flush is sent in parts, and the stream shows every write."""
     slow = line(mirror=True)
     slow.store.add_jobs(large_jobs())
     scheduler = by_hand(slow.store)
     wait_until_live(slow.store)
     slow.proxy.rate = RATE
     scheduler._process_jobs()
-    assert len(scheduler.executor.submitted) == len(LARGE), "no line is in the way"
+    assert len(scheduler.executor.submitted) == len(LARGE), "a mirror reads no jobs over the line"
     until(lambda: is_quiet(slow.store), 60)
     assert slow.store.status().connected
     assert min(run_times(slow.store).values()) >= at(YEARS).timestamp()
     assert len(scheduler.executor.submitted) == len(LARGE)
 
 
-def test_many_large_jobs_are_added_changed_and_removed_over_a_slow_line(line):
+def test_large_jobs_are_added_changed_and_removed_over_a_slow_line(line):
     slow = line()
     slow.proxy.rate = RATE
     slow.store.add_jobs(large_jobs())
@@ -135,7 +136,7 @@ def test_many_large_jobs_are_added_changed_and_removed_over_a_slow_line(line):
         slow.store.add_jobs([job(LARGE[0])])
 
 
-def test_large_jobs_come_back_from_quarantine_over_a_slow_line(line):
+def test_large_jobs_are_restored_from_quarantine_over_a_slow_line(line):
     slow = line()
     slow.store.add_jobs(large_jobs())
     times = run_times(slow.store)
@@ -147,7 +148,7 @@ def test_large_jobs_come_back_from_quarantine_over_a_slow_line(line):
     assert run_times(slow.store) == times
 
 
-def test_an_outage_is_not_taken_for_a_slow_line(line):
+def test_outage_does_not_make_batches_smaller(line):
     slow = line()
     slow.store.add_jobs(large_jobs())
     slow.proxy.fail("find", "hang", 100)
@@ -161,14 +162,14 @@ def test_an_outage_is_not_taken_for_a_slow_line(line):
     assert slow.commands.names == ["find"]
 
 
-def test_an_insert_that_nobody_answered_is_no_conflict(line):
+def test_insert_without_an_answer_raises_no_conflict(line):
     slow = line()
     slow.proxy.fail("insert", "hang")
     slow.store.add_jobs(large_jobs())
     assert names(slow.store) == LARGE
 
 
-def test_when_the_line_is_quick_again_a_cycle_is_two_reads_and_a_write(line):
+def test_cycle_takes_two_reads_and_a_write_once_the_line_is_fast_again(line):
     slow = line()
     slow.store.add_jobs(large_jobs())
     scheduler = by_hand(slow.store)

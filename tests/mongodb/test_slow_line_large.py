@@ -1,6 +1,6 @@
-"""One job that a slow line doesn't carry within the limit of a command: the limit grows.
+"""The time limit grows for a single job that a slow line can't carry within it.
 
-A command may take half a second here. The job takes the line 0.8 s to read, 1.6 s to write.
+In these tests a command may take half a second. Reading the job takes 0.8 s, writing it 1.6 s.
 """
 
 import os
@@ -39,7 +39,7 @@ def cycle_until(scheduler, done):
 
 
 @pytest.mark.parametrize("options", [{}, {"shared": True}], ids=["queried", "shared"])
-def test_a_job_that_takes_longer_than_a_command_may_runs_once(line, options):
+def test_job_that_takes_longer_than_the_limit_of_a_command_runs_once(line, options):
     slow = line(**options)
     slow.store.add_jobs([large_job(), job("small", 1000)])
     scheduler = by_hand(slow.store)
@@ -48,7 +48,7 @@ def test_a_job_that_takes_longer_than_a_command_may_runs_once(line, options):
     assert sorted(name for name, _ in scheduler.executor.submitted) == ["large", "small"]
 
 
-def test_a_mirror_reads_and_writes_a_job_that_takes_longer_than_a_command_may(line):
+def test_mirror_reads_and_writes_a_job_that_takes_longer_than_the_limit(line):
     slow = line(mirror=True)
     slow.store.add_jobs([large_job()])
     slow.proxy.rate = RATE
@@ -61,8 +61,8 @@ def test_a_mirror_reads_and_writes_a_job_that_takes_longer_than_a_command_may(li
     assert [name for name, _ in scheduler.executor.submitted] == ["large"]
 
 
-def test_a_server_that_hangs_is_asked_before_a_write_that_takes_long(line):
-    """It doesn't answer, so the write is not even sent, and waits for the next try."""
+def test_long_write_is_not_sent_to_a_server_that_hangs(line):
+    """The store pings the server first. Without an answer, the write waits for the next try."""
     slow = line()
     slow.store.add_jobs([large_job()])
     slow.store._connection.writing.note_timeout(2 * SIZE)

@@ -1,4 +1,4 @@
-"""A start that fails, and a store that is dropped, leave nothing behind that works."""
+"""A failed start and a dropped store leave no thread and no open client behind."""
 
 import asyncio
 import gc
@@ -36,7 +36,7 @@ def make(request, server, database):
 
 
 def scheduler_of(store, kind=BackgroundScheduler, **options):
-    """A scheduler with a pending job, "taken"; not started."""
+    """Make a scheduler, not yet started, with a pending job "taken"."""
     scheduler = kind(timezone="UTC", **options)
     scheduler.executor = Runs()
     scheduler.add_executor(scheduler.executor, "default")
@@ -45,7 +45,7 @@ def scheduler_of(store, kind=BackgroundScheduler, **options):
     return scheduler
 
 
-def test_all_ends_that_a_start_began_when_it_fails_and_a_later_one_works(make, stock):
+def test_failed_start_ends_its_threads_and_a_later_start_works(make, stock):
     stock.add_job(job("taken", YEARS * 2))
     store = make()
     scheduler = scheduler_of(store)
@@ -62,7 +62,7 @@ def test_all_ends_that_a_start_began_when_it_fails_and_a_later_one_works(make, s
     scheduler.shutdown()
 
 
-def test_a_start_may_follow_at_once_on_one_that_failed(make, stock):
+def test_start_works_immediately_after_failed_starts(make, stock):
     stock.add_job(job("taken", YEARS * 2))
     store = make()
     scheduler = scheduler_of(store)
@@ -78,7 +78,7 @@ def test_a_start_may_follow_at_once_on_one_that_failed(make, stock):
     scheduler.shutdown()
 
 
-def test_no_job_runs_in_an_asyncio_scheduler_whose_start_has_failed(make, stock):
+def test_asyncio_scheduler_runs_no_job_after_a_failed_start(make, stock):
     async def application(store):
         scheduler = scheduler_of(store, AsyncIOScheduler)
         with pytest.raises(ConflictingIdError):
@@ -94,10 +94,10 @@ def test_no_job_runs_in_an_asyncio_scheduler_whose_start_has_failed(make, stock)
     assert stock.lookup_job("of others")
 
 
-def test_a_scheduler_that_runs_though_its_start_seemed_to_have_failed_gets_its_jobs(make, stock):
+def test_scheduler_gets_its_jobs_when_its_start_only_seemed_to_fail(make, stock):
     store = make()
     scheduler = by_hand(store)
-    scheduler.state = STATE_STOPPED  # as it is between the end of its start and `state = ...`
+    scheduler.state = STATE_STOPPED  # as after the stores' start, before `start` sets it
     until(lambda: not own_threads())
     scheduler.state = STATE_RUNNING
     stock.add_job(job("due"))
@@ -107,7 +107,7 @@ def test_a_scheduler_that_runs_though_its_start_seemed_to_have_failed_gets_its_j
 
 
 @pytest.mark.parametrize("scheduled", [False, True])
-def test_a_store_that_is_dropped_ends_its_threads_and_closes_its_client(make, scheduled):
+def test_dropped_store_ends_its_threads_and_closes_its_client(make, scheduled):
     store = make()
     if scheduled:
         by_hand(store)
@@ -121,9 +121,7 @@ def test_a_store_that_is_dropped_ends_its_threads_and_closes_its_client(make, sc
     client.close()
 
 
-def test_a_running_scheduler_gets_no_jobs_of_a_store_that_it_could_not_start(
-    make, server, database
-):
+def test_running_scheduler_gets_no_jobs_from_a_store_that_failed_to_start(make, server, database):
     others = MongoDBJobStore(database.name, host=server.uri, shared=True)
     others.start(None, "default")
     others.add_job(job("due"))

@@ -1,4 +1,4 @@
-"""The MongoDB store beside its cycle: construction, connection, switching over and back."""
+"""The MongoDB store outside its cycle: construction, connection, and use with the stock store."""
 
 import pickle
 import subprocess
@@ -37,7 +37,7 @@ def close_a_client():
         ({"host": "mongodb://localhost/?w=0"}, "w=0 would lose jobs"),
     ],
 )
-def test_what_cannot_work_is_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         MongoDBJobStore(**arguments)
     if "client" in arguments:
@@ -45,7 +45,7 @@ def test_what_cannot_work_is_refused(arguments, message):
 
 
 @pytest.mark.parametrize("client", [A_CLIENT, "mongodb.test_store:A_CLIENT"])
-def test_a_client_is_given_as_such_or_by_name(client):
+def test_client_can_be_given_as_an_object_or_by_reference(client):
     store = MongoDBJobStore("database", "collection", client)
     assert store.client is A_CLIENT
     assert store.collection.full_name == "database.collection"
@@ -53,7 +53,7 @@ def test_a_client_is_given_as_such_or_by_name(client):
         assert store.connection is A_CLIENT
 
 
-def test_the_defaults_are_the_stock_stores_but_for_the_write_concern():
+def test_defaults_are_those_of_the_stock_store_except_the_write_concern():
     store = MongoDBJobStore(connect=False)
     assert store.collection.full_name == "apscheduler.jobs"
     assert store.pickle_protocol == pickle.HIGHEST_PROTOCOL
@@ -74,7 +74,7 @@ def test_repr_names_the_servers_and_no_secret():
     store.shutdown()
 
 
-def test_without_pymongo_the_error_says_what_to_install():
+def test_error_without_pymongo_says_how_to_install_it():
     code = (
         "import sys; sys.modules['pymongo'] = None\n"
         "import jobstore; jobstore.MemoryJobStore\n"
@@ -86,13 +86,13 @@ def test_without_pymongo_the_error_says_what_to_install():
     )
 
 
-def test_pymongo_is_imported_only_when_it_is_needed():
+def test_pymongo_is_imported_only_when_needed():
     code = "import sys, jobstore; print('pymongo' in sys.modules, hasattr(jobstore, 'Nothing'))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "False False\n"
 
 
-def test_the_alias_is_fastmongodb(server, database):
+def test_alias_fastmongodb_makes_our_store(server, database):
     scheduler = by_hand(jobstore.MemoryJobStore())
     scheduler.add_jobstore("fastmongodb", "second", database=database.name, host=server.uri)
     scheduler.add_job("support.jobs:note", "interval", hours=1, id="a", jobstore="second")
@@ -102,7 +102,7 @@ def test_the_alias_is_fastmongodb(server, database):
     scheduler.shutdown()
 
 
-def test_it_can_be_used_without_a_start(server, database):
+def test_store_works_without_a_start(server, database):
     store = MongoDBJobStore(database.name, host=server.uri)
     store.add_job(job("a", 1))
     assert [each.id for each in store.get_due_jobs(at(1))] == ["a"]
@@ -110,7 +110,7 @@ def test_it_can_be_used_without_a_start(server, database):
     store.shutdown()
 
 
-def test_shutdown_closes_its_own_client_and_start_follows(server, database):
+def test_shutdown_closes_the_stores_own_client_and_a_start_opens_another(server, database):
     store = MongoDBJobStore(database.name, host=server.uri)
     store.add_job(job("a", 1))
     first = store.client
@@ -118,7 +118,7 @@ def test_shutdown_closes_its_own_client_and_start_follows(server, database):
     store.shutdown()
     with pytest.raises(Exception, match="after close"):
         first.admin.command("ping")
-    assert store.get_due_jobs(at(1)) == []  # the scheduler's thread may come once more
+    assert store.get_due_jobs(at(1)) == []  # the scheduler's thread may call once more
     assert store.get_next_run_time() is None
     store.start(None, "again")
     assert [each.id for each in store.get_due_jobs(at(1))] == ["a"]
@@ -131,7 +131,7 @@ def test_shutdown_leaves_a_given_client_open(server, database):
         store.add_job(job("a", 1))
         store.shutdown()
         assert client.admin.command("ping")["ok"]
-        assert store.get_due_jobs(at(1)) == []  # the scheduler's thread may come once more
+        assert store.get_due_jobs(at(1)) == []  # the scheduler's thread may call once more
         store.start(None, "again")
         assert names(store) == ["a"]
 
@@ -143,7 +143,7 @@ def test_start_creates_both_indexes(store):
     assert indexes["quarantine.since_1"]["sparse"]
 
 
-def test_reads_come_from_the_primary_whatever_the_client_prefers(server, database):
+def test_store_reads_from_the_primary_despite_the_clients_read_preference(server, database):
     uri = f"{server.uri}&readPreference=secondary"
     store = MongoDBJobStore(database.name, host=uri, serverSelectionTimeoutMS=100)
     store.add_job(job("a", 1))
@@ -152,14 +152,14 @@ def test_reads_come_from_the_primary_whatever_the_client_prefers(server, databas
     store.shutdown()
 
 
-def test_none_is_no_id(store):
+def test_none_is_not_an_id(store):
     store.add_job(job("a", 1))
     assert store.lookup_job(None) is None
     with pytest.raises(JobLookupError):
         store.remove_job(None)
 
 
-def test_the_largest_batch_size_is_a_batch_without_limit(server, database):
+def test_largest_batch_size_is_accepted(server, database):
     with MongoClient(server.uri) as client:
         store = MongoDBJobStore(database.name, client=client, batch_size=sys.maxsize)
         store.add_jobs([job("a"), job("b")])
@@ -195,28 +195,28 @@ def remove_all_and_add(store, job):
     ],
     ids=["update", "update many", "replace", "remove", "remove many", "remove all"],
 )
-def test_a_good_job_in_the_place_of_an_unreadable_one_is_woken_for(store, replace):
+def test_readable_job_that_replaces_an_unreadable_one_sets_the_next_run_time(store, replace):
     later = 4e9  # not yet due, so that no cycle has quarantined it
     store.add_job(job("a", later))
     store.collection.update_one({}, {"$set": {"job_state": b"damaged"}})
     assert store.lookup_job("a") is None
-    assert store.get_next_run_time() is None  # nobody has to wake up for what can't be run
+    assert store.get_next_run_time() is None  # no scheduler needs to wake for an unreadable job
     replace(store, job("a", later))
     assert store.lookup_job("a").next_run_time == at(later)
     assert store.get_next_run_time() == at(later)
 
 
-# Switching over and back
+# Switching from the stock store and back
 
 ZONE = timezone(timedelta(hours=-3))
 
 
 class Text(str):
-    """What an application may have for ids."""
+    """A class that an application may use for its ids."""
 
 
 def various():
-    """Jobs of each kind that a stock store may hold."""
+    """Make jobs of each kind that a stock store may hold."""
     return [
         job("plain", 1),
         job("other zone", 2, next_run_time=at(2).astimezone(ZONE)),
@@ -233,7 +233,7 @@ def various():
 
 
 def states(store):
-    """All jobs' states, but for their triggers, which know no equality."""
+    """Return the states of all jobs. Triggers, which define no equality, become text."""
     return {
         each.id: {**each.__getstate__(), "trigger": str(each.trigger)}
         for each in store.get_all_jobs()
@@ -247,7 +247,7 @@ def stock(database, session_client):
     return store
 
 
-def test_a_stock_collection_is_read_and_fired_as_it_is(store, stock):
+def test_store_reads_and_fires_jobs_of_a_stock_collection(store, stock):
     for each in various():
         stock.add_job(each)
     assert states(store) == states(stock)
@@ -264,7 +264,7 @@ def test_a_stock_collection_is_read_and_fired_as_it_is(store, stock):
     assert states(stock) == states(store)
 
 
-def test_a_collection_of_ours_goes_back_to_the_stock_store(store, stock):
+def test_stock_store_reads_and_fires_jobs_of_our_collection(store, stock):
     for each in various()[:4]:
         store.add_job(each)
     store.add_jobs(various()[4:])
@@ -272,32 +272,32 @@ def test_a_collection_of_ours_goes_back_to_the_stock_store(store, stock):
     before = states(store)
     assert states(stock) == before
     assert len(before) == 8
-    again = by_hand(stock)
+    scheduler = by_hand(stock)
     moment = at(2e9)
     assert [each.id for each in stock.get_due_jobs(moment)] == [
         each.id for each in store.get_due_jobs(moment)
     ]
-    again.modify_job("plain", args=("theirs",))
-    again.remove_job("cron")
-    assert store.lookup_job("plain").args == ("theirs",)
+    scheduler.modify_job("plain", args=("changed",))
+    scheduler.remove_job("cron")
+    assert store.lookup_job("plain").args == ("changed",)
     assert store.lookup_job("cron") is None
 
 
-def test_the_documents_are_the_stock_stores_byte_for_byte(store, stock):
-    theirs = stock.client[stock.collection.database.name]["theirs"]
-    rival = StockMongoDBJobStore(theirs.database.name, "theirs", client=stock.client)
+def test_documents_equal_those_of_the_stock_store(store, stock):
+    twin = stock.client[stock.collection.database.name]["twin"]
+    twin_store = StockMongoDBJobStore(twin.database.name, "twin", client=stock.client)
     for each in various():
         store.add_job(each)
-        rival.add_job(each)
-    assert list(store.collection.find()) == list(theirs.find())
+        twin_store.add_job(each)
+    assert list(store.collection.find()) == list(twin.find())
     for each in various():
         each.next_run_time = at(7.5) if each.next_run_time else None
         store.update_job(each)
-        rival.update_job(each)
-    assert list(store.collection.find()) == list(theirs.find())
+        twin_store.update_job(each)
+    assert list(store.collection.find()) == list(twin.find())
 
 
-def test_fields_of_others_are_left_alone(store):
+def test_unknown_fields_of_a_document_are_kept(store):
     store.add_job(job("a", 1))
     store.collection.update_one({}, {"$set": {"note": "by hand"}})
     by_hand(store)._process_jobs()

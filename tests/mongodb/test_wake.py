@@ -1,4 +1,4 @@
-"""Wake-ups: a job that another process adds, or makes earlier, fires on time."""
+"""Wake-ups: a job fires on time when another process adds it or makes it earlier."""
 
 import asyncio
 import logging
@@ -44,7 +44,7 @@ def now():
 
 
 class Punctuality(BaseExecutor):
-    """Notes how late each run is, in seconds."""
+    """Records how late each run is, in seconds."""
 
     def __init__(self):
         super().__init__()
@@ -59,8 +59,8 @@ run = partial(run_noting, executor=Punctuality)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_jobs_that_another_process_adds_fire_on_time(server, database, mode):
-    """By a stock store, each due in 1 s; beside them one job that is due much later."""
+def test_jobs_added_by_another_process_fire_on_time(server, database, mode):
+    """A stock store adds jobs that are due in 1 s. Another job is due much later."""
     scheduler = run(MongoDBJobStore(database.name, host=server.uri, **MODES[mode]))
     scheduler.add_job(print, "interval", hours=10, id="late")
     subprocess.run(
@@ -76,14 +76,16 @@ def test_jobs_that_another_process_adds_fire_on_time(server, database, mode):
 
 
 def due_in(seconds, name, **options):
-    """A job that is due so many seconds from now."""
-    result = job(name, **options)
-    result.next_run_time = now() + timedelta(seconds=seconds)
-    return result
+    """Make a job that is due `seconds` from now."""
+    due = job(name, **options)
+    due.next_run_time = now() + timedelta(seconds=seconds)
+    return due
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_each_kind_of_change_that_makes_a_job_earlier_wakes(server, database, stock, mode):
+def test_each_kind_of_change_that_makes_a_job_earlier_wakes_the_scheduler(
+    server, database, stock, mode
+):
     scheduler = run(MongoDBJobStore(database.name, host=server.uri, **MODES[mode]))
     fired = scheduler.executor.late
     stock.add_job(due_in(1000, "added"))
@@ -109,34 +111,34 @@ def as_document(stock, job):
     return stock.collection.find_one(job.id)
 
 
-def test_a_change_in_mid_cycle_is_not_missed(server, database, stock):
-    """It comes after the cycle has asked the server, and before it has said what it waits for."""
+def test_change_in_mid_cycle_wakes_the_scheduler(server, database, stock):
+    """The change comes after the server's answer, before the store has noted the next run time."""
     store = MongoDBJobStore(database.name, host=server.uri)
-    ask = store._reader.next_run_time
+    query = store._reader.next_run_time
     notified = threading.Event()
-    asked = []
+    answers = []
 
-    def asking(*args):
-        answer = ask(*args)
-        if not asked and "first" in scheduler.executor.late:
-            asked.append(answer)
+    def query_with_change(*args):
+        answer = query(*args)
+        if not answers and "first" in scheduler.executor.late:
+            answers.append(answer)
             notify = store._wakeups.notify
             store._wakeups.notify = lambda run_time: (notify(run_time), notified.set())
             stock.add_job(due_in(0, "meanwhile"))
             assert notified.wait(30)
         return answer
 
-    store._reader.next_run_time = asking
+    store._reader.next_run_time = query_with_change
     scheduler = run(store)
     stock.add_job(due_in(1000, "far"))
     stock.add_job(due_in(0, "first"))
     until(lambda: "meanwhile" in scheduler.executor.late)
     scheduler.shutdown()
-    assert asked
+    assert answers
 
 
 def awaited(store):
-    """What the scheduler waits for; nothing is in mid-cycle."""
+    """Return the run time that the scheduler waits for, or nothing in mid-cycle."""
     return list(store._wakeups._awaited.values())
 
 
@@ -149,7 +151,7 @@ class CountingScheduler(BackgroundScheduler):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_only_what_is_earlier_wakes_and_only_once(server, database, stock, mode):
+def test_only_an_earlier_run_time_wakes_the_scheduler_and_only_once(server, database, stock, mode):
     store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
     scheduler = run(store, CountingScheduler)
     stock.add_job(due_in(1000, "a"))
@@ -165,7 +167,7 @@ def test_only_what_is_earlier_wakes_and_only_once(server, database, stock, mode)
     scheduler.shutdown()
 
 
-def test_an_asyncio_scheduler_is_woken(server, database, stock):
+def test_asyncio_scheduler_is_woken(server, database, stock):
     async def main():
         scheduler = run(MongoDBJobStore(database.name, host=server.uri), AsyncIOScheduler)
         stock.add_job(due_in(0.2, "a"))
@@ -179,7 +181,7 @@ def test_an_asyncio_scheduler_is_woken(server, database, stock):
     assert asyncio.run(main()).keys() == {"a"}
 
 
-def test_a_blocking_scheduler_is_woken(server, database, stock):
+def test_blocking_scheduler_is_woken(server, database, stock):
     scheduler = BlockingScheduler(timezone="UTC")
     scheduler.executor = Punctuality()
     scheduler.add_executor(scheduler.executor, "default")
@@ -194,7 +196,7 @@ def test_a_blocking_scheduler_is_woken(server, database, stock):
     assert not thread.is_alive()
 
 
-def test_schedulers_that_cannot_be_woken_are_left_alone(server, database, caplog):
+def test_scheduler_that_cannot_be_woken_gets_no_watcher(server, database, caplog):
     caplog.set_level(logging.INFO)
     scheduler = by_hand(MongoDBJobStore(database.name, host=server.uri))
     assert caplog.text.count("No wake-ups: other threads can't wake a ByHand") == 1
@@ -210,14 +212,14 @@ def watchers():
     return [each for each in threading.enumerate() if each.name == "jobstore-watcher"]
 
 
-def test_watching_can_be_turned_off(server, database):
+def test_watch_false_starts_no_watcher(server, database):
     scheduler = run(MongoDBJobStore(database.name, host=server.uri, watch=False))
     assert not watchers()
     scheduler.shutdown()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_watcher_is_one_thread_and_ends_with_shutdown(server, database, mode):
+def test_watcher_is_one_thread_and_ends_at_shutdown(server, database, mode):
     store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
     scheduler = run(store)
     (watcher,) = watchers()
@@ -227,7 +229,7 @@ def test_the_watcher_is_one_thread_and_ends_with_shutdown(server, database, mode
     assert not watcher.is_alive()
 
 
-def test_without_the_right_to_a_change_stream_it_asks(database, caplog):
+def test_store_polls_without_the_right_to_open_a_change_stream(database, caplog):
     with mongod(options=("--keyFile", str(key_file()))) as server:
         with MongoClient(server.uri) as client:
             client.admin.command("createUser", "root", pwd="secret", roles=["root"])
@@ -251,12 +253,12 @@ def test_without_the_right_to_a_change_stream_it_asks(database, caplog):
             with pytest.raises(Exception, match="not authorized"):
                 mirrored.start(None, "default")
             mirrored.shutdown()
-    said = [each for each in caplog.records if "No change stream" in each.message]
-    assert [each.levelno for each in said] == [logging.WARNING]
+    lines = [each for each in caplog.records if "No change stream" in each.message]
+    assert [each.levelno for each in lines] == [logging.WARNING]
 
 
 def key_file():
-    """What the nodes of a replica set with users know each other by."""
+    """Make a key file, by which the nodes of a replica set with users trust each other."""
     import tempfile
 
     with tempfile.NamedTemporaryFile(delete=False) as file:
@@ -265,7 +267,7 @@ def key_file():
     return file.name
 
 
-def test_on_a_standalone_server_it_asks(database, caplog):
+def test_store_polls_a_standalone_server(database, caplog):
     caplog.set_level(logging.INFO)
     with mongod(standalone=True) as server, MongoClient(server.uri) as client:
         stock = StockMongoDBJobStore(database.name, client=client)
@@ -279,7 +281,7 @@ def test_on_a_standalone_server_it_asks(database, caplog):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-def test_an_outage_ends_no_watcher(database, mode, monkeypatch):
+def test_watcher_works_again_after_an_outage(database, mode, monkeypatch):
     monkeypatch.setattr(change_stream, "PAUSE_SECONDS", 0.05)
     with mongod() as server:
         store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
@@ -297,18 +299,18 @@ def test_an_outage_ends_no_watcher(database, mode, monkeypatch):
         scheduler.shutdown()
 
 
-def test_what_can_not_be_closed_as_the_server_is_gone_holds_nobody_up(database, monkeypatch):
-    """A stream, when the server goes between opening it and what comes next; and the client."""
+def test_shutdown_is_not_delayed_by_a_stream_of_a_stopped_server(database, monkeypatch):
+    """The server stops after the stream is opened. Neither the stream nor the client can close."""
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.2)
     monkeypatch.setattr("jobstore.mongodb.lifecycle.CLOSE_SECONDS", 0.2)
     with mongod() as server:
         store = MongoDBJobStore(database.name, host=server.uri, serverSelectionTimeoutMS=60_000)
-        ask = store._reader.next_run_time
+        query = store._reader.next_run_time
 
         def gone(*args):
             if threading.current_thread() in watchers():
                 server.kill()
-            return ask(*args)
+            return query(*args)
 
         store._reader.next_run_time = gone
         scheduler = run(store)
@@ -318,7 +320,7 @@ def test_what_can_not_be_closed_as_the_server_is_gone_holds_nobody_up(database, 
         assert not watchers()
 
 
-# ---- the alarm alone ----
+# ---- `Wakeups` alone ----
 
 
 class Woken:
@@ -337,7 +339,7 @@ def wakeups():
     return wakeups
 
 
-def test_in_a_cycle_nobody_is_woken_and_after_it_once(wakeups):
+def test_scheduler_in_a_cycle_is_woken_once_after_the_cycle(wakeups):
     wakeups.notify(5.0)
     wakeups.cycle_ends(7.0)
     assert wakeups._scheduler.count == 1
@@ -350,14 +352,14 @@ def test_in_a_cycle_nobody_is_woken_and_after_it_once(wakeups):
     wakeups.notify(9.0)
     wakeups.cycle_ends(9.0)
     assert wakeups._scheduler.count == 2
-    wakeups.cycle_ends(None)  # by somebody else's question, outside a cycle
+    wakeups.cycle_ends(None)  # another call of get_next_run_time, outside a cycle
     wakeups.notify(9.0)
     assert wakeups._scheduler.count == 2
 
 
-def test_whoever_asks_what_is_due_beside_the_scheduler_silences_nothing(wakeups):
+def test_due_jobs_query_by_another_thread_suppresses_no_wakeup(wakeups):
     wakeups.cycle_ends(7.0)
-    in_thread(wakeups.cycle_begins)  # and never asks when to ask again
+    in_thread(wakeups.cycle_begins)  # and never calls get_next_run_time
     wakeups.notify(6.0)
     assert wakeups._scheduler.count == 1
     wakeups.cycle_begins()
@@ -369,17 +371,17 @@ def test_whoever_asks_what_is_due_beside_the_scheduler_silences_nothing(wakeups)
     assert wakeups._scheduler.count == 2
 
 
-def test_a_scheduler_that_does_not_come_when_it_should_is_woken_once(wakeups):
+def test_scheduler_that_misses_its_time_is_woken_once(wakeups):
     wakeups.check_clock(1e12)
     assert wakeups._scheduler.count == 0, "it is in a cycle"
     wakeups.cycle_ends(1000.0)
     for now in (0.0, 999.0, 1000.0):
         wakeups.check_clock(now)
-    assert wakeups._scheduler.count == 0, "it may be about to come by itself"
+    assert wakeups._scheduler.count == 0, "it may be about to begin its cycle"
     wakeups.cycle_begins()
     wakeups.cycle_ends(2000.0)
     wakeups.check_clock(2000.0)
-    assert wakeups._scheduler.count == 0, "as it did"
+    assert wakeups._scheduler.count == 0, "it has begun its cycle"
     for now in (2000.0, 2000.5):
         wakeups.check_clock(now)
     wakeups.notify(5.0)
@@ -391,13 +393,13 @@ def test_a_scheduler_that_does_not_come_when_it_should_is_woken_once(wakeups):
 
 
 @pytest.mark.parametrize("value", [None, "soon", [1.0], True, float("nan")])
-def test_what_is_no_run_time_wakes_nobody(wakeups, value):
+def test_invalid_run_time_wakes_no_scheduler(wakeups, value):
     wakeups.cycle_ends(None)
     wakeups.notify(value)
     assert wakeups._scheduler.count == 0
 
 
-def test_a_scheduler_that_cannot_be_woken_now_does_no_harm(wakeups):
+def test_error_of_the_schedulers_wakeup_does_no_harm(wakeups):
     wakeups._scheduler.wakeup = lambda: 1 / 0
     wakeups.cycle_ends(None)
     wakeups.notify(at(YEARS).timestamp())
