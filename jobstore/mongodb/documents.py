@@ -152,13 +152,12 @@ def timestamp(run_time: datetime | None) -> float | None:
 
 
 def is_included(job_id: DocumentId, run_time: Any, exclude: Mapping[IdKey, HasTime]) -> bool:
-    """Whether a job counts in a search: not if `exclude` has its id with the same run time.
+    """Whether a search includes a job: not if `exclude` has its id with the same run time.
 
-    A job counts, too, if its id is not UTF-8: several such ids may have the same key.
+    If the id is not UTF-8, the run time doesn't matter: several such ids are read as the same id.
     """
-    if (
-        not exclude or (excluded := exclude.get(hashable_id(job_id))) is None
-    ):  # other threads may change it
+    # `get` once: other threads may change `exclude`.
+    if not exclude or (excluded := exclude.get(hashable_id(job_id))) is None:
         return True
     return bool(excluded.run_time != run_time) and REPLACEMENT not in str(job_id)
 

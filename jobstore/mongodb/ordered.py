@@ -17,7 +17,7 @@ from .documents import (
     is_included,
 )
 from .slow_line.pace import affordable
-from .slow_line.paced import is_slow, measured, time_limited
+from .slow_line.paced import measured, time_limited, timed_out
 from .slow_line.sizes import SIZE, bytes_of, size_of
 
 __all__ = [
@@ -32,8 +32,8 @@ __all__ = [
 
 VALID_RUN_TIME = {"$gte": MIN_TIME, "$lt": END_OF_TIME}
 ONLY_RUN_TIME: Document = {"next_run_time": 1}
-SAMPLE_SIZE = 100  # documents, from whose sizes that of a batch is estimated
-MAX_LIMIT = 2**31 - 1  # of the driver and the server
+SAMPLE_SIZE = 100  # documents whose sizes are read to estimate the size of a batch
+MAX_LIMIT = 2**31 - 1  # the highest that the driver and the server accept
 
 
 def in_order(
@@ -77,7 +77,7 @@ def affordable_in_order(
         try:
             return in_order(connection, query, fields, limit)
         except PyMongoError as error:
-            if not is_slow(error):
+            if not timed_out(error):
                 raise
         sized = sample_sizes(connection, query, limit)
     first, small = affordable(list(map(size_of, sized)), connection.cycle_budget)
@@ -118,7 +118,7 @@ def sized_in_order(
     try:
         return in_order(connection, query, {"size": SIZE, **fields}, limit, skip)
     except PyMongoError as error:
-        if is_slow(error):
+        if timed_out(error):
             connection.reading.note_timeout()
         raise
 
@@ -126,7 +126,7 @@ def sized_in_order(
 def first_included(
     read: Callable[[int], list[Document]], exclude: Mapping[IdKey, HasTime]
 ) -> list[Document]:
-    """Return the first documents that `is_included`; none only if there are none.
+    """Return first documents for which `is_included` is true; none only if there are none.
 
     :param read: returns the first documents, up to the given number, and fewer only if there are
         no more. Some may come twice.

@@ -46,7 +46,7 @@ def assemble(
     """Make the parts of a store, from arguments of the store that were checked."""
     locks = Locks()
     quarantine = Quarantine(connection, unreadable == "remove")
-    listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # holds the reader that is chosen below
+    listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # gets the reader chosen below
 
     def acknowledged(ids: list[DocumentId], changed: dict[DocumentId, Record | None]) -> None:
         for listener in listeners:

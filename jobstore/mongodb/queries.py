@@ -16,7 +16,7 @@ from .bad_jobs import to_documents
 from .connection import Connection
 from .documents import Document, DocumentId, to_document
 from .slow_line.pace import ID_BYTES
-from .slow_line.paced import in_parts, is_slow
+from .slow_line.paced import in_parts, timed_out
 from .slow_line.sizes import bytes_of, id_bytes
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
 
 DUPLICATE_KEY = 11000
 NO_LEASE = {"acquired_by": "", "acquired_until": "", "attempts": ""}
-MAX_IDS = 10_000  # documents in one statement, which keep it within its time limit
+MAX_IDS = 10_000  # in one statement, so that it ends within its time limit
 Item = TypeVar("Item")
 
 
@@ -213,7 +213,7 @@ def all_ids(connection: Connection, query: Document) -> Iterator[list[DocumentId
         try:
             ids = _ids_from(connection, first, query)
         except PyMongoError as error:
-            if failed or not is_slow(error) or not connection.reading.note_timeout():
+            if failed or not timed_out(error) or not connection.reading.note_timeout():
                 raise
             failed = True
             continue

@@ -20,7 +20,7 @@ from ..locks import Locks
 from ..ordered import VALID_RUN_TIME, first_included, sample_sizes
 from ..readers import Due, Queried, Rejected
 from ..recovery.attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempt_count
-from ..slow_line.paced import extra_lease_seconds, is_slow, measured, time_limited
+from ..slow_line.paced import extra_lease_seconds, measured, time_limited, timed_out
 from ..slow_line.sizes import bytes_of
 from ..summary import Line, Summary
 from ..updates import release, update_all_or_each
@@ -123,7 +123,7 @@ class Claimed(Queried):
                 try:
                     due = self._read_won(claim, now)
                 except PyMongoError as error:
-                    if not is_slow(error) or is_retry:
+                    if not timed_out(error) or is_retry:
                         raise
                     sample_sizes(self._connection, {"_id": {"$in": claim.ids}}, len(claim.ids))
                     return self.due(now, limit, is_retry=True)

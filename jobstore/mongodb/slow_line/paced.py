@@ -17,11 +17,11 @@ from .pace import MAX_LIMIT_FACTOR, EventLimit, Pace, split_by_bytes
 __all__ = [
     "extra_lease_seconds",
     "in_parts",
-    "is_slow",
     "limited_and_measured",
     "limited_answer",
     "measured",
     "time_limited",
+    "timed_out",
 ]
 
 TARGET_SECONDS = 1.0  # the longest that a command with jobs' states should take
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def is_slow(error: BaseException) -> bool:
+def timed_out(error: BaseException) -> bool:
     """Whether the error is the time-out of a command that was sent."""
     unsent = ServerSelectionTimeoutError, WaitQueueTimeoutError
     return isinstance(error, PyMongoError) and error.timeout and not isinstance(error, unsent)
@@ -75,7 +75,7 @@ def time_limited(connection: Connection, pace: Pace, size: Callable[[], int]) ->
     try:
         yield times * connection.limit_seconds
     except PyMongoError as error:
-        if is_slow(error):
+        if timed_out(error):
             pace.note_timeout(size(), times)
         raise
 
@@ -96,7 +96,7 @@ def limited_answer(connection: Connection, event_limit: EventLimit) -> Iterator[
         with connection.limit(event_limit.limit_factor * connection.limit_seconds):
             yield
     except PyMongoError as error:
-        if is_slow(error):
+        if timed_out(error):
             event_limit.note_timeout()
         raise
 
@@ -134,7 +134,7 @@ def in_parts(
         except PyMongoError as error:
             if (
                 failed
-                or not is_slow(error)
+                or not timed_out(error)
                 or not pace.note_timeout(bytes_of_part())
                 or len(part) == 1
             ):

@@ -13,7 +13,7 @@ from ..connection import Connection
 from ..documents import REPLACEMENT, Document, Fields
 from ..ordered import SAMPLE_SIZE
 from .pace import affordable
-from .paced import is_slow, measured, time_limited
+from .paced import measured, time_limited, timed_out
 from .sizes import SIZE, bytes_of, size_of
 
 __all__ = ["end_of_page", "read_all"]
@@ -47,7 +47,7 @@ def read_all(
         try:
             yield from connection.read_batches(jobs.find(query, fields, session=session), seconds)
         except PyMongoError as error:
-            if not is_slow(error):
+            if not timed_out(error):
                 raise
             with connection.limit(connection.limit_seconds / 2):
                 pages.sizes(MinKey(), SAMPLE_SIZE)  # raises in an outage
@@ -81,7 +81,7 @@ class _Pages:
                 page, first = self._page(first)
             except PyMongoError as error:
                 tries -= 1
-                if not tries or not is_slow(error):
+                if not tries or not timed_out(error):
                     raise
                 continue
             tries = TRIES
@@ -93,7 +93,7 @@ class _Pages:
         try:
             sized = self.sizes(first, limit + 1)
         except PyMongoError as error:
-            if is_slow(error):
+            if timed_out(error):
                 self._connection.reading.note_timeout()
             raise
         end = end_of_page(sized, self._connection.reading.budget, is_last=len(sized) <= limit)
