@@ -181,14 +181,10 @@ class MongoDBJobStore(BaseJobStore):
 
     def _known_next_run_time(self, last: Cycle, now: float) -> float | None:
         """Return the earliest run time if it is after `now`, and known without a command."""
-        last_query = last.last_query
-        if (
-            last_query is None
-            or not self._lifecycle.sees_all_changes
-            or self._write_behind.has_pending
-        ):
+        query = last.last_query
+        if query is None or not self._lifecycle.sees_all_changes or self._write_behind.has_pending:
             return None
-        awaited = self._wakeups.awaited if last_query.is_fresh(self._connection) else None
+        awaited = self._wakeups.awaited if query.is_fresh(self._connection) else None
         return awaited if awaited is not None and awaited > now else None
 
     def _read_due(self, now: float, last: Cycle) -> Due:
