@@ -123,7 +123,7 @@ class Lifecycle:
             self._start_watcher(self._reader, None, poll_interval)
 
     def _enable_wakeups(self) -> bool:
-        """Return whether the scheduler is to be woken: the user wants it, and it is possible."""
+        """Enable wake-ups if they are wanted and possible; returns whether they are enabled."""
         scheduler = self._host.scheduler
         enabled = self._watch is not False and scheduler is not None
         if enabled and not can_be_woken(scheduler):
@@ -214,7 +214,7 @@ class Lifecycle:
         self._discard()
 
     def _close(self, seconds: float) -> None:
-        """Flush and close; may wait for the server, or for a lock that PyMongo holds."""
+        """Flush and close; may wait for the server, or for PyMongo's locks that a caller holds."""
         starts = self._starts
         with pymongo.timeout(seconds):
             io_lock = self._locks.io_lock
@@ -245,7 +245,7 @@ class Lifecycle:
     def _signal_watchers(self) -> None:
         """Tell the watchers of all the scheduler's stores to end, if the scheduler has stopped.
 
-        It shuts down one store after the other, and each store waits for its own watcher.
+        The scheduler shuts down one store after the other, and each waits for its own watcher.
         """
         scheduler = self._host.scheduler
         if scheduler is None or scheduler.state != STATE_STOPPED:

@@ -214,7 +214,7 @@ class Mirror:
     def acknowledged(
         self, ids: list[str], changed: Mapping[DocumentId, MaybeRecord], time: int
     ) -> None:
-        """Note the ids whose deferred writes are done, by a command of that operation time.
+        """Note the ids whose deferred writes are settled, by a command of that operation time.
 
         :param changed: the current records that others have changed. The mirror shows them at once,
             and doesn't wait for the stream. A job that is due all the time is unconfirmed all the
@@ -225,9 +225,8 @@ class Mirror:
             for job_id in written:
                 self._unconfirmed[job_id].written_at = time
             if self._acknowledged and self._acknowledged[-1][0] == time:
-                self._acknowledged[-1][1].extend(
-                    written
-                )  # same while the majority has no new write
+                # The time stays the same while the majority has no new write.
+                self._acknowledged[-1][1].extend(written)
             elif written:
                 self._acknowledged.append((time, written))
             for job_id, record in changed.items():

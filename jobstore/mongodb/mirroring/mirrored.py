@@ -219,7 +219,7 @@ class Mirrored(Reader):
     def acknowledged(
         self, ids: list[DocumentId], changed: Mapping[DocumentId, Record | None]
     ) -> None:
-        """Tell the mirror which deferred writes are done, and which records others changed."""
+        """Tell the mirror which deferred writes are settled, and which records others changed."""
         self.mirror.acknowledged(ids, changed, self._connection.write_time)
 
     def wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
