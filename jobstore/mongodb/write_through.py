@@ -48,7 +48,6 @@ class WriteThrough:
         :raises JobLookupError: if a scheduler looks up such a stored job to change it; says why.
         """
         job_id = exact_str(job_id)
-
         self._reader.include_deferred()
         document = self._reader.find(job_id)
         with logged_summary(self._host.logger) as lines:
@@ -109,7 +108,6 @@ class WriteThrough:
     def get_all_jobs(self) -> list[Job]:
         """Restore all jobs, and sort them by run time."""
         jobs: dict[str, Job] = {}  # a job that is removed and added meanwhile may be read twice
-
         self._reader.include_deferred()
         with logged_summary(self._host.logger) as lines:
             for batch in self._reader.all(jobs.clear):
@@ -128,7 +126,6 @@ class WriteThrough:
 
     def __len__(self) -> int:
         """Count all documents."""
-
         self._reader.include_deferred()
         return self._reader.count()
 
