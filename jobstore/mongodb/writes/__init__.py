@@ -1,1 +1,1 @@
-"""From the writes of a cycle to the flush, conflicts and quarantine."""
+"""Writes of a cycle: deferred, flushed, settled after conflicts; and the quarantine."""

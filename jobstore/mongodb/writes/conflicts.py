@@ -36,7 +36,7 @@ CHANGED = Line(
 
 
 def decide(write: GuardedWrite, stored: Record | None, lines: Summary) -> GuardedWrite | None:
-    """Return the write that is still to be sent, or None if it is done or lost; O(1).
+    """Return the write that is still to be sent, or None if it is done or lost.
 
     The result is `write` itself if it did not apply and the document is unchanged. If another
     process changed the job but not its run time, the result merges both changes where possible.

@@ -133,7 +133,8 @@ class Cycle:
     def remove(self, job_id: str) -> GuardedWrite | None:
         """Return the write that removes a job handed out; None if it was removed before.
 
-        Later calls of `advance` in this cycle can't bring the job back. None after a shutdown, too.
+        Returns None after a shutdown, too. Later calls of `advance` in this cycle can't bring the
+        job back.
         """
         if self._ignores(job_id):
             return None

@@ -49,10 +49,11 @@ def flush(
 ) -> None:
     """Send all of `writes`, and take each out that is done or lost; 1 command, 2 if jobs ended.
 
-    Conflicts cost more commands, to read the documents back.
+    Many or large writes take more commands, and so do conflicts, to read the documents back.
 
-    :param changed_by_others: receives the records that other processes changed, None for a
-        document that is gone. A record has our change, too, if both were merged.
+    :param changed_by_others: receives the current record of each document that another process
+        changed, or may have changed; None if the document is gone. Where both changes are merged,
+        the record has both.
     :param sent_before: whether the writes may have been sent already. If not, and a lease has
         expired, the documents are read before they are written: so a change by another scheduler
         can't be taken for our own write.

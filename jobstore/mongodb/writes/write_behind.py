@@ -18,7 +18,7 @@ from .guarded import GuardedWrite
 
 __all__ = ["WriteBehind"]
 
-FLUSH_SECONDS = 1.0  # the longest that a write waits
+FLUSH_SECONDS = 1.0  # a write waits no longer, unless flushes fail
 FLUSH_BYTES = 12_000_000  # of waiting states
 
 Writes = dict[DocumentId, GuardedWrite]
@@ -38,12 +38,13 @@ class WriteBehind:
     next flush settles them first.
 
     :param locks: the store's locks.
-    :param flush: called with a dict of writes, an empty dict, whether any of the writes was sent
-        before, and a logger. It takes each write that is done or lost out of the first dict. Into
-        the second it puts the records that other processes changed.
+    :param flush: sends a dict of writes, and takes each write out that is done or lost. It puts the
+        records that other processes changed into a second dict. Its other arguments are whether
+        any of the writes was sent before, and a logger.
     :param limit: the number of writes that are sent at a time, at most.
-    :param acknowledged: called under `memory_lock` with the ids whose writes succeeded or lost a
-        conflict, and for which no newer write waits; and with the records that others changed.
+    :param acknowledged: called under `memory_lock` after each flush, with two arguments. The first
+        lists the ids whose writes succeeded or lost a conflict, and for which no newer write waits.
+        The second has the records that other processes changed.
     :ivar lines: collects log lines about single jobs, for the end of a cycle or of a flush.
     :ivar failing: whether the last flush failed.
     """

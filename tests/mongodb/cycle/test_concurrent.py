@@ -30,13 +30,13 @@ def remove(other):
     other.remove_job("a")
 
 
-def add_anew(other):
+def remove_and_add_later(other):
     other.remove_job("a")
     store = other._jobstores["default"]
     store.add_job(job("a", 2 * YEARS, args=("theirs",)))
 
 
-def add_anew_at_the_same_time(other):
+def remove_and_add_at_the_same_time(other):
     other.remove_job("a")
     other._jobstores["default"].add_job(job("a", 1, args=("theirs",)))
 
@@ -52,8 +52,8 @@ OUTCOMES = {  # (run time, arguments) if the job has further runs; if it has end
     change_arguments: ((ADVANCED, ("theirs",)), GONE),
     reschedule: ((THEIRS, ("ours",)), (THEIRS, ("ours",))),
     remove: (GONE, GONE),
-    add_anew: ((THEIRS, ("theirs",)), (THEIRS, ("theirs",))),
-    add_anew_at_the_same_time: ((ADVANCED, ("theirs",)), (ADVANCED, ("theirs",))),
+    remove_and_add_later: ((THEIRS, ("theirs",)), (THEIRS, ("theirs",))),
+    remove_and_add_at_the_same_time: ((ADVANCED, ("theirs",)), (ADVANCED, ("theirs",))),
     change_trigger: ((ADVANCED, ("ours",)), (ADVANCED, ("ours",))),
 }
 OTHERS = {"ours": MongoDBJobStore, "stock": StockMongoDBJobStore}
@@ -106,7 +106,7 @@ def test_cycle_sees_a_change_made_before_it(store, other, change, ends):
         pause: (None, ("ours",)),
         remove: GONE,
         reschedule: (THEIRS, ("ours",)),
-        add_anew: (THEIRS, ("theirs",)),
+        remove_and_add_later: (THEIRS, ("theirs",)),
     }
     later = OUTCOMES[change][ends]
     assert outcome(store) == expected.get(change, later)
@@ -121,7 +121,7 @@ def test_change_after_the_flush_is_kept(store, other, change):
     change(other)
     scheduler._process_jobs()
     found = outcome(store)
-    if change is add_anew_at_the_same_time:  # the new job is due, and runs
+    if change is remove_and_add_at_the_same_time:  # the new job is due, and runs
         assert found == (ADVANCED, ("theirs",))
     else:
         assert found == OUTCOMES[change][False]

@@ -75,8 +75,8 @@ def test_document_whose_id_is_not_a_string_is_quarantined(store, invalid):
 
 def test_document_whose_id_is_not_utf_8_is_passed_over(store, caplog):
     """No statement of the driver can name such an id."""
-    there, here = b"\2_id\0\3\0\0\0XX", b"\2_id\0\3\0\0\0\xff\xfe"
-    document = bson.encode({**good("XX"), "_id": "XX"}).replace(there, here)
+    valid_id, invalid_id = b"\2_id\0\3\0\0\0XX", b"\2_id\0\3\0\0\0\xff\xfe"
+    document = bson.encode({**good("XX"), "_id": "XX"}).replace(valid_id, invalid_id)
     store.collection.insert_many([RawBSONDocument(document), good("after", 1)])
     scheduler = by_hand(store)
     for _ in range(3):
@@ -262,9 +262,9 @@ def test_document_changed_since_it_was_read_is_not_quarantined(store):
     scheduler = by_hand(store)
     put = store._quarantine.put
 
-    def mended_meanwhile(verdicts):
+    def mended_meanwhile(writes):
         store.collection.replace_one({"_id": "a"}, good("a"))
-        put(verdicts)
+        put(writes)
 
     store._quarantine.put = mended_meanwhile
     scheduler._process_jobs()
