@@ -166,12 +166,11 @@ class Quarantine:
         self.passed_over.clear()
 
     def write_for(self, record: Record, reason: str, run_time: Any) -> GuardedWrite:
-        """Return the write that quarantines a document, or removes it with ``"remove"``.
+        """Return the write that quarantines a document, also with ``"remove"``.
 
         :param run_time: the run time that the mark keeps, in seconds since the epoch.
         """
-        mark = {"reason": reason, "next_run_time": run_time}
-        return GuardedWrite(record, None, None, None if self._remove else mark)
+        return GuardedWrite(record, None, None, {"reason": reason, "next_run_time": run_time})
 
     def quarantine_culprits(self, culprits: list[Record]) -> None:
         """Quarantine jobs that ended their process 3 times, also with ``"remove"``.
@@ -201,6 +200,8 @@ class Quarantine:
             for record, reason in unreadable:
                 if not self.is_unmarked(record.id):
                     lines.add(line, record.id, reason)
+        if self._remove:
+            return [GuardedWrite(record, None, None) for record, _ in unreadable]
         return [self.write_for(each, str(reason), each.run_time) for each, reason in unreadable]
 
     def put(self, writes: list[GuardedWrite]) -> None:

@@ -313,8 +313,10 @@ def test_restorable_job_in_quarantine_is_listed_with_its_old_run_time(store, los
     ]
 
 
-def test_only_the_job_that_the_server_refuses_is_quarantined(store):
-    """A user's own validator may refuse a document."""
+@pytest.mark.parametrize("unreadable", ["quarantine", "remove"])
+def test_only_the_job_that_the_server_refuses_is_quarantined(database, session_client, unreadable):
+    """A user's own validator may refuse a document. The job can run, so it is never removed."""
+    store = MongoDBJobStore(database.name, client=session_client, unreadable=unreadable)
     store.add_jobs([job(f"{i:03}", i) for i in range(250)])
     rule = {
         "$or": [{"_id": {"$ne": "107"}}, {"next_run_time": {"$not": {"$gt": at(1000).timestamp()}}}]
@@ -328,6 +330,7 @@ def test_only_the_job_that_the_server_refuses_is_quarantined(store):
     assert (
         store.collection.count_documents({"next_run_time": {"$gte": at(YEARS).timestamp()}}) == 249
     )
+    scheduler.shutdown()
 
 
 def test_run_time_of_the_document_overrides_that_of_the_state(store):
