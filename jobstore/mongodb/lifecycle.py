@@ -97,7 +97,7 @@ class Lifecycle:
             self._retry.postpone()
         self._start_threads()
 
-    def is_in_use(self) -> bool:
+    def check_in_use(self) -> bool:
         """Whether the store needs its threads; shuts it down if the scheduler's start failed."""
         with start_failed(self._host.scheduler, self._host.store) as failed:
             if failed and not self._start_failed:

@@ -25,7 +25,7 @@ class OwnedLifecycle(Protocol):
     def indexes(self) -> Indexes:
         """The collection's indexes."""
 
-    def is_in_use(self) -> bool:
+    def check_in_use(self) -> bool:
         """Whether the store still needs its threads."""
 
     def do_chores(self) -> None:
@@ -42,7 +42,7 @@ class Owner:
     def needs_thread(self) -> bool:
         """Whether the store still exists, and its scheduler's start has not failed."""
         lifecycle = self._lifecycle()
-        return lifecycle is not None and lifecycle.is_in_use()
+        return lifecycle is not None and lifecycle.check_in_use()
 
     def do_chores(self) -> None:
         """Do the store's chores, if the store still exists."""

@@ -12,12 +12,12 @@ from bson import MinKey
 from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from .bad_jobs import to_documents
 from .connection import Connection
 from .documents import Document, DocumentId, to_document
 from .slow_line.pace import ID_BYTES
 from .slow_line.paced import in_parts, timed_out
 from .slow_line.sizes import bytes_of, id_bytes
+from .to_documents import to_documents
 
 __all__ = [
     "NO_LEASE",

@@ -133,7 +133,7 @@ class Reader(ABC):
     ) -> None:
         """Note which deferred writes are settled, and which records other processes changed."""
 
-    def rewritten(self, job_id: DocumentId) -> None:
+    def about_to_write(self, job_id: DocumentId) -> None:
         """Note that a document is about to be written outside a cycle."""
 
     def wrote(self, records: Mapping[DocumentId, Record | None]) -> None:

@@ -9,7 +9,7 @@ class Status(NamedTuple):
     """Tells whether a store reaches its server, and how far its work is behind.
 
     :ivar connected: whether the server answered the last flush, and the last command of the
-        watcher, if there is one. False after `shutdown`.
+        watcher, if there is one. True before the first of them, False after `shutdown`.
     :ivar pending: the number of jobs whose deferred writes are not acknowledged.
     :ivar oldest: the age of the oldest of these writes, in seconds; None if there are none.
     :ivar lag: the longest time, in seconds, by which the mirror and the wake-ups may be behind the

@@ -126,7 +126,7 @@ class MongoDBJobStore(BaseJobStore):
         self._lifecycle.start()
 
     def shutdown(self) -> None:
-        """Flush deferred writes, and close the client if the store made it; never raises.
+        """Flush deferred writes, and close a client that no other store uses; never raises.
 
         Waits at most 5 s, also in a signal handler. Jobs that the current cycle has not written
         stay due. `start` may be called again.
@@ -161,7 +161,7 @@ class MongoDBJobStore(BaseJobStore):
             if self._connection.closed:  # the scheduler's thread may call once after `shutdown`
                 return []
             last = self._cycles.current
-            if last.in_loop:  # the caller is a synchronous job of that cycle
+            if last.is_nested_call:  # the caller is a synchronous job of that cycle
                 cycle = self._hand_out(now, self._read_due(due_by, last))
                 last.nest(cycle)
                 return cycle.jobs
@@ -190,14 +190,14 @@ class MongoDBJobStore(BaseJobStore):
     def _read_due(self, now: float, last: Cycle) -> Due:
         """Read the first due jobs, with the last cycle's writes included."""
         self._reader.include_deferred()
-        if not last.in_loop:
+        if not last.is_nested_call:
             self._finish(last)
             self._lifecycle.do_chores_if_no_thread()
         return self._reader.due(now, self._batch_size + self._quarantine.unmarked)
 
-    def _finish(self, last: Cycle) -> None:
-        """Release the jobs that the last cycle leased and did not fire; use a mirror once ready."""
-        last.release()
+    def _finish(self, cycle: Cycle) -> None:
+        """Release the jobs that a cycle leased and did not fire; use a mirror once ready."""
+        cycle.release()
         self._reader.go_live()
 
     def _hand_out(self, now: datetime, due: Due) -> Cycle:
@@ -224,20 +224,22 @@ class MongoDBJobStore(BaseJobStore):
         self._write_through.update_job(job)
 
     def remove_job(self, job_id: str) -> None:
-        """Remove a job; 1 command, deferred if the scheduler removes a job handed out.
+        """Remove a job; 1 command, deferred in a cycle that has handed the job out.
 
         :raises JobLookupError: if no job with that id is stored.
         """
         job_id = exact_str(job_id)
         with self._cycle_lock():
             cycle = self._cycles.current
-            if cycle.is_scheduler_removal(job_id, by_scheduler=is_cycle()):
+            if cycle.defers_removal(job_id, by_scheduler=is_cycle()):
                 self._write_behind.add(cycle.remove(job_id), self._reader.apply_optimistically)
                 return
         self._write_through.remove_job(job_id)
 
     def get_next_run_time(self) -> datetime | None:
         """Flush the cycle's writes, and return the earliest run time; 1 to 3 commands.
+
+        No command while the change stream shows that the last answer still holds.
 
         Returns the time of the next try if the server can't be reached. A mirror answers without a
         command, and the store's own thread flushes. A due job that another scheduler has leased
@@ -270,11 +272,11 @@ class MongoDBJobStore(BaseJobStore):
     def _read_next_run_time(self, cycle: Cycle) -> float | None:
         """Read the earliest run time after a flush; a live mirror only requests the flush."""
         self._reader.include_deferred()
-        if not cycle.in_loop:
+        if not cycle.is_nested_call:
             self._finish(cycle)
         last_query = LastQuery.now(self._connection)
         earliest = self._reader.next_run_time(cycle.now, self._quarantine.passed_over)
-        if not cycle.in_loop and not cycle.is_over:
+        if not cycle.is_nested_call and not cycle.is_over:
             cycle.last_query = last_query
         return earliest
 

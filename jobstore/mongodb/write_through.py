@@ -27,7 +27,9 @@ __all__ = ["WriteThrough"]
 
 
 class WriteThrough:
-    """Reads and writes jobs immediately, and raises all errors; a flush comes before each write.
+    """Reads and writes jobs immediately, and raises all errors of the database.
+
+    Each call flushes first, but for reads from a live mirror.
 
     The methods have the names of the store's public methods, and are documented there.
 
@@ -51,7 +53,7 @@ class WriteThrough:
         self._reader.include_deferred()
         document = self._reader.find(job_id)
         with logged_summary(self._host.logger) as lines:
-            job = self._readable(document, lines) if document else None
+            job = self._restored(document, lines) if document else None
         if job is None and document and is_change() and not self._is_in_another_store(job_id):
             raise reasons.unusable_error(
                 self._connection, document, self._host.scheduler, self._host.alias
@@ -112,7 +114,7 @@ class WriteThrough:
         with logged_summary(self._host.logger) as lines:
             for batch in self._reader.all(jobs.clear):
                 with collector_paused():
-                    restored = [self._readable(document, lines) for document in batch]
+                    restored = [self._restored(document, lines) for document in batch]
                     jobs |= {job.id: job for job in restored if job}
         return sorted(jobs.values(), key=sort_key)
 
@@ -195,7 +197,7 @@ class WriteThrough:
             hash(job_id)  # raises the TypeError of an unhashable id before any removal
             self._cycles.note_rewrite(job_id)
             self._quarantine.forget(job_id)
-            self._reader.rewritten(job_id)
+            self._reader.about_to_write(job_id)
 
     def _in_batches(
         self,
@@ -217,7 +219,7 @@ class WriteThrough:
     def _wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
         self._reader.wrote(records)
 
-    def _readable(self, document: Document, lines: Summary) -> Job | None:
+    def _restored(self, document: Document, lines: Summary) -> Job | None:
         return self._quarantine.read(document, self._host.scheduler, self._host.alias, lines)
 
 

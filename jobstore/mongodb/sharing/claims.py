@@ -143,7 +143,7 @@ class Claimed(Queried):
             claim, self._unread_claim = self._unread_claim, None
             release(self._connection, claim.ids, [claim.token], self._logger)
 
-    def rewritten(self, job_id: DocumentId) -> None:
+    def about_to_write(self, job_id: DocumentId) -> None:
         """Try a job again that could not run here, as it is about to be written."""
         self.unrunnable.forget(job_id)
 

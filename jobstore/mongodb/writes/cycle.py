@@ -52,8 +52,8 @@ class Cycle:
 
     :param now: the time that the scheduler passed to `get_due_jobs`.
     :param handed_out: the jobs handed out, each with its record.
-    :param lease: the lease on these jobs, and perhaps on more. The cycle's end releases the jobs
-        that the cycle did not write.
+    :param lease: the lease on these jobs, and perhaps on more. `release` gives back the jobs
+        that were not fired.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Cycle:
         return timestamp(self._now) + time.monotonic() - self._started_at
 
     @property
-    def in_loop(self) -> bool:
+    def is_nested_call(self) -> bool:
         """Whether the present call comes from a synchronous job, while the scheduler iterates."""
         return self.jobs.in_loop and not self.shut_down
 
@@ -90,10 +90,10 @@ class Cycle:
         pair = self._handed_out.get(job.id) if self.jobs.in_loop else None
         return pair is not None and pair[0] is job
 
-    def is_scheduler_removal(self, job_id: str, by_scheduler: bool) -> bool:
-        """Whether a removal concerns a job as it was handed out; such a removal is deferred.
+    def defers_removal(self, job_id: str, by_scheduler: bool) -> bool:
+        """Whether a removal concerns a job as it was handed out, and so is deferred.
 
-        A synchronous job may have replaced its own document in this cycle. After that, only the
+        A synchronous job may have rewritten its own document in this cycle. After that, only the
         scheduler's removal concerns the job handed out; any other removal is written at once.
 
         :param by_scheduler: whether the call comes from the scheduler's own loop.
@@ -172,7 +172,7 @@ class Cycle:
 
 
 class Cycles:
-    """The cycles under way, one for each thread that asks for due jobs."""
+    """The last cycle of each thread that asks for due jobs."""
 
     def __init__(self) -> None:
         self._by_thread: dict[int, Cycle] = {}

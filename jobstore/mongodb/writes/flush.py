@@ -6,7 +6,8 @@ A write is in one of two states, and each step leaves it in one of them:
   idempotent: once a document has the new values, the guard no longer matches.
 - Done, or lost to a conflict. The write is taken out of `writes`.
 
-Documents are read back only after the server has answered a write. The answer waits until a
+A write that was sent is read back only after the server has answered a write. (Writes that were
+not sent, and whose lease has expired, are read first.) The answer waits until a
 majority of the replica set has that write, and with it all earlier ones. A read without such an
 answer may show a write that a failover then loses; it would wrongly count as done.
 """
@@ -30,7 +31,7 @@ from .sending import Refused, send
 __all__ = ["flush"]
 
 MAX_UNSPLIT = 1000  # writes that are sent in one part: their ids fit into one command
-MAX_BYTES = 30_000_000  # of states and ids that go out together
+MAX_PART_BYTES = 30_000_000  # of states and ids that go out together
 MAX_ROUNDS = 5  # without progress; another round is due to an error, or to changes by others
 REFUSED = Line(
     logging.ERROR,
@@ -43,7 +44,7 @@ def flush(
     connection: Connection,
     quarantine: Quarantine,
     writes: dict[DocumentId, GuardedWrite],
-    changed_by_others: dict[DocumentId, Record | None],
+    settled_records: dict[DocumentId, Record | None],
     sent_before: bool,
     logger: logging.Logger,
 ) -> None:
@@ -51,16 +52,16 @@ def flush(
 
     Many or large writes take more commands, and so do conflicts, to read the documents back.
 
-    :param changed_by_others: receives the current record of each document that another process
-        changed, or may have changed; None if the document is gone. Where both changes are merged,
-        the record has both.
+    :param settled_records: receives the current record of each document whose write had to be
+        settled, as another process changed it, or may have; None if the document is gone. Where
+        both changes are merged, the record has both.
     :param sent_before: whether the writes may have been sent already. If not, and a lease has
         expired, the documents are read before they are written: so a change by another scheduler
         can't be taken for our own write.
     :raises pymongo.errors.PyMongoError: if two attempts to write fail in a row, if a read fails, or
         if others keep changing the documents. The writes left in `writes` must be flushed again.
     """
-    _Flush(connection, quarantine, writes, changed_by_others, logger).run(sent_before)
+    _Flush(connection, quarantine, writes, settled_records, logger).run(sent_before)
 
 
 class _Flush:
@@ -71,13 +72,13 @@ class _Flush:
         connection: Connection,
         quarantine: Quarantine,
         writes: dict[DocumentId, GuardedWrite],
-        changed_by_others: dict[DocumentId, Record | None],
+        settled_records: dict[DocumentId, Record | None],
         logger: logging.Logger,
     ) -> None:
         self._connection = connection
         self._quarantine = quarantine
         self._writes = writes
-        self._changed_by_others = changed_by_others
+        self._settled_records = settled_records
         self._logger = logger
 
     def run(self, sent_before: bool) -> None:
@@ -107,7 +108,7 @@ class _Flush:
         if not self._connection.is_slow and len(self._writes) <= MAX_UNSPLIT:
             return list(self._writes)
         reading, writing = self._connection.reading, self._connection.writing
-        budget = min(MAX_BYTES, writing.budget, 2 * reading.budget)
+        budget = min(MAX_PART_BYTES, writing.budget, 2 * reading.budget)
         return next(
             split_by_bytes(list(self._writes), lambda job_id: size(self._writes[job_id]), budget)
         )
@@ -118,7 +119,7 @@ class _Flush:
         return any(lease.ever_expired for lease in leases if lease)
 
     def _send(self, part: list[DocumentId]) -> PyMongoError | None:
-        """Send a part, and settle it; returns an error after which its writes may have applied."""
+        """Send a part, and settle it; returns the error if its writes may have been applied."""
         try:
             changed, refused = send(self._connection, [self._writes[job_id] for job_id in part])
         except PyMongoError as error:
@@ -146,7 +147,7 @@ class _Flush:
             del self._writes[write.record.id]
 
     def _settle(self, part: list[DocumentId]) -> None:
-        """Read back a part that may be written, and decide about each of its writes.
+        """Read back a part that may have been written, and decide about each of its writes.
 
         Claims of ours on documents that other processes changed are released.
         """
@@ -158,12 +159,12 @@ class _Flush:
                 remaining = decide(write, record, lines)
                 if remaining is None:
                     del self._writes[job_id]
-                    self._changed_by_others[job_id] = record
+                    self._settled_records[job_id] = record
                     if record and record != write.after:
                         lost.append((write, record))
                 elif remaining is not write:
                     self._writes[job_id] = remaining
-                    self._changed_by_others[job_id] = remaining.after
+                    self._settled_records[job_id] = remaining.after
         self._release_lost(lost)
 
     def _read_back(self, part: list[DocumentId]) -> dict[DocumentId, Record]:

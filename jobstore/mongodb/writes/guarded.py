@@ -13,9 +13,9 @@ from pymongo import DeleteMany, UpdateMany
 from ..documents import CountedRecord, Document, Record
 from ..slow_line.sizes import id_bytes
 
-__all__ = ["MAX_BYTES", "GuardedWrite", "operation", "size"]
+__all__ = ["MAX_STATEMENT_BYTES", "GuardedWrite", "operation", "size"]
 
-MAX_BYTES = 12_000_000  # of states and ids in one statement; the server's limit is 16 MiB
+MAX_STATEMENT_BYTES = 12_000_000  # of states and ids in one statement; the server's limit is 16 MiB
 
 
 class CanExpire(Protocol):
@@ -111,7 +111,7 @@ def _is_unchanged(chunk: list[GuardedWrite]) -> Document:
     run_times = [write.record.run_time for write in chunk]
     state: Any = {"$ifNull": ["$job_state", None]}
     states = [write.record.state for write in chunk]
-    if len(chunk) == 1 and _size(states[0]) + _size(chunk[0].state) > MAX_BYTES:
+    if len(chunk) == 1 and _size(states[0]) + _size(chunk[0].state) > MAX_STATEMENT_BYTES:
         # Both states don't fit into one statement, so the guard compares the state's size.
         state, states = {"$binarySize": "$job_state"}, [len(states[0])]
     guard = [

@@ -8,7 +8,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge
 from ..connection import TRANSIENT, Connection
 from ..documents import CountedRecord
 from ..slow_line.paced import limited_and_measured
-from .guarded import MAX_BYTES, GuardedWrite, operation, size
+from .guarded import MAX_STATEMENT_BYTES, GuardedWrite, operation, size
 
 __all__ = ["Refused", "send"]
 
@@ -24,7 +24,8 @@ def send(
     """Send all writes; 1 command, 2 if some remove documents, and as many again after a refusal.
 
     Returns the number of documents changed, and the writes that were refused: by the driver, or by
-    the server, whose validator may reject a document. The other writes met a conflict.
+    the server, whose validator may reject a document. The other writes met a conflict, or had
+    been applied before.
 
     If the server refuses one document, it does not apply the rest of that statement. So all writes
     of such a statement are sent again, each in its own.
@@ -51,7 +52,7 @@ def _chunks(writes: list[GuardedWrite], limit: int) -> Iterator[list[GuardedWrit
     total = 0
     for write in writes:
         write_bytes = size(write)
-        if chunk and (len(chunk) == limit or total + write_bytes > MAX_BYTES):
+        if chunk and (len(chunk) == limit or total + write_bytes > MAX_STATEMENT_BYTES):
             yield chunk
             chunk, total = [], 0
         chunk.append(write)

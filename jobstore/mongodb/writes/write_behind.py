@@ -39,7 +39,7 @@ class WriteBehind:
 
     :param locks: the store's locks.
     :param flush: sends a dict of writes, and takes each write out that is done or lost. It puts the
-        records that other processes changed into a second dict. Its other arguments are whether
+        records of settled conflicts into a second dict. Its other arguments are whether
         any of the writes was sent before, and a logger.
     :param limit: the number of writes that are sent at a time, at most.
     :param acknowledged: called under `memory_lock` after each flush, with two arguments. The first
@@ -72,7 +72,7 @@ class WriteBehind:
         _instances.add(self)
 
     def flush_in_callers_thread(self) -> None:
-        """Let the thread that defers a write flush, or a timer after a second."""
+        """Let the thread that defers a write also flush, or else a timer after a second."""
         self._wake_flusher = None
 
     def flush_in_other_thread(self, wake_flusher: Callable[[], None]) -> None:
@@ -80,7 +80,7 @@ class WriteBehind:
         self._wake_flusher = wake_flusher
 
     def request_flush(self) -> None:
-        """Flush, unless the last flush failed; or wake the thread that flushes."""
+        """Wake the flusher; without one, flush here, unless the last flush failed."""
         if self._wake_flusher:
             self._wake_flusher()
         elif not self.failing:  # else nothing is tried before the next cycle
