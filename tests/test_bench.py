@@ -60,7 +60,7 @@ def test_last_result_of_each_row_counts_across_files(results):
     assert [(each.row, each.times) for each in results.load_last()] == [("row", 5), ("full", 3)]
 
 
-def test_file_that_calls_the_target_bar_is_read(results):
+def test_older_result_file_with_the_field_bar_is_read(results):
     results.FOLDER.mkdir()
     written = asdict(row(results, 4))
     written["bar"] = 5

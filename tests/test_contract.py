@@ -24,6 +24,11 @@ def ids(jobs):
     return [found.id for found in jobs]
 
 
+def in_database(store):
+    """Return whether the store makes its jobs anew, from documents."""
+    return hasattr(store, "collection")
+
+
 def test_empty_store_has_no_due_jobs_and_no_next_run_time(store):
     assert store.get_due_jobs(at(0)) == []
     assert store.get_all_jobs() == []
@@ -130,6 +135,7 @@ def test_job_is_returned_unchanged(store, zone, seconds):
         assert state == expected
         assert found.next_run_time.utcoffset() == given.next_run_time.utcoffset()
         assert found.func is note
+        assert found._jobstore_alias == ("alias" if in_database(store) else given._jobstore_alias)
     assert store.get_next_run_time() == given.next_run_time
 
 
@@ -146,8 +152,9 @@ def test_run_time_at_a_clock_change_is_returned_unchanged(store, given):
     store.add_job(job("a", next_run_time=given))
     found = store.lookup_job("a").next_run_time
     assert (found.isoformat(), found.fold) == (given.isoformat(), given.fold)
-    # Python never finds such a time equal to a time in another zone.
-    assert store.get_next_run_time().astimezone(timezone.utc) == given.astimezone(timezone.utc)
+    # Python never finds such a time equal to a time in another zone. A database answers in UTC.
+    expected = given.astimezone(timezone.utc) if in_database(store) else given
+    assert store.get_next_run_time() == expected
 
 
 def test_run_time_beyond_the_year_9999_is_refused(store):
@@ -249,12 +256,13 @@ def test_removed_job_is_gone_and_its_id_is_free(store):
 
 
 def test_remove_all_jobs_empties_the_store(store):
-    for job_id in "abc":
-        store.add_job(job(job_id, 1))
-    store.remove_all_jobs()
-    assert store.get_all_jobs() == []
-    assert store.get_next_run_time() is None
-    assert store.lookup_job("a") is None
+    for _ in range(2):  # it can be filled again
+        for job_id in "abc":
+            store.add_job(job(job_id, 1))
+        store.remove_all_jobs()
+        assert store.get_all_jobs() == []
+        assert store.get_next_run_time() is None
+        assert store.lookup_job("a") is None
 
 
 # Ids

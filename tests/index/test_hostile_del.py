@@ -231,7 +231,7 @@ def test_list_made_during_a_collection_matches_the_index_before_or_after_it(make
 
 
 @compiled
-def test_index_stays_consistent_when_every_call_meets_collections(make):
+def test_index_stays_consistent_when_garbage_is_collected_in_every_call(make):
     index = filled(make)
     left = 500
 

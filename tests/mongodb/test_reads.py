@@ -17,7 +17,7 @@ from support.commands import Commands, job_commands
 from support.jobs import at, job
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import run
-from support.waiting import in_thread as flush_in_other_thread
+from support.waiting import in_thread as in_other_thread
 from support.waiting import until
 
 MODES = [{}, {"shared": True}, {"mirror": True}]
@@ -99,7 +99,7 @@ def test_read_holds_no_lock_during_its_query(server, database, store, read):
     class LockProbe(Commands):
         def started(self, event):
             if job_commands(event):
-                free.append(flush_in_other_thread(is_free))
+                free.append(in_other_thread(is_free))
 
     with MongoClient(server.uri, event_listeners=[LockProbe()]) as client:
         store = MongoDBJobStore(database.name, client=client)

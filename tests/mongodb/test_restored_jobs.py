@@ -1,4 +1,4 @@
-"""Every MongoDB store, stock or ours, restores jobs from documents in the same way."""
+"""Every MongoDB store, stock or ours, makes documents of jobs and restores them alike."""
 
 import pytest
 

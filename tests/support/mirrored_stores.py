@@ -58,7 +58,14 @@ def wait_until_equal(store):
 
 def wait_until_live(store):
     """Wait until the mirror is live again."""
-    until(lambda: store.get_due_jobs(at(-1)) == [] and store._reader.is_live)
+    until(
+        lambda: (
+            not store._write_behind.has_pending
+            and store._reader.mirror.caught_up(store._connection.write_time)
+        )
+    )
+    store.get_due_jobs(at(-1))
+    assert store._reader.is_live
 
 
 class Runs(BaseExecutor):

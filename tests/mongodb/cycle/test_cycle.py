@@ -149,7 +149,7 @@ def test_removal_is_final_within_the_cycle(store):
     assert names(store) == []
 
 
-def test_deferred_write_is_flushed_after_a_second_without_any_call(store, monkeypatch):
+def test_deferred_write_is_flushed_after_a_while_without_any_call(store, monkeypatch):
     monkeypatch.setattr(write_behind, "FLUSH_SECONDS", 0.01)
     flushed = threading.Event()
     write = store._write_behind._flush

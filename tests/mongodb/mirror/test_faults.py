@@ -289,7 +289,7 @@ class Scripted:
         ([(None, 5), ("a", 5), (None, 5)], [4, 4, 5]),
     ],
 )
-def test_stream_reaches_a_time_when_no_more_events_of_it_can_follow(start, answers, times):
+def test_stream_has_passed_a_time_when_no_event_of_that_time_can_follow(start, answers, times):
     _, store = start()
     watcher, seen = store._lifecycle.watcher, []
     watcher.stop()
