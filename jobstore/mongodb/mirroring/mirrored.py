@@ -146,8 +146,8 @@ class Mirrored(Reader):
         self.queried.opened(logger)
 
     def go_live(self) -> None:
-        """Answer from the mirror from now on, if it has caught up and no recovery is under way."""
-        if self.mirror.live:
+        """Answer from the mirror from now on, if it has all writes and no recovery is under way."""
+        if self.mirror.live or self._lacks_writes:
             return
         with self._locks.io_lock:  # the caller may have found the mirror live, and not hold it
             if self.queried.is_over():
@@ -177,6 +177,11 @@ class Mirrored(Reader):
         """Count the writes, certain or possible, that the mirror has not taken."""
         return self._quarantine.changes + self._doubtful_writes
 
+    @property
+    def _lacks_writes(self) -> bool:
+        """Whether no stream will tell the mirror of writes that it has not taken."""
+        return not self.follows and self._unseen_writes != self._filled_after
+
     def do_chores(self) -> None:
         """Quarantine documents that can't be jobs anywhere; fill a mirror that lacks writes.
 
@@ -194,7 +199,7 @@ class Mirrored(Reader):
                     self._quarantine.writes_for_unreadable([(record, reason) for record in invalid])
                 )
                 self._quarantine.sweep()  # finds documents that have been changed since, too
-            if not self.follows and self._unseen_writes != self._filled_after:
+            if self._lacks_writes:
                 self.fill()
 
     def reset(self) -> None:

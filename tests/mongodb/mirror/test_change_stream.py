@@ -244,6 +244,19 @@ def test_reloaded_mirror_has_the_writes_of_a_cycle_during_the_reload(exclusive, 
     assert run_times(store) == {"a": at(50).timestamp(), "bad": at(0).timestamp()}
 
 
+def test_exclusive_mirror_that_lacks_a_write_is_filled_before_it_goes_live(exclusive):
+    """No stream tells it of the write, so it would hand out a job that is in quarantine."""
+    reader = exclusive._reader
+    with exclusive._locks.io_lock:  # before the store's thread fills the mirror
+        assert exclusive.restore_quarantined() == ["bad"]
+        reader.mirror.live = False
+        reader.go_live()
+        assert not reader.is_live
+        reader.do_chores()
+        assert reader.is_live
+        assert mirrored(exclusive) == documents(exclusive)
+
+
 def test_failed_reload_of_an_exclusive_mirror_is_retried(exclusive, monkeypatch):
     store, load, failures = (
         exclusive,
