@@ -141,8 +141,7 @@ class Lifecycle:
         logger = self._host.logger
         self.flusher = Flusher(self._write_behind, Owner(self), self._wakeups, logger)
         self.flusher.start()
-        with self._locks.io_lock:
-            mirrored.go_live()
+        mirrored.go_live()
 
     def _start_watcher(
         self, reader: Reader, mirror: Mirror | None, poll_interval: float | None

@@ -9,7 +9,7 @@ from .documents import DocumentId, Record
 from .host import Host, Store
 from .locks import Locks
 from .mirroring.mirrored import Mirrored
-from .readers import Reader
+from .readers import Reader, ReaderParts
 from .recovery.recovering import Recovering
 from .sharing.claims import Claimed
 from .wakeups import Wakeups
@@ -55,12 +55,12 @@ def assemble(
     write_behind = WriteBehind(
         locks, partial(flush, connection, quarantine), batch_size, acknowledged
     )
-    common = connection, locks, write_behind, quarantine
+    common = ReaderParts(connection, locks, write_behind, quarantine)
     reader: Reader
     if mirror:
-        reader = Mirrored(*common, follows=mirror is True)
+        reader = Mirrored(common, follows=mirror is True)
     else:
-        reader = Claimed(*common, lease) if shared else Recovering(*common)
+        reader = Claimed(common, lease) if shared else Recovering(common)
     listeners.add(reader)
     return Parts(
         Host(store), connection, locks, quarantine, write_behind, reader, Cycles(), Wakeups()

@@ -21,7 +21,7 @@ from .writes.guarded import GuardedWrite
 from .writes.quarantine import Quarantine
 from .writes.write_behind import WriteBehind
 
-__all__ = ["Due", "Queried", "Reader", "Rejected"]
+__all__ = ["Due", "Queried", "Reader", "ReaderParts", "Rejected"]
 
 Rejected = list[tuple[Record, UnreadableError]]  # due jobs that can't run here, with the reasons
 
@@ -146,20 +146,20 @@ class Reader(ABC):
         """Note that a command failed, and that any documents may have been written."""
 
 
+class ReaderParts(NamedTuple):
+    """The parts of a store that its reader uses."""
+
+    connection: Connection
+    locks: Locks
+    write_behind: WriteBehind
+    quarantine: Quarantine
+
+
 class Queried(Reader):
     """Queries the server each time, so it sees all changes by other processes."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        locks: Locks,
-        write_behind: WriteBehind,
-        quarantine: Quarantine,
-    ) -> None:
-        self._connection = connection
-        self._locks = locks
-        self._write_behind = write_behind
-        self._quarantine = quarantine
+    def __init__(self, parts: ReaderParts) -> None:
+        self._connection, self._locks, self._write_behind, self._quarantine = parts
 
     def include_deferred(self) -> None:
         """Flush the deferred writes."""

@@ -7,15 +7,12 @@ from contextlib import suppress
 from typing import TypeVar
 
 from .. import queries
-from ..connection import READ_BATCH, Connection
+from ..connection import READ_BATCH
 from ..documents import Document, DocumentId, HasTime, IdKey, Record, UnreadableError
-from ..locks import Locks
-from ..readers import Due, Reader, Rejected
+from ..readers import Due, Reader, ReaderParts, Rejected
 from ..recovery.recovering import Recovering
 from ..sharing.lease import Lease
 from ..writes.guarded import GuardedWrite
-from ..writes.quarantine import Quarantine
-from ..writes.write_behind import WriteBehind
 from .loading import load
 from .mirror import Mirror, NotLiveError
 
@@ -33,21 +30,11 @@ class Mirrored(Reader):
     :ivar mirror: the mirror; each start makes a new one.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        locks: Locks,
-        write_behind: WriteBehind,
-        quarantine: Quarantine,
-        follows: bool,
-    ) -> None:
-        self.queried = Recovering(connection, locks, write_behind, quarantine)
-        self._locks = locks
+    def __init__(self, parts: ReaderParts, follows: bool) -> None:
+        self._connection, self._locks, self._write_behind, self._quarantine = parts
+        self.queried = Recovering(parts)
         self.follows = follows
-        self._connection = connection
-        self._write_behind = write_behind
-        self._quarantine = quarantine
-        self.mirror = Mirror(locks, write_behind, follows)
+        self.mirror = Mirror(parts.locks, parts.write_behind, follows)
         self._doubtful_writes = 0  # failed commands that may have written documents
         self._filled_after = 0  # `_unseen_writes` when the mirror was filled
         self._logger = logging.getLogger(__name__)

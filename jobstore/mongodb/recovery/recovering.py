@@ -12,14 +12,10 @@ higher count. A job with a count of 3 goes into quarantine instead of running ag
 
 import logging
 
-from ..connection import Connection
 from ..documents import CountedRecord, Document
-from ..locks import Locks
 from ..ordered import affordable_in_order
-from ..readers import Due, Queried
+from ..readers import Due, Queried, ReaderParts
 from ..sharing import marker
-from ..writes.quarantine import Quarantine
-from ..writes.write_behind import WriteBehind
 from .attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempt_count, count_attempts
 from .presence import Presence, process_identity
 
@@ -33,15 +29,9 @@ class Recovering(Queried):
     mirrored store asks this reader too, as the mirror has no counts.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        locks: Locks,
-        write_behind: WriteBehind,
-        quarantine: Quarantine,
-    ) -> None:
-        super().__init__(connection, locks, write_behind, quarantine)
-        self._presence = Presence(connection)
+    def __init__(self, parts: ReaderParts) -> None:
+        super().__init__(parts)
+        self._presence = Presence(parts.connection)
         self._is_active = False
 
     def opened(self, logger: logging.Logger) -> None:

@@ -14,18 +14,14 @@ from pymongo import ASCENDING
 from pymongo.errors import PyMongoError
 
 from .. import queries
-from ..connection import Connection
 from ..documents import CountedRecord, Document, DocumentId, HasTime, IdKey, Record, hashable_id
-from ..locks import Locks
 from ..ordered import VALID_RUN_TIME, first_included, sample_sizes
-from ..readers import Due, Queried, Rejected
+from ..readers import Due, Queried, ReaderParts, Rejected
 from ..recovery.attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempt_count
 from ..slow_line.paced import extra_lease_seconds, measured, time_limited, timed_out
 from ..slow_line.sizes import bytes_of
 from ..summary import Line, Summary
 from ..updates import release, update_all_or_each
-from ..writes.quarantine import Quarantine
-from ..writes.write_behind import WriteBehind
 from . import marker
 from .abandoned import Abandoned, incremented_if_abandoned, is_abandoned
 from .candidates import Candidates, rng
@@ -71,21 +67,14 @@ class Claimed(Queried):
     :ivar unrunnable: the due jobs that can't run here, left to other schedulers.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        locks: Locks,
-        write_behind: WriteBehind,
-        quarantine: Quarantine,
-        seconds: float,
-    ) -> None:
-        super().__init__(connection, locks, write_behind, quarantine)
+    def __init__(self, parts: ReaderParts, seconds: float) -> None:
+        super().__init__(parts)
         self._abandoned = Abandoned()
         self._seconds = seconds
         self._unread_claim: Claim | None = None  # sent, but its jobs are not read yet
         self.unrunnable = UnrunnableJobs()
         self._lines = Summary()
-        self._candidates = Candidates(connection, self.unrunnable, self._leave_to_others)
+        self._candidates = Candidates(parts.connection, self.unrunnable, self._leave_to_others)
         self._logger = logging.getLogger(__name__)
 
     def opened(self, logger: logging.Logger) -> None:

@@ -165,12 +165,14 @@ class Quarantine:
         """Stop passing documents over."""
         self.passed_over.clear()
 
-    def write_for(self, record: Record, reason: str, run_time: Any) -> GuardedWrite:
+    def write_for(self, record: Record, reason: str, run_time: Any, **more: Any) -> GuardedWrite:
         """Return the write that quarantines a document, also with ``"remove"``.
 
         :param run_time: the run time that the mark keeps, in seconds since the epoch.
+        :param more: other fields of the mark.
         """
-        return GuardedWrite(record, None, None, {"reason": reason, "next_run_time": run_time})
+        mark = {"reason": reason, "next_run_time": run_time, **more}
+        return GuardedWrite(record, None, None, mark)
 
     def quarantine_culprits(self, culprits: list[Record]) -> None:
         """Quarantine jobs that ended their process 3 times, also with ``"remove"``.
@@ -180,13 +182,7 @@ class Quarantine:
         for record in culprits:  # few, as each has ended processes
             self.logger.error('Job "%s" ended its process 3 times -- quarantining it', record.id)
         reason = "its runs ended the process 3 times"
-        mark = {"reason": reason, "attempts": 3}
-        self.put(
-            [
-                GuardedWrite(each, None, None, mark | {"next_run_time": each.run_time})
-                for each in culprits
-            ]
-        )
+        self.put([self.write_for(each, reason, each.run_time, attempts=3) for each in culprits])
 
     def writes_for_unreadable(
         self, unreadable: list[tuple[Record, UnreadableError]]
