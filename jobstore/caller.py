@@ -9,9 +9,10 @@ calls that would fail.
 import sys
 from types import FrameType
 
+from apscheduler.events import JobEvent
 from apscheduler.schedulers.base import BaseScheduler
 
-__all__ = ["is_change", "is_cycle", "is_replacement", "is_within_cycle"]
+__all__ = ["cycle_events", "is_change", "is_cycle", "is_replacement", "is_within_cycle"]
 
 SCHEDULER = BaseScheduler.__module__
 CYCLE = "_process_jobs"
@@ -61,3 +62,14 @@ def _caller(frame: FrameType) -> FrameType:
 def _is_schedulers(frame: FrameType, name: str) -> bool:
     """Whether the frame is APScheduler's; an application may have a function with that name."""
     return frame.f_code.co_name == name and frame.f_globals.get("__name__") == SCHEDULER
+
+
+def cycle_events() -> list[JobEvent] | None:
+    """Return the list in which the calling cycle collects its events; None without a cycle.
+
+    APScheduler appends one event for each job that an executor takes, or that has reached its
+    maximum number of instances. It appends none if the submission fails.
+    """
+    caller = _caller(sys._getframe(1))
+    events = caller.f_locals.get("events") if _is_schedulers(caller, CYCLE) else None
+    return events if isinstance(events, list) else None

@@ -13,6 +13,7 @@ import pymongo
 from apscheduler.schedulers.base import STATE_STOPPED
 
 from ..base import first_few
+from ..waking import can_be_woken
 from .connection import CLOSE_SECONDS
 from .indexes import Indexes
 from .mirroring.change_stream import Watcher
@@ -26,7 +27,6 @@ from .readers import Reader
 from .server import check_server
 from .status import Status
 from .threads import daemon
-from .wakeups import can_be_woken
 from .writes.retry import Retry
 
 __all__ = ["Lifecycle"]

@@ -1,27 +1,14 @@
 """Wake-ups: call the scheduler when a job becomes due earlier than the scheduler expects."""
 
-import logging
 import threading
 from math import inf
 from typing import Any
 
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
-from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.schedulers.base import BaseScheduler
 
-__all__ = ["Wakeups", "can_be_woken"]
+from ..waking import wake
 
-
-def can_be_woken(scheduler: BaseScheduler | None) -> bool:
-    """Whether any thread may call the scheduler's `wakeup`.
-
-    APScheduler's schedulers with a thread or an asyncio loop allow that. The gevent scheduler
-    derives from one of them, but its event belongs to one thread's hub.
-    """
-    kinds = BackgroundScheduler, BlockingScheduler, AsyncIOScheduler
-    modules = {kind.__module__ for kind in type(scheduler).__mro__}
-    return isinstance(scheduler, kinds) and "apscheduler.schedulers.gevent" not in modules
+__all__ = ["Wakeups"]
 
 
 class Wakeups:
@@ -101,11 +88,5 @@ class Wakeups:
             self.wake()
 
     def wake(self) -> None:
-        """Wake the scheduler if it is running; an asyncio scheduler would run jobs even if not."""
-        scheduler = self._scheduler
-        if scheduler is not None:
-            try:
-                if scheduler.state == STATE_RUNNING:
-                    scheduler.wakeup()
-            except Exception as error:  # for example, its loop is closed: then it doesn't wait
-                logging.getLogger(__name__).debug("Unable to wake the scheduler: %s", error)
+        """Wake the scheduler, if there is one and it is running."""
+        wake(self._scheduler)

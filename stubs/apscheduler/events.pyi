@@ -1,4 +1,8 @@
 EVENT_JOB_ADDED: int
+EVENT_JOB_ERROR: int
+EVENT_JOB_EXECUTED: int
+EVENT_JOB_MAX_INSTANCES: int
+EVENT_JOB_MISSED: int
 
 class SchedulerEvent:
     code: int

@@ -21,8 +21,8 @@ from pymongo import MongoClient
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import connection
 from jobstore.mongodb.mirroring import change_stream
-from jobstore.mongodb.wakeups import can_be_woken
 from jobstore.testing import mongod
+from jobstore.waking import can_be_woken
 from support.jobs import job
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import run as run_noting

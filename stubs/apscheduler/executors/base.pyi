@@ -10,6 +10,7 @@ from apscheduler.job import Job
 class BaseExecutor(metaclass=ABCMeta):
     _lock: AbstractContextManager[Any]
     _logger: logging.Logger
+    _instances: dict[str, int]
     @abstractmethod
     def _do_submit_job(self, job: Job, run_times: Sequence[datetime]) -> None: ...
     def _run_job_success(self, job_id: str, events: Sequence[object]) -> None: ...

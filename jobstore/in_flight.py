@@ -1,0 +1,241 @@
+"""Bounds the runs in flight: those that an executor has taken and not yet finished.
+
+APScheduler gives every due job to its executor at once, and a pool's queue has no bound. A crash
+loses that queue, and other machines can't help with it. So a store hands out only as many jobs as
+their executors have room for. The rest stays due in the store.
+
+An executor counts its own runs in flight, with those of other stores. APScheduler's events tell
+when runs end. They only decide when to count again, because a failed run may send no event.
+"""
+
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable
+from math import inf
+from typing import Literal
+
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    JobEvent,
+)
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.schedulers.base import BaseScheduler
+
+from .waking import can_be_woken, wake
+
+__all__ = ["Bound", "InFlight", "Rooms", "check_bound"]
+
+Bound = Literal["auto"] | int | None
+EVENTS = EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+WINDOW_SECONDS = 0.2  # of finished runs; "auto" allows as many in flight
+# Until another look at a full executor, whose failed runs may have sent no event.
+RECHECK_SECONDS = 1.0
+POLL_SECONDS = 0.1  # the same, where no thread may wake the scheduler
+
+
+def check_bound(in_flight: Bound) -> None:
+    """Refuse a value that is no bound.
+
+    :raises ValueError: names the value, and the values allowed.
+    """
+    is_number = isinstance(in_flight, int) and not isinstance(in_flight, bool) and in_flight >= 1
+    if not is_number and in_flight not in ("auto", None):
+        raise ValueError(
+            f'in_flight is {in_flight!r}: it must be "auto", None or a whole number from 1 on'
+        )
+
+
+class BoundedExecutor:
+    """An executor, its bound, and the times at which its last runs ended.
+
+    :param limit: the maximum number of runs in flight; None for "auto".
+    :param workers: how many runs it executes at a time; None if unknown.
+    :ivar wake_at: the length of `finished` at which to count the runs in flight again.
+    """
+
+    def __init__(self, executor: BaseExecutor, limit: int | None, workers: int | None) -> None:
+        self.executor = executor
+        self._limit, self._workers = limit, workers
+        self.finished: deque[float] = deque()  # in seconds of the monotonic clock
+        self.wake_at = inf
+
+    @property
+    def in_flight(self) -> int:
+        """The executor's own count of runs in flight; O(their number)."""
+        return max(0, sum(list(self.executor._instances.values())))
+
+    @property
+    def bound(self) -> int:
+        """How many runs may be in flight."""
+        if self._limit is not None:
+            return self._limit
+        finished = list(self.finished)
+        recent = len(finished) - bisect_left(finished, time.monotonic() - WINDOW_SECONDS)
+        return max(2 * (self._workers or 1), recent)
+
+    @property
+    def threshold(self) -> int:
+        """The runs in flight at which to hand out more: half the bound, or a worker has none.
+
+        A smaller number would leave workers idle. A larger one would cost a cycle for each run.
+        """
+        bound = self.bound
+        busy = min(self._workers, bound) - 1 if self._workers else 0
+        return max(bound // 2, busy)
+
+    def forget_older(self) -> None:
+        """Forget the runs that ended before the window of "auto"."""
+        self.wake_at = inf
+        oldest = time.monotonic() - WINDOW_SECONDS
+        while self.finished and self.finished[0] < oldest:
+            self.finished.popleft()
+
+    def arm(self) -> bool:
+        """Wait until enough runs have ended; return whether they have already."""
+        known, threshold = len(self.finished), self.threshold
+        # Counted after `finished`: a run that ends in between leads to an early check, not to none.
+        self.wake_at = known + max(1, self.in_flight - threshold)
+        return self.in_flight <= threshold
+
+
+class Rooms:
+    """The places that the executors have free in one cycle, by the executors' aliases.
+
+    :param free: the free places; an executor that is not named has no bound.
+    :param has_unbounded: whether the scheduler has an executor without a bound.
+    :ivar full: the aliases of executors that were asked for more places than they have.
+    """
+
+    def __init__(self, free: dict[str, int], has_unbounded: bool) -> None:
+        self._free, self._has_unbounded = free, has_unbounded
+        self.full: set[str] = set()
+
+    @property
+    def total(self) -> float:
+        """The sum of all free places."""
+        return inf if self._has_unbounded else sum(self._free.values())
+
+    def free(self, alias: str) -> float:
+        """The free places of one executor."""
+        return self._free.get(alias, inf)
+
+    def take(self, alias: str) -> bool:
+        """Take a place for one job; False if the executor has none."""
+        free = self._free.get(alias)
+        if free is None:
+            return True
+        if free <= 0:
+            self.full.add(alias)
+            return False
+        self._free[alias] = free - 1
+        return True
+
+
+UNBOUNDED: dict[str, int] = {}
+
+
+class InFlight:
+    """Counts the places that a scheduler's executors have free, and wakes the scheduler for them.
+
+    :param bound: the maximum number of runs in flight with each executor. "auto" means twice the
+        executor's workers, or as many runs as it has finished in the last 0.2 s, if that is more.
+        With "auto", an executor has no bound if its number of workers is unknown. None means no
+        bound at all.
+    """
+
+    def __init__(self, bound: Bound) -> None:
+        self._bound = bound
+        self._scheduler: BaseScheduler | None = None
+        self._executors: dict[str, BoundedExecutor] = {}
+        self._handed_out: dict[str, str] = {}  # by job id, the alias of the job's executor
+        self._wakes = False
+
+    def start(self, scheduler: BaseScheduler | None) -> None:
+        """Listen to the scheduler's events; do nothing without a bound."""
+        self.stop()
+        self._wakes = can_be_woken(scheduler)
+        if scheduler is None or self._bound is None or (self._bound == "auto" and not self._wakes):
+            return
+        self._scheduler = scheduler
+        scheduler.add_listener(self._run_ended, EVENTS)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._scheduler:
+            self._scheduler.remove_listener(self._run_ended)
+        self._scheduler = None
+        self._executors = {}
+        self._handed_out = {}
+
+    @property
+    def recheck_seconds(self) -> float:
+        """How long a scheduler may wait that looks for places again."""
+        return RECHECK_SECONDS if self._wakes else POLL_SECONDS
+
+    def rooms(self) -> Rooms:
+        """Count the free places of each executor; O(runs in flight)."""
+        if self._scheduler is None:
+            return Rooms(UNBOUNDED, True)
+        executors = dict(self._scheduler._executors)
+        self._executors = {
+            alias: known
+            for alias, executor in executors.items()
+            if (known := self._bounded(alias, executor)) is not None
+        }
+        free, idle = {}, True
+        for alias, executor in self._executors.items():
+            executor.forget_older()
+            in_flight = executor.in_flight
+            idle = idle and not in_flight
+            free[alias] = max(0, executor.bound - in_flight)
+        if idle:
+            self._handed_out.clear()  # of runs that sent no event
+        return Rooms(free, len(self._executors) < len(executors))
+
+    def _bounded(self, alias: str, executor: BaseExecutor) -> BoundedExecutor | None:
+        known = self._executors.get(alias)
+        if known and known.executor is executor:
+            return known
+        if not hasattr(executor, "_instances"):
+            return None
+        workers = getattr(getattr(executor, "_pool", None), "_max_workers", None)
+        if self._bound != "auto":
+            return BoundedExecutor(executor, self._bound, workers)
+        return BoundedExecutor(executor, None, workers) if workers else None
+
+    def hand_out(self, job_id: str, alias: str) -> None:
+        """Note that a job is about to be handed out to an executor."""
+        if alias in self._executors:
+            self._handed_out[job_id] = alias
+
+    def wait_for(self, aliases: Iterable[str] | None = None) -> bool:
+        """Wake the scheduler once an executor has room for more; return whether one has now.
+
+        :param aliases: the executors for which jobs wait; None for all with a bound.
+        """
+        executors = self._executors
+        waiting = executors.values() if aliases is None else map(executors.get, aliases)
+        return any(executor is None or executor.arm() for executor in waiting)
+
+    def _run_ended(self, event: JobEvent) -> None:
+        """Count a run that has ended; called in any thread."""
+        alias = self._handed_out.pop(event.job_id, None)
+        if event.code == EVENT_JOB_MAX_INSTANCES:
+            return  # the executor has not taken the job
+        executor = self._executors.get(alias) if alias is not None else None
+        if executor:
+            executor.finished.append(time.monotonic())
+            self._wake_if_free(executor)
+            return
+        for executor in list(self._executors.values()):  # another store's run may end in any
+            executor.wake_at -= 1
+            self._wake_if_free(executor)
+
+    def _wake_if_free(self, executor: BoundedExecutor) -> None:
+        if len(executor.finished) >= executor.wake_at and executor.arm():
+            executor.wake_at = inf
+            wake(self._scheduler)
