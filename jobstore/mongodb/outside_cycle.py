@@ -1,0 +1,123 @@
+"""The store's calls outside a cycle: each reads or writes the database immediately."""
+
+from collections.abc import Iterable
+
+from apscheduler.job import Job
+
+from ..base import BaseJobStore
+from .write_through import WriteThrough
+from .writes.quarantine import Quarantine, QuarantinedJob
+
+__all__ = ["CallsOutsideCycle"]
+
+
+class CallsOutsideCycle(BaseJobStore):
+    """The public methods that schedulers and users call outside a cycle."""
+
+    _write_through: WriteThrough
+    _quarantine: Quarantine
+
+    def lookup_job(self, job_id: str) -> Job | None:
+        """Return the job with that id, None if it isn't stored or can't be restored; 1 command.
+
+        :raises JobLookupError: if a scheduler looks the job up to change it, and it can't be
+            restored here; says why.
+        """
+        return self._write_through.lookup_job(job_id)
+
+    def add_job(self, job: Job) -> None:
+        """Add a job; 1 command, 2 if its id is taken.
+
+        :raises ConflictingIdError: if a job with that id is stored; says if it is in quarantine.
+        :raises TransientJobError: if the job's function can't be imported by name.
+        :raises pymongo.errors.DocumentTooLarge: names the job and its size, over 16 MiB.
+        """
+        self._write_through.add_job(job)
+
+    def get_all_jobs(self) -> list[Job]:
+        """Return all jobs that can be restored, in order, paused ones last; O(n log n).
+
+        Cycles go on meanwhile. A job that runs meanwhile has its state of before or after the run.
+        No cycle begins while `scheduler.get_jobs` calls this method: APScheduler holds its lock.
+        """
+        return self._write_through.get_all_jobs()
+
+    def remove_all_jobs(self) -> None:
+        """Remove all jobs, with those in quarantine; O(n)."""
+        self._write_through.remove_all_jobs()
+
+    def __len__(self) -> int:
+        """Count the jobs, with those in quarantine; 1 command, O(n) in the server."""
+        return len(self._write_through)
+
+    def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
+        """Add k jobs; 1 command for each `batch_size` of them.
+
+        All jobs of a list are pickled first, so a bad job changes nothing. An iterator is read in
+        batches, in bounded memory: the batches before a bad job stay stored. After an error of the
+        database, some jobs may be stored.
+
+        >>> store.add_jobs([first, second])
+
+        :param jobs: the jobs, each with its `next_run_time` set.
+        :param replace_existing: replace a stored job that has the same id.
+        :raises ConflictingIdsError: names the refused ids, after all other jobs were added, and
+            says which of them are in quarantine, and why.
+        :raises TransientJobsError: names all jobs of a list whose functions can't be imported by
+            name; a single job raises a TransientJobError.
+        """
+        self._write_through.add_jobs(jobs, replace_existing)
+
+    def update_jobs(self, jobs: Iterable[Job]) -> None:
+        """Replace k stored jobs; 2 commands for each `batch_size` of them.
+
+        Bad jobs and errors of the database have the same effects as in `add_jobs`.
+
+        >>> store.update_jobs([first, second])
+
+        :param jobs: the newer versions of stored jobs.
+        :raises JobsLookupError: names the ids not found, after all other jobs were updated.
+        """
+        self._write_through.update_jobs(jobs)
+
+    def remove_jobs(self, job_ids: Iterable[str]) -> None:
+        """Remove k jobs; 2 commands for each `batch_size` of them.
+
+        >>> store.remove_jobs(["first", "second"])
+
+        :param job_ids: the ids of the jobs.
+        :raises JobsLookupError: names the ids not found, after all other jobs were removed.
+        """
+        self._write_through.remove_jobs(job_ids)
+
+    def quarantined(self) -> list[QuarantinedJob]:
+        """List the jobs in quarantine: their processes could not run them when they were due.
+
+        >>> store.quarantined()
+        []
+        """
+        return self._quarantine.list_all()
+
+    def restore_quarantined(self, job_ids: Iterable[str] | None = None) -> list[str]:
+        """Retry jobs in quarantine, and return the ids of the jobs that load again.
+
+        `start` retries all. Every ten minutes, a thread of the store retries one job of each
+        reason, and if it loads, all jobs with that reason. A store without threads does so in a
+        cycle.
+
+        >>> store.restore_quarantined()
+        []
+
+        :param job_ids: the ids of the jobs; None retries all that did not end their processes.
+        """
+        return self._write_through.restore_quarantined(job_ids)
+
+    def end_sharing(self) -> None:
+        """Let schedulers without `shared` use the collection again; O(n).
+
+        Call it only when all schedulers that share the jobs have stopped for good: otherwise jobs
+        may run twice. The store need not be started.
+
+        >>> store.end_sharing()
+        """
+        self._write_through.end_sharing()
