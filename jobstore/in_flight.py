@@ -115,6 +115,11 @@ class Rooms:
         self.full: set[str] = set()
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether every executor has a bound."""
+        return not self._has_unbounded
+
+    @property
     def total(self) -> float:
         """The sum of all free places."""
         return inf if self._has_unbounded else sum(self._free.values())

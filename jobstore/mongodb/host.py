@@ -46,6 +46,12 @@ class Host:
         return store._alias if store else None
 
     @property
+    def retry_seconds(self) -> float:
+        """The scheduler's `jobstore_retry_interval`, in seconds."""
+        seconds: float = getattr(self.scheduler, "jobstore_retry_interval", 10)
+        return seconds
+
+    @property
     def logger(self) -> logging.Logger:
         """The store's logger, which APScheduler sets at `start`."""
         store = self._store()

@@ -53,6 +53,7 @@ class Lifecycle:
             parts.reader,
             parts.wakeups,
         )
+        self._hand_out = parts.hand_out
         self._watch = watch
         self._retry = Retry(parts.connection, parts.quarantine)
         self.indexes = Indexes(parts.connection)
@@ -76,6 +77,7 @@ class Lifecycle:
             self._connect_and_start()
         except BaseException:
             self._stop_threads()
+            self._hand_out.stop()
             self._reader.reset()
             self._reader.closed()
             raise
@@ -95,6 +97,7 @@ class Lifecycle:
             self._quarantine.sweep()
             self._quarantine.put_back(self._host.restore_runnable)
             self._retry.postpone()
+        self._hand_out.start()
         self._start_threads()
 
     def check_in_use(self) -> bool:
@@ -151,7 +154,7 @@ class Lifecycle:
             self.connection,
             self._wakeups,
             reader,
-            self._quarantine.passed_over,
+            self._hand_out.left_out,
             mirror,
             poll_interval,
             poll_seconds(self._host.scheduler),
@@ -237,6 +240,7 @@ class Lifecycle:
                 "%d jobs are not written and run again: %s", len(unwritten), ids
             )
         self._write_behind.forget()
+        self._hand_out.stop()
         self._cycles.shut_down()
         self._reader.reset()
         self.connection.closed = True  # even if closing the client hangs

@@ -16,14 +16,15 @@ from .documents import (
     hashable_id,
     is_included,
 )
-from .slow_line.pace import affordable
+from .slow_line.pace import ID_BYTES, affordable, split_by_bytes
 from .slow_line.paced import measured, time_limited, timed_out
-from .slow_line.sizes import SIZE, bytes_of, size_of
+from .slow_line.sizes import SIZE, bytes_of, id_bytes, size_of
 
 __all__ = [
     "SAMPLE_SIZE",
     "VALID_RUN_TIME",
     "affordable_in_order",
+    "due_query",
     "first_included",
     "in_order",
     "sample_sizes",
@@ -34,6 +35,19 @@ VALID_RUN_TIME = {"$gte": MIN_TIME, "$lt": END_OF_TIME}
 ONLY_RUN_TIME: Document = {"next_run_time": 1}
 SAMPLE_SIZE = 100  # documents whose sizes are read to estimate the size of a batch
 MAX_LIMIT = 2**31 - 1  # the highest that the driver and the server accept
+
+
+def due_query(now: float, exclude: Mapping[IdKey, HasTime]) -> Document:
+    """Build the query for due jobs.
+
+    The server leaves jobs out by their ids, as long as these fit into one command.
+
+    :param exclude: jobs to leave out, with ids that are strings.
+    """
+    query: Document = {"next_run_time": {"$lte": now}}
+    if exclude:
+        query["_id"] = {"$nin": next(split_by_bytes(list(exclude), id_bytes, ID_BYTES))}
+    return query
 
 
 def in_order(

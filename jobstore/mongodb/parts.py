@@ -4,8 +4,10 @@ import weakref
 from functools import partial
 from typing import Literal, NamedTuple
 
+from ..in_flight import Bound, InFlight
 from .connection import Connection
 from .documents import DocumentId, Record
+from .hand_out import HandOut
 from .host import Host, Store
 from .locks import Locks
 from .mirroring.mirrored import Mirrored
@@ -32,6 +34,7 @@ class Parts(NamedTuple):
     reader: Reader
     cycles: Cycles
     wakeups: Wakeups
+    hand_out: HandOut
 
 
 def assemble(
@@ -42,6 +45,7 @@ def assemble(
     mirror: bool | Literal["exclusive"],
     shared: bool,
     lease: float,
+    in_flight: Bound,
 ) -> Parts:
     """Make the parts of a store, from arguments of the store that were checked."""
     locks = Locks()
@@ -62,6 +66,8 @@ def assemble(
     else:
         reader = Claimed(common, lease) if shared else Recovering(common)
     listeners.add(reader)
+    host = Host(store)
+    hand_out = HandOut(host, reader, quarantine, InFlight(in_flight), batch_size)
     return Parts(
-        Host(store), connection, locks, quarantine, write_behind, reader, Cycles(), Wakeups()
+        host, connection, locks, quarantine, write_behind, reader, Cycles(), Wakeups(), hand_out
     )

@@ -14,7 +14,7 @@ from . import queries
 from .connection import START_SECONDS, Connection
 from .documents import FIELDS, Document, DocumentId, HasTime, IdKey, Record, UnreadableError
 from .locks import Locks
-from .ordered import VALID_RUN_TIME, affordable_in_order, first_included, in_order
+from .ordered import VALID_RUN_TIME, affordable_in_order, due_query, first_included, in_order
 from .sharing.lease import Lease
 from .slow_line.paged import read_all
 from .writes.guarded import GuardedWrite
@@ -53,6 +53,14 @@ class Reader(ABC):
         """Whether `wrote` has to be called with the records written."""
         return False
 
+    @property
+    def retry_seconds(self) -> float | None:
+        """How long to leave a job to others that its executor did not take; None: there are none.
+
+        In seconds.
+        """
+        return None
+
     # Queries; `include_deferred` comes before the others
 
     @abstractmethod
@@ -63,8 +71,11 @@ class Reader(ABC):
         """
 
     @abstractmethod
-    def due(self, now: float, limit: int) -> Due:
-        """Return the first due jobs, at most `limit`."""
+    def due(self, now: float, limit: int, exclude: Mapping[IdKey, HasTime]) -> Due:
+        """Return the first due jobs, at most `limit`.
+
+        :param exclude: jobs to leave out.
+        """
 
     @abstractmethod
     def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
@@ -92,6 +103,13 @@ class Reader(ABC):
     @abstractmethod
     def set_aside(self, unrunnable: Rejected, lease: Lease | None) -> None:
         """Keep this store from reading these jobs again, which can't run here."""
+
+    @abstractmethod
+    def put_into_quarantine(self, writes: list[GuardedWrite]) -> None:
+        """Apply writes that put documents into quarantine, or remove them."""
+
+    def left_waiting(self, records: list[Record]) -> None:
+        """Note that these due jobs were read, and wait for their executors; never raises."""
 
     # The store's life
 
@@ -166,9 +184,12 @@ class Queried(Reader):
         with self._locks.io_lock:
             self._write_behind.flush()
 
-    def due(self, now: float, limit: int) -> Due:
-        """Return the first k due jobs; O(log n + k), 1 command, up to 3 on a slow line."""
-        due = {"next_run_time": {"$lte": now}}
+    def due(self, now: float, limit: int, exclude: Mapping[IdKey, HasTime]) -> Due:
+        """Return the first k due jobs; 1 command, up to 3 on a slow line.
+
+        The cost is O(log n + k + excluded jobs).
+        """
+        due = due_query(now, exclude)
         documents = affordable_in_order(self._connection, due, FIELDS, limit)
         return Due([Record.of(document) for document in documents])
 
@@ -198,4 +219,8 @@ class Queried(Reader):
 
     def set_aside(self, unrunnable: Rejected, lease: Lease | None) -> None:
         """Put the jobs into quarantine, or remove them; 1 command, 2 for some of both."""
-        self._quarantine.put(self._quarantine.writes_for_unreadable(unrunnable))
+        self.put_into_quarantine(self._quarantine.writes_for_unreadable(unrunnable))
+
+    def put_into_quarantine(self, writes: list[GuardedWrite]) -> None:
+        """Apply writes that put documents into quarantine; 1 command, 2 if some are removals."""
+        self._quarantine.put(writes)

@@ -6,12 +6,14 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
+from apscheduler.events import JobEvent
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from ..caller import is_cycle
+from ..caller import cycle_events, is_cycle
+from ..in_flight import check_bound
 from .arguments import check_arguments
 from .cached import LastQuery
 from .connection import Connection
@@ -20,7 +22,6 @@ from .executors import check_executors
 from .lifecycle import Lifecycle
 from .outside_cycle import CallsOutsideCycle
 from .parts import assemble
-from .readers import Due
 from .status import Status
 from .write_through import WriteThrough
 from .writes.cycle import Cycle
@@ -57,6 +58,10 @@ class MongoDBJobStore(CallsOutsideCycle):
     :param shared: share the collection with other schedulers, which all have to set it. One of
         them claims each due job. ``docs/scaling.md`` lists the faults after which a job runs again.
     :param lease: seconds for which a claim keeps a due job from the other schedulers.
+    :param in_flight: the maximum number of runs that each executor has taken and not finished.
+        Other due jobs stay in the database. ``"auto"`` means twice the executor's workers, or as
+        many runs as it has finished in the last 0.2 s, if that is more. It bounds only executors
+        whose number of workers is known: thread and process pools. None means no bound.
     :param connect_args: arguments of the `MongoClient` that the store makes without a `client`.
     :raises TypeError: if `client` is not a `MongoClient`, and doesn't wrap one.
     :raises ValueError: names any other argument that the store can't use.
@@ -75,19 +80,23 @@ class MongoDBJobStore(CallsOutsideCycle):
         watch: bool | float = True,
         shared: bool = False,
         lease: float = 10,
+        in_flight: Literal["auto"] | int | None = "auto",
         **connect_args: Any,
     ) -> None:
         super().__init__()
         check_arguments(database, collection, batch_size, unreadable, mirror, watch, shared, lease)
+        check_bound(in_flight)
         self.pickle_protocol = pickle_protocol
-        self._batch_size = batch_size
         self._connection = Connection(database, collection, client, connect_args)
-        parts = assemble(self, self._connection, batch_size, unreadable, mirror, shared, lease)
+        parts = assemble(
+            self, self._connection, batch_size, unreadable, mirror, shared, lease, in_flight
+        )
         self._write_through = WriteThrough(parts, batch_size)
         self._lifecycle = Lifecycle(parts, watch)
         self._locks, self._host, self._cycles = parts.locks, parts.host, parts.cycles
         self._quarantine, self._reader = parts.quarantine, parts.reader
         self._write_behind, self._wakeups = parts.write_behind, parts.wakeups
+        self._hand_out = parts.hand_out
 
     @property
     def client(self) -> MongoClient[Document]:
@@ -144,6 +153,9 @@ class MongoDBJobStore(CallsOutsideCycle):
     def get_due_jobs(self, now: datetime) -> list[Job]:
         """Hand out the first due jobs, at most `batch_size`; 1 command, 3 if shared.
 
+        A scheduler's cycle gets only the jobs that `in_flight` allows. No command is sent if all
+        executors are full.
+
         A flush comes first, if an earlier one failed. No command is sent if a mirror answers, or if
         the change stream has shown that nothing is due. With `shared`, these are some of the first
         due jobs; each search that finds only leased jobs costs 1 command more.
@@ -155,12 +167,13 @@ class MongoDBJobStore(CallsOutsideCycle):
         if self._lifecycle.needs_restart and self._scheduler:
             self.start(self._scheduler, self._alias or "")
         check_executors(self._scheduler)
+        events = cycle_events()
         with self._cycle_lock():
             if self._connection.closed:  # the scheduler's thread may call once after `shutdown`
                 return []
             last = self._cycles.current
             if last.is_nested_call:  # the caller is a synchronous job of that cycle
-                cycle = self._hand_out(now, self._read_due(due_by, last))
+                cycle = self._next_cycle(now, last, events)
                 last.nest(cycle)
                 return cycle.jobs
             if self._known_next_run_time(last, due_by) is not None:
@@ -170,7 +183,7 @@ class MongoDBJobStore(CallsOutsideCycle):
                 last.last_query = None
                 self._wakeups.cycle_begins()
                 try:
-                    cycle = self._hand_out(now, self._read_due(due_by, last))
+                    cycle = self._next_cycle(now, last, events)
                 except Exception:
                     self._wakeups.cycle_ends(timestamp(self._retry_time()))
                     raise
@@ -185,29 +198,23 @@ class MongoDBJobStore(CallsOutsideCycle):
         awaited = self._wakeups.awaited if query.is_fresh(self._connection) else None
         return awaited if awaited is not None and awaited > now else None
 
-    def _read_due(self, now: float, last: Cycle) -> Due:
-        """Read the first due jobs, with the last cycle's writes included."""
+    def _next_cycle(self, now: datetime, last: Cycle, events: list[JobEvent] | None) -> Cycle:
+        """Begin a cycle with the first due jobs, after the last cycle's writes."""
         self._reader.include_deferred()
         if not last.is_nested_call:
             self._finish(last)
             self._lifecycle.do_chores_if_no_thread()
-        return self._reader.due(now, self._batch_size + self._quarantine.unmarked)
+        return self._hand_out.cycle(now, events)
 
     def _finish(self, cycle: Cycle) -> None:
         """Release the jobs that a cycle leased and did not fire; use a mirror once ready."""
         cycle.release()
         self._reader.go_live()
 
-    def _hand_out(self, now: datetime, due: Due) -> Cycle:
-        """Restore the jobs that can run here, sorted by run time; set the others aside."""
-        runnable, unrunnable = self._host.restore_all(due.records)
-        if unrunnable:
-            self._reader.set_aside(unrunnable, due.lease)
-        runnable.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
-        return Cycle(now, runnable[: self._batch_size], due.lease)
-
     def update_job(self, job: Job) -> None:
         """Replace a stored job; 1 command, deferred if the scheduler updates a job handed out.
+
+        Does nothing if the job's executor did not take the job: the job stays due.
 
         :raises JobLookupError: if no job with that id is stored.
         :raises TransientJobError: if the job's function can't be imported by name.
@@ -216,6 +223,8 @@ class MongoDBJobStore(CallsOutsideCycle):
         with self._cycle_lock():
             cycle = self._cycles.current
             if cycle.has_handed_out(job):
+                if not self._hand_out.was_taken(cycle, job.id, self._write_behind.lines):
+                    return
                 write = cycle.advance(job, self.pickle_protocol, self._write_behind.lines)
                 self._write_behind.add(write, self._reader.apply_optimistically)
                 return
@@ -224,12 +233,18 @@ class MongoDBJobStore(CallsOutsideCycle):
     def remove_job(self, job_id: str) -> None:
         """Remove a job; 1 command, deferred in a cycle that has handed the job out.
 
+        Does nothing if the scheduler removes a job that its executor did not take.
+
         :raises JobLookupError: if no job with that id is stored.
         """
         job_id = exact_str(job_id)
         with self._cycle_lock():
             cycle = self._cycles.current
-            if cycle.defers_removal(job_id, by_scheduler=is_cycle()):
+            by_scheduler = is_cycle()
+            if cycle.defers_removal(job_id, by_scheduler):
+                lines = self._write_behind.lines
+                if by_scheduler and not self._hand_out.was_taken(cycle, job_id, lines):
+                    return
                 self._write_behind.add(cycle.remove(job_id), self._reader.apply_optimistically)
                 return
         self._write_through.remove_job(job_id)
@@ -272,8 +287,13 @@ class MongoDBJobStore(CallsOutsideCycle):
         self._reader.include_deferred()
         if not cycle.is_nested_call:
             self._finish(cycle)
+        next_look = self._hand_out.next_look(cycle)
+        if cycle.is_limited:  # more jobs are due, which wait for the same executors
+            return next_look
         last_query = LastQuery.now(self._connection)
-        earliest = self._reader.next_run_time(cycle.now, self._quarantine.passed_over)
+        earliest = self._reader.next_run_time(cycle.now, self._hand_out.left_out())
+        if next_look is not None:
+            return next_look if earliest is None else min(earliest, next_look)
         if not cycle.is_nested_call and not cycle.is_over:
             cycle.last_query = last_query
         return earliest
@@ -283,8 +303,7 @@ class MongoDBJobStore(CallsOutsideCycle):
         return nullcontext() if self._reader.is_live else self._locks.io_lock
 
     def _retry_time(self) -> datetime:
-        seconds = getattr(self._scheduler, "jobstore_retry_interval", 10)
-        return datetime.now(timezone.utc) + timedelta(seconds=seconds)
+        return datetime.now(timezone.utc) + timedelta(seconds=self._host.retry_seconds)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} (client={self._connection.describe()})>"

@@ -40,7 +40,7 @@ class WriteThrough:
         self._host, self._locks, self._cycles = parts.host, parts.locks, parts.cycles
         self._connection, self._quarantine = parts.connection, parts.quarantine
         self._write_behind, self._reader = parts.write_behind, parts.reader
-        self._limit = limit
+        self._hand_out, self._limit = parts.hand_out, limit
 
     # One job
 
@@ -196,6 +196,7 @@ class WriteThrough:
         for job_id in job_ids:
             hash(job_id)  # raises the TypeError of an unhashable id before any removal
             self._cycles.note_rewrite(job_id)
+            self._hand_out.forget(job_id)
             self._quarantine.forget(job_id)
             self._reader.about_to_write(job_id)
 

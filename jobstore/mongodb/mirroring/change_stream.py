@@ -6,7 +6,7 @@ Where the server has no change streams, or the user wants none, it polls the fir
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bson import Timestamp
@@ -74,7 +74,7 @@ class Watcher:
 
     :param owner: the store.
     :param reader: polled for the first run time, if there is no stream.
-    :param passed_over: the jobs that nobody waits for, with their run times.
+    :param left_out: returns the jobs for which the scheduler does not wake up.
     :param mirror: loaded and kept current; if None, only run times are watched.
     :param poll_interval: seconds between polls, in place of a stream; None: open a stream.
     :param fallback_interval: seconds between polls if the server refuses the stream.
@@ -87,7 +87,7 @@ class Watcher:
         connection: Connection,
         wakeups: Wakeups,
         reader: Reader,
-        passed_over: Mapping[IdKey, HasTime],
+        left_out: Callable[[], Mapping[IdKey, HasTime]],
         mirror: Mirror | None,
         poll_interval: float | None,
         fallback_interval: float,
@@ -97,7 +97,7 @@ class Watcher:
         self._connection = connection
         self._wakeups = wakeups
         self._reader = reader
-        self._passed_over = passed_over
+        self._left_out = left_out
         self._mirror = mirror
         self._poll_interval, self._fallback_interval = poll_interval, fallback_interval
         self._logger = logger
@@ -305,7 +305,7 @@ class Watcher:
         self._stopped.wait(seconds)
 
     def _query_run_time(self) -> None:
-        self._wakeups.notify(self._reader.next_run_time(time.time(), self._passed_over))
+        self._wakeups.notify(self._reader.next_run_time(time.time(), self._left_out()))
 
     def _next_event(self, stream: CollectionChangeStream[Document]) -> bool:
         """Handle the next event, if one comes in time; note which time the stream has reached.

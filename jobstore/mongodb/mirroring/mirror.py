@@ -263,15 +263,19 @@ class Mirror:
 
     # Queries
 
-    def due(self, now: float, limit: int) -> list[Record]:
-        """Return the first k due records, at most `limit`; O(log n + k).
+    def due(self, now: float, limit: int, exclude: Mapping[IdKey, HasTime]) -> list[Record]:
+        """Return the first k due records, at most `limit`; O(log n + k + excluded jobs).
 
         :param now: in seconds since the epoch.
+        :param exclude: jobs to leave out, as long as they have these run times.
         :raises NotLiveError: if the mirror is not live, as do all queries.
         """
         with self._locks.memory_lock:
             self._must_be_live()
-            return self._index.due(to_datetime(now), limit)
+            due = self._index.due(to_datetime(now), limit + len(exclude))
+        if not exclude:
+            return due
+        return [each for each in due if is_included(each.id, each.run_time, exclude)][:limit]
 
     def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
         """Return the earliest run time, without k excluded jobs; O(log n + k)."""

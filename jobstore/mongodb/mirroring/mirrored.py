@@ -52,28 +52,28 @@ class Mirrored(Reader):
     # Queries
 
     def include_deferred(self) -> None:
-        """Flush the deferred writes, unless the mirror is live: its answers include them."""
+        """Flush the deferred writes; if the mirror is live, only request a flush.
+
+        The answers of a live mirror include them.
+        """
         if not self.mirror.live:
             self.queried.include_deferred()
+        elif self._write_behind.has_pending:
+            self._write_behind.request_flush()
 
-    def due(self, now: float, limit: int) -> Due:
-        """Return the first k due jobs, at most `limit`; O(log n + k)."""
+    def due(self, now: float, limit: int, exclude: Mapping[IdKey, HasTime]) -> Due:
+        """Return the first k due jobs, at most `limit`; O(log n + k + excluded jobs)."""
         return self._answer_cycle(
-            lambda: Due(self.mirror.due(now, limit)), lambda: self.queried.due(now, limit)
+            lambda: Due(self.mirror.due(now, limit, exclude)),
+            lambda: self.queried.due(now, limit, exclude),
         )
 
     def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
-        """Return the earliest run time, without k excluded jobs; O(log n + k).
-
-        A live mirror also requests a flush of the deferred writes.
-        """
-
-        def from_mirror() -> float | None:
-            if self._write_behind.has_pending:
-                self._write_behind.request_flush()
-            return self.mirror.next_run_time(now, exclude)
-
-        return self._answer_cycle(from_mirror, lambda: self.queried.next_run_time(now, exclude))
+        """Return the earliest run time, without k excluded jobs; O(log n + k)."""
+        return self._answer_cycle(
+            lambda: self.mirror.next_run_time(now, exclude),
+            lambda: self.queried.next_run_time(now, exclude),
+        )
 
     def find(self, job_id: DocumentId) -> Document | None:
         """Return the document with that id; O(1)."""
@@ -114,12 +114,22 @@ class Mirrored(Reader):
         return from_server()
 
     def set_aside(self, unrunnable: Rejected, lease: Lease | None) -> None:
-        """Put jobs into quarantine; deferred writes if the mirror is live, as cycles do no I/O."""
+        """Put the jobs into quarantine, or remove them."""
+        self.put_into_quarantine(self._quarantine.writes_for_unreadable(unrunnable))
+
+    def put_into_quarantine(self, writes: list[GuardedWrite]) -> None:
+        """Apply the writes; deferred if the mirror is live, as cycles do no I/O."""
         if not self.mirror.live:
-            self.queried.set_aside(unrunnable, lease)
+            self.queried.put_into_quarantine(writes)
             return
-        for write in self._quarantine.writes_for_unreadable(unrunnable):
+        for write in writes:
             self._write_behind.add(write, self.apply_optimistically)
+
+    def left_waiting(self, records: list[Record]) -> None:
+        """Tell a recovery, during which the mirror is not live."""
+        if not self.mirror.live:
+            with self._locks.io_lock:
+                self.queried.left_waiting(records)
 
     # The store's life
 

@@ -11,12 +11,13 @@ higher count. A job with a count of 3 goes into quarantine instead of running ag
 """
 
 import logging
+from collections.abc import Mapping
 
-from ..documents import CountedRecord, Document
-from ..ordered import affordable_in_order
+from ..documents import CountedRecord, Document, HasTime, IdKey, Record
+from ..ordered import affordable_in_order, due_query
 from ..readers import Due, Queried, ReaderParts
 from ..sharing import marker
-from .attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempt_count, count_attempts
+from .attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempt_count, count_attempts, remove_counts
 from .presence import Presence, process_identity
 
 __all__ = ["Recovering"]
@@ -25,7 +26,8 @@ __all__ = ["Recovering"]
 class Recovering(Queried):
     """Asks the server on behalf of one scheduler, in small batches after an unclean end.
 
-    The recovery is over when all jobs that were due at its beginning are written. Until then a
+    The recovery is over when all jobs that were due at its beginning are written, but for those
+    that wait for a full executor. Until then a
     mirrored store asks this reader too, as the mirror has no counts.
     """
 
@@ -33,6 +35,7 @@ class Recovering(Queried):
         super().__init__(parts)
         self._presence = Presence(parts.connection)
         self._is_active = False
+        self._logger = logging.getLogger(__name__)
 
     def opened(self, logger: logging.Logger) -> None:
         """Announce the scheduler, and begin a recovery if another one ended uncleanly; 5 commands.
@@ -40,6 +43,7 @@ class Recovering(Queried):
         :raises ValueError: if schedulers share the collection.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
+        self._logger = logger
         marker.check(self._connection, logger)
         self._is_active = self._presence.begin(logger)
         if self._is_active:
@@ -66,7 +70,7 @@ class Recovering(Queried):
             self._presence.remove_leftovers()
         return not self._is_active
 
-    def due(self, now: float, limit: int) -> Due:
+    def due(self, now: float, limit: int, exclude: Mapping[IdKey, HasTime]) -> Due:
         """Return the first due jobs: at most `limit`, and in a recovery one small batch.
 
         In a recovery this takes 2 commands, more with culprits or on a slow line. The caller has
@@ -76,10 +80,10 @@ class Recovering(Queried):
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         if self.is_over():
-            return super().due(now, limit)
+            return super().due(now, limit, exclude)
         if self._started_at is None:
             self._started_at = now
-        due: Document = {"next_run_time": {"$lte": now}}
+        due = due_query(now, exclude)
         while True:
             # Documents that could not be quarantined come first, and can't run.
             size = min(self._batch_size + self._quarantine.unmarked, limit)
@@ -101,6 +105,12 @@ class Recovering(Queried):
             # A culprit that could not be quarantined would run after the recovery.
             self._is_last_batch = is_past_start and not any(map(_is_culprit, first))
         return Due(list(map(CountedRecord.of, batch)))
+
+    def left_waiting(self, records: list[Record]) -> None:
+        """Remove the counts of jobs that did not run; 1 command in a recovery."""
+        counted = [record for record in records if isinstance(record, CountedRecord)]
+        if counted:
+            remove_counts(self._connection, counted, self._logger)
 
 
 def _is_suspect(document: Document) -> bool:

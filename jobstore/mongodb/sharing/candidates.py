@@ -56,7 +56,9 @@ class Candidates:
         self._on_unclaimable = on_unclaimable
         self._windows = 1.0
 
-    def find(self, now: float, limit: int) -> Iterator[list[Document]]:
+    def find(
+        self, now: float, limit: int, exclude: Mapping[IdKey, HasTime]
+    ) -> Iterator[list[Document]]:
         """Yield batches of at most `limit` documents to claim, without their states.
 
         The caller goes on to the next batch when other schedulers have won all of this one.
@@ -66,13 +68,14 @@ class Candidates:
         jobs).
 
         :param now: the scheduler's time, in seconds since the epoch.
+        :param exclude: jobs that are not to be claimed, beside those left to other schedulers.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         due: Document = {"next_run_time": {"$lte": now}}
         is_past_end = False
         for _ in range(MAX_LOOKS):
-            unrunnable = self._unrunnable.current()
-            size = limit + len(unrunnable)
+            left_out = {**exclude, **self._unrunnable.current()}
+            size = limit + len(left_out)
             start = 0 if is_past_end else size * rng.randrange(int(self._windows))
             window = self._read(due, start, size)
             is_past_end = start > 0 and not window
@@ -83,13 +86,13 @@ class Candidates:
                 self._windows = max(1, min(self._windows, math.ceil((start + len(window)) / size)))
             elif is_contended:
                 continue  # another look costs less than a cycle for the few free jobs
-            if claimable := self._claimable(free, unrunnable)[:limit]:
+            if claimable := self._claimable(free, left_out)[:limit]:
                 yield claimable
             elif not start and len(window) < size:
                 return  # this window had all due jobs
-        unrunnable = self._unrunnable.current()
-        first_free = self._read(due | UNLEASED, 0, limit + len(unrunnable))
-        if claimable := self._claimable(first_free, unrunnable)[:limit]:
+        left_out = {**exclude, **self._unrunnable.current()}
+        first_free = self._read(due | UNLEASED, 0, limit + len(left_out))
+        if claimable := self._claimable(first_free, left_out)[:limit]:
             yield claimable
 
     def note_contention(self, is_contended: bool) -> None:
@@ -100,11 +103,9 @@ class Candidates:
         read = sized_in_order if self._connection.is_slow else in_order
         return read(self._connection, query, PROJECTION, size, start)
 
-    def _claimable(
-        self, free: list[Document], unrunnable: Mapping[IdKey, HasTime]
-    ) -> list[Document]:
+    def _claimable(self, free: list[Document], left_out: Mapping[IdKey, HasTime]) -> list[Document]:
         runnable = [
-            each for each in free if is_included(each["_id"], each["next_run_time"], unrunnable)
+            each for each in free if is_included(each["_id"], each["next_run_time"], left_out)
         ]
         return self._with_exact_ids(self._within_budget(runnable))
 

@@ -77,6 +77,11 @@ class Claimed(Queried):
         self._candidates = Candidates(parts.connection, self.unrunnable, self._leave_to_others)
         self._logger = logging.getLogger(__name__)
 
+    @property
+    def retry_seconds(self) -> float:
+        """Leave a job that its executor did not take to others, for a minute."""
+        return RETRY_SECONDS
+
     def opened(self, logger: logging.Logger) -> None:
         """Mark the collection as shared; 1 command.
 
@@ -86,7 +91,9 @@ class Claimed(Queried):
         self.unrunnable.forget_all()
         marker.begin(self._connection)
 
-    def due(self, now: float, limit: int, is_retry: bool = False) -> Due:
+    def due(
+        self, now: float, limit: int, exclude: Mapping[IdKey, HasTime], is_retry: bool = False
+    ) -> Due:
         """Claim free due jobs, and read them; O(log n + k), 3 commands, or 1 if no job is due.
 
         A claim that other schedulers win as a whole costs 2 commands more. Each look in vain costs
@@ -95,6 +102,7 @@ class Claimed(Queried):
 
         :param now: the scheduler's time, in seconds since the epoch.
         :param limit: the most jobs to claim.
+        :param exclude: jobs to leave to others, as long as they have these run times.
         :raises pymongo.errors.PyMongoError: if the server can't be reached. The next call, or
             `give_back`, releases a claim that could not be read.
         """
@@ -102,7 +110,7 @@ class Claimed(Queried):
         free = {"next_run_time": {"$lte": now}, **UNLEASED}
         size = min(limit, MAX_IDS, self._connection.reading.max_ids)
         due = Due([])
-        for candidates in self._candidates.find(now, size):
+        for candidates in self._candidates.find(now, size, exclude):
             selected = self._abandoned.select(candidates, size)
             self._unread_claim = claim = self._new_claim(selected)
             matched = self._send(claim, free, selected)
@@ -115,7 +123,7 @@ class Claimed(Queried):
                     if not timed_out(error) or is_retry:
                         raise
                     sample_sizes(self._connection, {"_id": {"$in": claim.ids}}, len(claim.ids))
-                    return self.due(now, limit, is_retry=True)
+                    return self.due(now, limit, exclude, is_retry=True)
             self._unread_claim = None
             if matched != 0:
                 break

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
+from apscheduler.events import JobEvent
 from apscheduler.job import Job
 
+from ...submissions import Submissions
 from ..cached import LastQuery
 from ..documents import INTERRUPTS, Record, dump, timestamp, with_run_time
 from ..sharing.lease import Lease
@@ -54,10 +56,18 @@ class Cycle:
     :param handed_out: the jobs handed out, each with its record.
     :param lease: the lease on these jobs, and perhaps on more. `release` gives back the jobs
         that were not fired.
+    :param events: the events of the scheduler's cycle, if one calls.
+    :param is_limited: whether more jobs may be due than their executors have room for.
+    :ivar submissions: tells of each job whether its executor took it.
     """
 
     def __init__(
-        self, now: datetime, handed_out: Iterable[tuple[Job, Record]], lease: Lease | None = None
+        self,
+        now: datetime,
+        handed_out: Iterable[tuple[Job, Record]],
+        lease: Lease | None = None,
+        events: list[JobEvent] | None = None,
+        is_limited: bool = False,
     ) -> None:
         self._now, self._started_at = now, time.monotonic()
         self._handed_out = {job.id: (job, record) for job, record in handed_out}
@@ -68,6 +78,8 @@ class Cycle:
         self._nested_leases: list[Lease] = []
         self.shut_down = False  # in mid-cycle: later runs are not written
         self.is_over = False
+        self.is_limited = is_limited
+        self.submissions = Submissions(events)
         self.last_query: LastQuery | None = None  # for the earliest run time
 
     @property
@@ -84,6 +96,10 @@ class Cycle:
         """Take over the lease of a cycle that a synchronous job began within this one."""
         if cycle._lease:
             self._nested_leases.append(cycle._lease)
+
+    def handed_out(self, job_id: str) -> tuple[Job, Record]:
+        """Return a job handed out, with its record."""
+        return self._handed_out[job_id]
 
     def has_handed_out(self, job: Job) -> bool:
         """Whether the scheduler iterates, and this is the very object that it was handed."""

@@ -183,7 +183,7 @@ class Followed(RuleBasedStateMachine):
     @invariant()
     def index_is_in_order_of_run_times(self):
         self.mirror._index._check()
-        due = self.mirror.due(at(10).timestamp(), 10)
+        due = self.mirror.due(at(10).timestamp(), 10, {})
         assert [record.run_time for record in due] == sorted(record.run_time for record in due)
 
     @precondition(lambda self: not self.write_behind.has_pending)

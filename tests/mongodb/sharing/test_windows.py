@@ -210,7 +210,7 @@ def test_lost_claim_is_followed_by_one_on_the_next_jobs(make, monkeypatch):
         return update_with_retry(connection, query, fields)
 
     def second_batch(store):
-        store._batch_size = 2
+        store._hand_out._batch_size = 2
         return store.get_due_jobs(at(10))
 
     monkeypatch.setattr(updates, "update_with_retry", after_another)

@@ -1,0 +1,170 @@
+"""The hand-out: which of the due jobs the scheduler gets, and which stay due in the database.
+
+A job stays due while its executor is full, and for some time after its executor did not take it.
+Searches leave such jobs out, so that they don't hide the due jobs of other executors.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+
+from apscheduler.events import JobEvent
+from apscheduler.job import Job
+
+from ..in_flight import InFlight, Rooms
+from ..submissions import MAX_TRIES, FailedSubmissions
+from .documents import DocumentId, HasTime, IdKey, Record, timestamp
+from .host import Host
+from .readers import Reader
+from .summary import Line, Summary
+from .waiting import WaitingJobs
+from .writes.cycle import Cycle
+from .writes.quarantine import Quarantine
+
+__all__ = ["HandOut"]
+
+NOT_TAKEN = Line(
+    logging.WARNING,
+    'Job "%s" stays due, as %s did not take it',
+    "%s jobs (%s) stay due, as %s did not take them",
+)
+
+
+class HandOut:
+    """Chooses the jobs of a cycle, and remembers the due jobs that it did not choose.
+
+    :param batch_size: the maximum number of jobs in a cycle.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        reader: Reader,
+        quarantine: Quarantine,
+        in_flight: InFlight,
+        batch_size: int,
+    ) -> None:
+        self._host, self._reader, self._quarantine = host, reader, quarantine
+        self._in_flight = in_flight
+        self._batch_size = batch_size
+        self._waiting = WaitingJobs()
+        self._failed = FailedSubmissions()
+        self._widening = 1  # how many jobs to read for each free place
+
+    def start(self) -> None:
+        """Begin to count the runs of the store's scheduler."""
+        self._waiting.forget_all()
+        self._in_flight.start(self._host.scheduler)
+
+    def stop(self) -> None:
+        """Stop counting."""
+        self._in_flight.stop()
+
+    def cycle(self, now: datetime, events: list[JobEvent] | None) -> Cycle:
+        """Read the first due jobs, and choose those whose executors have room.
+
+        The cost is that of `Reader.due`. No command is sent if no executor has room.
+
+        :param events: the events of the scheduler's cycle; None if another caller asks, who gets
+            jobs without regard to executors.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
+        """
+        rooms = Rooms({}, True) if events is None else self._in_flight.rooms()
+        if not rooms.total:
+            return Cycle(now, (), events=events, is_limited=True)
+        self._waiting.admit(rooms)
+        limit = int(min(self._batch_size, rooms.total * self._widening))
+        due = self._reader.due(timestamp(now), limit + self._quarantine.unmarked, self._excluded())
+        runnable, unrunnable = self._host.restore_all(due.records)
+        if unrunnable:
+            self._reader.set_aside(unrunnable, due.lease)
+        if self._failed:
+            runnable = self._without_hopeless(runnable)
+        runnable.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
+        chosen, waiting = [], []
+        for job, record in runnable[: self._batch_size]:
+            if rooms.take(job.executor):
+                self._in_flight.hand_out(job.id, job.executor)
+                chosen.append((job, record))
+            else:
+                self._waiting.add(record, job.executor)
+                waiting.append(record)
+        if waiting:
+            self._reader.left_waiting(waiting)
+        # Jobs of full executors may hide others: look further behind them, and at once.
+        is_hidden = bool(rooms.full) and rooms.total > 0
+        self._widening = 2 * self._widening if is_hidden and limit < self._batch_size else 1
+        is_limited = len(due.records) >= limit and rooms.is_bounded and not is_hidden
+        return Cycle(now, chosen, due.lease, events, is_limited)
+
+    def _excluded(self) -> dict[IdKey, HasTime]:
+        waiting: Mapping[IdKey, HasTime] = self._waiting.current()  # type: ignore[assignment]
+        failed: Mapping[IdKey, HasTime] = self._failed.waiting()  # type: ignore[assignment]
+        return {**waiting, **failed}
+
+    def left_out(self) -> Mapping[IdKey, HasTime]:
+        """Return the jobs for which the scheduler does not wake up, by the keys of their ids.
+
+        Those are the jobs that wait for their executors, and those that can't be restored here.
+        """
+        excluded = self._excluded()
+        passed_over = self._quarantine.passed_over
+        return {**passed_over, **excluded} if excluded else passed_over
+
+    def next_look(self, cycle: Cycle) -> float | None:
+        """Return when to look again for the jobs that wait; None if no job waits.
+
+        Wakes the scheduler earlier if their executors have room earlier.
+        """
+        executors = None if cycle.is_limited else self._waiting.executors
+        times = []
+        if executors is None or executors:
+            is_free = self._in_flight.wait_for(executors)
+            times.append(cycle.now + (0 if is_free else self._in_flight.recheck_seconds))
+        retry = self._failed.next_retry()
+        if retry is not None:
+            times.append(cycle.now + retry)
+        return min(times, default=None)
+
+    def forget(self, job_id: DocumentId) -> None:
+        """Hand out a job as if it were new, as its document is about to be written."""
+        self._waiting.forget(job_id)
+        if isinstance(job_id, str):
+            self._failed.forget(job_id)
+
+    # Failed submissions
+
+    def was_taken(self, cycle: Cycle, job_id: str, lines: Summary) -> bool:
+        """Whether the executor took a job, asked once after its submission.
+
+        If not, the job stays due, and is left out until its next try.
+
+        :param lines: collects a log line.
+        """
+        if cycle.submissions.took_last():
+            if self._failed:
+                self._failed.note_taken(job_id)
+            return True
+        job, record = cycle.handed_out(job_id)
+        seconds = self._reader.retry_seconds or self._host.retry_seconds
+        if self._failed.add(job_id, record.run_time, seconds):
+            lines.add(NOT_TAKEN, job_id, f'executor "{job.executor}"')
+        return False
+
+    def _without_hopeless(self, runnable: list[tuple[Job, Record]]) -> list[tuple[Job, Record]]:
+        """Quarantine the jobs that no executor takes, while others are taken."""
+        hopeless = [
+            (job, record)
+            for job, record in runnable
+            if self._failed.is_hopeless(job.id, record.run_time)
+        ]
+        if not hopeless:
+            return runnable
+        writes = []
+        for job, record in hopeless:
+            reason = f'executor "{job.executor}" did not take it {MAX_TRIES} times'
+            self._host.logger.error('Job "%s" goes into quarantine: %s', job.id, reason)
+            writes.append(self._quarantine.write_for(record, reason, record.run_time))
+            self._failed.forget(job.id)
+        self._reader.put_into_quarantine(writes)
+        return [pair for pair in runnable if pair not in hopeless]
