@@ -77,7 +77,7 @@ def test_large_jobs_that_exceed_one_command_together_run_once(line, options):
 def test_bulk_calls_work_with_ids_that_exceed_one_command_together(store):
     """9,000 ids of 2,000 characters have more than the 16 MiB of a command."""
     jobs = [job(f"{'x' * 2000}{number}", None) for number in range(9000)]
-    store._batch_size = len(jobs)
+    store._hand_out._batch_size = len(jobs)
     store.add_jobs(jobs)
     assert len(store.get_all_jobs()) == len(jobs)
     store.update_jobs(jobs)

@@ -154,7 +154,7 @@ def test_every_job_runs_exactly_once(world, ends, at_a_time, windows, least):
     """This holds for each window that a scheduler may pick."""
     world.windows = windows
     for store in world.stores:
-        store._batch_size = at_a_time
+        store._hand_out._batch_size = at_a_time
     jobs = [job("a", every=None if ends else YEARS), job("b", 0)]
 
     def check():

@@ -132,7 +132,7 @@ def test_unrunnable_job_takes_no_place_in_a_window(make, monkeypatch):
     assert ids(store.get_due_jobs(at(10))) == ["c", "d"], "they are the second window"
     store.get_next_run_time()
     lease_to_others(store, "abcd")
-    store._batch_size = 1
+    store._hand_out._batch_size = 1
     draw(monkeypatch, 0)
     assert ids(store.get_due_jobs(at(10))) == ["e"], "the job behind all leased ones"
 
