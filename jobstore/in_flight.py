@@ -4,21 +4,23 @@ APScheduler gives every due job to its executor at once, and a pool's queue has 
 loses that queue, and other machines can't help with it. So a store hands out only as many jobs as
 their executors have room for. The rest stays due in the store.
 
-An executor counts its own runs in flight, with those of other stores. APScheduler's events tell
-when runs end. They only decide when to count again, because a failed run may send no event.
+An executor counts its runs in flight by job, so a store can count those of its own jobs. Each store
+of a scheduler has the whole bound: a store that fills an executor must not starve another one.
+APScheduler's events tell when runs end. They only decide when to count again, because a failed run
+may send no event.
 """
 
 import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
+from itertools import count
 from math import inf
 from typing import Literal
 
 from apscheduler.events import (
     EVENT_JOB_ERROR,
     EVENT_JOB_EXECUTED,
-    EVENT_JOB_MAX_INSTANCES,
     EVENT_JOB_MISSED,
     JobEvent,
 )
@@ -30,11 +32,12 @@ from .waking import can_be_woken, wake
 __all__ = ["Bound", "InFlight", "Rooms", "check_bound"]
 
 Bound = Literal["auto"] | int | None
-EVENTS = EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+EVENTS = EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED  # the ends of runs
 WINDOW_SECONDS = 0.2  # of finished runs; "auto" allows as many in flight
 # Until another look at a full executor, whose failed runs may have sent no event.
 RECHECK_SECONDS = 1.0
 POLL_SECONDS = 0.1  # the same, where no thread may wake the scheduler
+SPARE = 100  # jobs whose runs may have ended without an event, before a search for these
 
 
 def check_bound(in_flight: Bound) -> None:
@@ -50,23 +53,32 @@ def check_bound(in_flight: Bound) -> None:
 
 
 class BoundedExecutor:
-    """An executor, its bound, and the times at which its last runs ended.
+    """An executor, its bound, the store's jobs there, and the times at which runs have ended.
 
     :param limit: the maximum number of runs in flight; None for "auto".
     :param workers: how many runs it executes at a time; None if unknown.
-    :ivar wake_at: the length of `finished` at which to count the runs in flight again.
+    :ivar jobs: the ids of the jobs handed out, without most of those whose runs have ended.
+    :ivar wake_at: the number of ends at which to count the runs in flight again.
+
+    Threads of the executor and of the scheduler use it without a lock: a signal's handler that
+    shuts the scheduler down waits for the executor's threads, and may have interrupted the holder.
+    A race leads to a check too early, never to a missed one.
     """
 
     def __init__(self, executor: BaseExecutor, limit: int | None, workers: int | None) -> None:
         self.executor = executor
         self._limit, self._workers = limit, workers
+        self.jobs: dict[str, None] = {}
         self.finished: deque[float] = deque()  # in seconds of the monotonic clock
+        self._ends = count(1)
+        self._ended = 0
         self.wake_at = inf
 
     @property
     def in_flight(self) -> int:
-        """The executor's own count of runs in flight; O(their number)."""
-        return max(0, sum(list(self.executor._instances.values())))
+        """The executor's own count of runs in flight, of this store's jobs; O(their number)."""
+        instances = self.executor._instances
+        return sum(filter(None, map(instances.get, list(self.jobs))))
 
     @property
     def bound(self) -> int:
@@ -87,19 +99,30 @@ class BoundedExecutor:
         busy = min(self._workers, bound) - 1 if self._workers else 0
         return max(bound // 2, busy)
 
-    def forget_older(self) -> None:
-        """Forget the runs that ended before the window of "auto"."""
+    def forget_ended(self) -> None:
+        """Forget most of the jobs that don't run, and the runs before the window of "auto"."""
         self.wake_at = inf
         oldest = time.monotonic() - WINDOW_SECONDS
         while self.finished and self.finished[0] < oldest:
             self.finished.popleft()
+        if len(self.jobs) > 2 * self.in_flight + SPARE:
+            instances = self.executor._instances
+            self.jobs = {job_id: None for job_id in list(self.jobs) if instances.get(job_id)}
+
+    def run_ended(self) -> bool:
+        """Count the end of a run; return whether it is time to count the runs in flight again."""
+        self.finished.append(time.monotonic())
+        ended = next(self._ends)  # in one step, for any number of threads
+        self._ended = ended
+        return ended >= self.wake_at
 
     def arm(self) -> bool:
         """Wait until enough runs have ended; return whether they have already."""
-        known, threshold = len(self.finished), self.threshold
-        # Counted after `finished`: a run that ends in between leads to an early check, not to none.
-        self.wake_at = known + max(1, self.in_flight - threshold)
-        return self.in_flight <= threshold
+        ended = self._ended
+        # Counted after `ended`: a run that ends in between leads to an early check, not to none.
+        in_flight, threshold = self.in_flight, self.threshold
+        self.wake_at = ended + max(1, in_flight - threshold)
+        return in_flight <= threshold
 
 
 class Rooms:
@@ -146,17 +169,16 @@ UNBOUNDED: dict[str, int] = {}
 class InFlight:
     """Counts the places that a scheduler's executors have free, and wakes the scheduler for them.
 
-    :param bound: the maximum number of runs in flight with each executor. "auto" means twice the
-        executor's workers, or as many runs as it has finished in the last 0.2 s, if that is more.
-        With "auto", an executor has no bound if its number of workers is unknown. None means no
-        bound at all.
+    :param bound: the maximum number of the store's runs in flight with each executor. "auto" means
+        twice the executor's workers, or as many runs as it has finished in the last 0.2 s, if that
+        is more. With "auto", an executor has no bound if its number of workers is unknown. None
+        means no bound at all.
     """
 
     def __init__(self, bound: Bound) -> None:
         self._bound = bound
         self._scheduler: BaseScheduler | None = None
         self._executors: dict[str, BoundedExecutor] = {}
-        self._handed_out: dict[str, str] = {}  # by job id, the alias of the job's executor
         self._wakes = False
 
     def start(self, scheduler: BaseScheduler | None) -> None:
@@ -174,7 +196,6 @@ class InFlight:
             self._scheduler.remove_listener(self._run_ended)
         self._scheduler = None
         self._executors = {}
-        self._handed_out = {}
 
     @property
     def recheck_seconds(self) -> float:
@@ -191,14 +212,10 @@ class InFlight:
             for alias, executor in executors.items()
             if (known := self._bounded(alias, executor)) is not None
         }
-        free, idle = {}, True
+        free = {}
         for alias, executor in self._executors.items():
-            executor.forget_older()
-            in_flight = executor.in_flight
-            idle = idle and not in_flight
-            free[alias] = max(0, executor.bound - in_flight)
-        if idle:
-            self._handed_out.clear()  # of runs that sent no event
+            executor.forget_ended()
+            free[alias] = max(0, executor.bound - executor.in_flight)
         return Rooms(free, len(self._executors) < len(executors))
 
     def _bounded(self, alias: str, executor: BaseExecutor) -> BoundedExecutor | None:
@@ -214,8 +231,9 @@ class InFlight:
 
     def hand_out(self, job_id: str, alias: str) -> None:
         """Note that a job is about to be handed out to an executor."""
-        if alias in self._executors:
-            self._handed_out[job_id] = alias
+        executor = self._executors.get(alias)
+        if executor:
+            executor.jobs[job_id] = None
 
     def wait_for(self, aliases: Iterable[str] | None = None) -> bool:
         """Wake the scheduler once an executor has room for more; return whether one has now.
@@ -228,19 +246,8 @@ class InFlight:
 
     def _run_ended(self, event: JobEvent) -> None:
         """Count a run that has ended; called in any thread."""
-        alias = self._handed_out.pop(event.job_id, None)
-        if event.code == EVENT_JOB_MAX_INSTANCES:
-            return  # the executor has not taken the job
-        executor = self._executors.get(alias) if alias is not None else None
-        if executor:
-            executor.finished.append(time.monotonic())
-            self._wake_if_free(executor)
-            return
-        for executor in list(self._executors.values()):  # another store's run may end in any
-            executor.wake_at -= 1
-            self._wake_if_free(executor)
-
-    def _wake_if_free(self, executor: BoundedExecutor) -> None:
-        if len(executor.finished) >= executor.wake_at and executor.arm():
-            executor.wake_at = inf
-            wake(self._scheduler)
+        for executor in list(self._executors.values()):
+            is_ours = event.job_id in executor.jobs
+            if is_ours and executor.run_ended() and self._wakes and executor.arm():
+                executor.wake_at = inf  # before the wake-up: its cycle arms again
+                wake(self._scheduler)

@@ -4,6 +4,7 @@ import pickle
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta, timezone
+from math import inf
 from typing import Any, Literal
 
 from apscheduler.events import JobEvent
@@ -278,7 +279,8 @@ class MongoDBJobStore(CallsOutsideCycle):
             finally:
                 if not cycle.jobs.in_loop:
                     cycle.end()
-                    self._wakeups.cycle_ends(timestamp(answer))
+                    # While due jobs wait for executors, no other job's time matters.
+                    self._wakeups.cycle_ends(-inf if cycle.is_limited else timestamp(answer))
                 self._write_behind.lines.log(self._logger)
         return answer
 
