@@ -14,10 +14,11 @@ from jobstore.mongodb.writes import write_behind
 from jobstore.testing import mongod
 from support.commands import Commands
 from support.mirrored_stores import start  # a fixture
+from support.one_offs import one_offs  # a fixture
 from support.restarts import in_another_process, restart  # fixtures
 from support.shared_stores import clock, make  # fixtures
 
-__all__ = ["clock", "in_another_process", "make", "restart", "start"]
+__all__ = ["clock", "in_another_process", "make", "one_offs", "restart", "start"]
 
 NUMBERS = itertools.count()
 
