@@ -12,6 +12,7 @@ from typing import NamedTuple
 __all__ = ["MAX_TRIES", "FailedSubmission", "FailedSubmissions", "Submissions"]
 
 MAX_TRIES = 3  # before a job goes into quarantine
+FORGET_SECONDS = 600.0  # after the time of a retry that never came: others have run the job
 
 
 class Submissions:
@@ -85,6 +86,10 @@ class FailedSubmissions:
         """Try a job again at once, as it is about to be changed."""
         self._failed.pop(job_id, None)
 
+    def forget_all(self) -> None:
+        """Try all jobs again at once."""
+        self._failed.clear()
+
     def is_hopeless(self, job_id: str, run_time: object) -> bool:
         """Whether `MAX_TRIES` submissions of a job failed, while executors took other jobs."""
         failed = self._failed.get(job_id)
@@ -98,9 +103,13 @@ class FailedSubmissions:
     def waiting(self) -> dict[str, FailedSubmission]:
         """Return the jobs that wait for their next try, by id."""
         now = time.monotonic()
-        return {
-            job_id: failed for job_id, failed in list(self._failed.items()) if failed.retry_at > now
-        }
+        waiting = {}
+        for job_id, failed in list(self._failed.items()):  # a copy: several threads call this
+            if failed.retry_at > now:
+                waiting[job_id] = failed
+            elif failed.retry_at + FORGET_SECONDS < now:
+                self._failed.pop(job_id, None)
+        return waiting
 
     def next_retry(self) -> float | None:
         """Return the seconds until the first of these tries; None if no job waits."""

@@ -17,8 +17,10 @@ from support.mirrored_stores import start  # a fixture
 from support.one_offs import one_offs  # a fixture
 from support.restarts import in_another_process, restart  # fixtures
 from support.shared_stores import clock, make  # fixtures
+from support.unsteady import mode, retry_clock, unsteady, unsteady_store  # fixtures
 
-__all__ = ["clock", "in_another_process", "make", "one_offs", "restart", "start"]
+__all__ = ["clock", "in_another_process", "make", "mode", "one_offs", "restart"]
+__all__ += ["retry_clock", "start", "unsteady", "unsteady_store"]
 
 NUMBERS = itertools.count()
 

@@ -52,8 +52,9 @@ class HandOut:
         self._widening = 1  # how many jobs to read for each free place
 
     def start(self) -> None:
-        """Begin to count the runs of the store's scheduler."""
+        """Begin to count the runs of the store's scheduler, and try all due jobs."""
         self._waiting.forget_all()
+        self._failed.forget_all()
         self._in_flight.start(self._host.scheduler)
 
     def stop(self) -> None:

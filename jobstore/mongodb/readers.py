@@ -12,7 +12,16 @@ from typing import NamedTuple
 
 from . import queries
 from .connection import START_SECONDS, Connection
-from .documents import FIELDS, Document, DocumentId, HasTime, IdKey, Record, UnreadableError
+from .documents import (
+    FIELDS,
+    Document,
+    DocumentId,
+    HasTime,
+    IdKey,
+    Record,
+    UnreadableError,
+    hashable_id,
+)
 from .locks import Locks
 from .ordered import VALID_RUN_TIME, affordable_in_order, due_query, first_included, in_order
 from .sharing.lease import Lease
@@ -178,6 +187,8 @@ class Queried(Reader):
 
     def __init__(self, parts: ReaderParts) -> None:
         self._connection, self._locks, self._write_behind, self._quarantine = parts
+        # Excluded by the caller, but found with other run times.
+        self._rescheduled: set[IdKey] = set()
 
     def include_deferred(self) -> None:
         """Flush the deferred writes."""
@@ -189,19 +200,29 @@ class Queried(Reader):
 
         The cost is O(log n + k + excluded jobs).
         """
-        due = due_query(now, exclude)
+        due = self._due_query(now, exclude)
         documents = affordable_in_order(self._connection, due, FIELDS, limit)
         return Due([Record.of(document) for document in documents])
 
     def next_run_time(self, now: float, exclude: Mapping[IdKey, HasTime]) -> float | None:
-        """Return the earliest run time; O(log n), 1 command."""
+        """Return the earliest run time; O(log n + excluded jobs), 1 command."""
         in_time = {"next_run_time": VALID_RUN_TIME}
-        for document in first_included(
+        documents = first_included(
             lambda limit: in_order(self._connection, in_time, ["next_run_time"], limit), exclude
-        ):
-            earliest: float = document["next_run_time"]
-            return earliest
-        return None
+        )
+        if exclude:
+            found = {hashable_id(document["_id"]) for document in documents}
+            self._rescheduled = found & exclude.keys()
+        return documents[0]["next_run_time"] if documents else None
+
+    def _due_query(self, now: float, exclude: Mapping[IdKey, HasTime]) -> Document:
+        """Build the query for due jobs.
+
+        The query names ids only. So it does not leave out a job that `next_run_time` has found
+        rescheduled: else the scheduler would ask for that job again and again.
+        """
+        kept = {key: job for key, job in exclude.items() if key not in self._rescheduled}
+        return due_query(now, kept)
 
     def find(self, job_id: DocumentId) -> Document | None:
         """Return the document with that id; 1 command."""

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Mapping
 
 from ..documents import CountedRecord, Document, HasTime, IdKey, Record
-from ..ordered import affordable_in_order, due_query
+from ..ordered import affordable_in_order
 from ..readers import Due, Queried, ReaderParts
 from ..sharing import marker
 from .attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempt_count, count_attempts, remove_counts
@@ -83,7 +83,7 @@ class Recovering(Queried):
             return super().due(now, limit, exclude)
         if self._started_at is None:
             self._started_at = now
-        due = due_query(now, exclude)
+        due = self._due_query(now, exclude)
         while True:
             # Documents that could not be quarantined come first, and can't run.
             size = min(self._batch_size + self._quarantine.unmarked, limit)
