@@ -82,8 +82,20 @@ class HandOut:
         if self._failed:
             runnable = self._without_hopeless(runnable)
         runnable.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
+        chosen = self._choose(runnable[: self._batch_size], rooms)
+        # Jobs of full executors may hide others: look further behind them, and at once.
+        is_hidden = bool(rooms.full) and rooms.total > 0
+        if not is_hidden:
+            self._widening = 1
+        elif limit < self._batch_size:
+            self._widening *= 2
+        is_limited = len(runnable) >= limit and rooms.is_bounded and not is_hidden
+        return Cycle(now, chosen, due.lease, events, is_limited)
+
+    def _choose(self, runnable: list[tuple[Job, Record]], rooms: Rooms) -> list[tuple[Job, Record]]:
+        """Return the jobs whose executors have room; the others wait."""
         chosen, waiting = [], []
-        for job, record in runnable[: self._batch_size]:
+        for job, record in runnable:
             if rooms.take(job.executor):
                 self._in_flight.hand_out(job.id, job.executor)
                 chosen.append((job, record))
@@ -92,11 +104,7 @@ class HandOut:
                 waiting.append(record)
         if waiting:
             self._reader.left_waiting(waiting)
-        # Jobs of full executors may hide others: look further behind them, and at once.
-        is_hidden = bool(rooms.full) and rooms.total > 0
-        self._widening = 2 * self._widening if is_hidden and limit < self._batch_size else 1
-        is_limited = len(due.records) >= limit and rooms.is_bounded and not is_hidden
-        return Cycle(now, chosen, due.lease, events, is_limited)
+        return chosen
 
     def _excluded(self) -> dict[IdKey, HasTime]:
         waiting: Mapping[IdKey, HasTime] = self._waiting.current()  # type: ignore[assignment]
