@@ -13,7 +13,7 @@ may send no event.
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import count
 from math import inf
 from typing import Literal
@@ -202,17 +202,25 @@ class InFlight:
         """How long a scheduler may wait that looks for places again."""
         return RECHECK_SECONDS if self._wakes else POLL_SECONDS
 
-    def rooms(self) -> Rooms:
-        """Count the free places of each executor; O(runs in flight)."""
+    def rooms(self, closed: Collection[str] = ()) -> Rooms:
+        """Count the free places of each executor; O(runs in flight).
+
+        :param closed: the aliases of executors that take no jobs any more, and have no place.
+        """
+        none = dict.fromkeys(closed, 0) if closed else UNBOUNDED
         if self._scheduler is None:
-            return Rooms(UNBOUNDED, True)
-        executors = dict(self._scheduler._executors)
+            return Rooms(none, True)
+        executors = {
+            alias: executor
+            for alias, executor in list(self._scheduler._executors.items())
+            if alias not in closed
+        }
         self._executors = {
             alias: known
             for alias, executor in executors.items()
             if (known := self._bounded(alias, executor)) is not None
         }
-        free = {}
+        free = none.copy()
         for alias, executor in self._executors.items():
             executor.forget_ended()
             free[alias] = max(0, executor.bound - executor.in_flight)

@@ -14,6 +14,7 @@ from apscheduler.job import Job
 from ..in_flight import InFlight, Rooms
 from ..submissions import MAX_TRIES, FailedSubmissions
 from .documents import DocumentId, HasTime, IdKey, Record, timestamp
+from .executors import closed_executors
 from .host import Host
 from .readers import Reader
 from .summary import Line, Summary
@@ -49,6 +50,7 @@ class HandOut:
         self._batch_size = batch_size
         self._waiting = WaitingJobs()
         self._failed = FailedSubmissions()
+        self._closed: set[str] = set()  # aliases of executors that take no jobs any more
         self._widening = 1  # how many jobs to read for each free place
 
     def start(self) -> None:
@@ -70,7 +72,8 @@ class HandOut:
             jobs without regard to executors.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
-        rooms = Rooms({}, True) if events is None else self._in_flight.rooms()
+        self._closed = closed_executors(self._host.scheduler)
+        rooms = Rooms({}, True) if events is None else self._in_flight.rooms(self._closed)
         if not rooms.total:
             return Cycle(now, (), events=events, is_limited=True)
         self._waiting.admit(rooms)
@@ -125,7 +128,7 @@ class HandOut:
 
         Wakes the scheduler earlier if their executors have room earlier.
         """
-        executors = None if cycle.is_limited else self._waiting.executors
+        executors = None if cycle.is_limited else self._waiting.executors - self._closed
         times = []
         if executors is None or executors:
             is_free = self._in_flight.wait_for(executors)

@@ -162,7 +162,8 @@ class MongoDBJobStore(CallsOutsideCycle):
         due jobs; each search that finds only leased jobs costs 1 command more.
 
         :raises pymongo.errors.PyMongoError: if the server can't be reached; no job is lost.
-        :raises NoExecutorError: if the main thread has ended, which closes all thread pools.
+        :raises NoExecutorError: if the main thread has ended, which closes thread and process
+            pools, and the scheduler has no other executor.
         """
         due_by = timestamp(now)
         if self._lifecycle.needs_restart and self._scheduler:

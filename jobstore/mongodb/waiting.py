@@ -33,9 +33,9 @@ class WaitingJobs:
         self._by_executor: dict[str, dict[str, WaitingJob]] = {}
 
     @property
-    def executors(self) -> list[str]:
+    def executors(self) -> set[str]:
         """The aliases of the executors for which jobs wait."""
-        return list(self._by_executor)
+        return set(self._by_executor)
 
     def add(self, record: Record, executor: str) -> None:
         """Let a job wait for its executor."""
