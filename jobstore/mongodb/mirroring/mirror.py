@@ -247,10 +247,17 @@ class Mirror:
             self.wrote({record.id: None for record in self._index}, time)
 
     def wrote(self, records: Mapping[DocumentId, MaybeRecord], time: int) -> None:
-        """Note records that a command of that operation time wrote; None is a removed document."""
+        """Note records that a command of that operation time wrote; None is a removed document.
+
+        The stream may have shown a record before, and a cycle may have run the job since. Then the
+        deferred write of that cycle is newer.
+        """
         with self._locks.memory_lock:
             if self.needs_written_records and not (self._follows and self._time >= time):
+                deferred = self._write_behind.writes
                 for job_id, record in records.items():
+                    if job_id in deferred and deferred[job_id].record == record:
+                        continue
                     self._put_own(job_id, record, time)
                     self._marks.pop(job_id, None)
                 self._acknowledged.append((time, list(records)))
