@@ -15,12 +15,13 @@ from jobstore.testing import mongod
 from support.commands import Commands
 from support.mirrored_stores import start  # a fixture
 from support.one_offs import one_offs  # a fixture
+from support.overdue import start_on  # a fixture
 from support.restarts import in_another_process, restart  # fixtures
 from support.shared_stores import clock, make  # fixtures
 from support.unsteady import mode, retry_clock, unsteady, unsteady_store  # fixtures
 
 __all__ = ["clock", "in_another_process", "make", "mode", "one_offs", "restart"]
-__all__ += ["retry_clock", "start", "unsteady", "unsteady_store"]
+__all__ += ["retry_clock", "start", "start_on", "unsteady", "unsteady_store"]
 
 NUMBERS = itertools.count()
 

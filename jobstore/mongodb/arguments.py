@@ -2,9 +2,11 @@
 
 from typing import Literal
 
-__all__ = ["check_arguments"]
+__all__ = ["check_arguments", "check_catch_up", "spread_seconds"]
 
 DAY = 86_400
+YEAR = 366 * DAY
+SPREAD = "spread:"
 
 
 def check_arguments(
@@ -38,6 +40,31 @@ def check_arguments(
         raise ValueError(f"shared is True and mirror is {mirror!r}: a store can't be both")
     if isinstance(lease, bool) or not _is_number(lease, 0) or not 1 <= lease <= DAY:
         raise ValueError(f"lease is {lease!r}: it must be a number of seconds, 1 to {DAY}")
+
+
+def check_catch_up(catch_up: str, overdue: float) -> None:
+    """Refuse arguments of catching up that the store can't use.
+
+    :raises ValueError: names the first such argument, its value, and the values allowed.
+    """
+    if catch_up not in ("fire", "skip", "hold") and spread_seconds(catch_up) is None:
+        raise ValueError(
+            f'catch_up is {catch_up!r}: it must be "fire", "skip", "hold", or "spread:" with a '
+            f'number of seconds, above 0 and up to {YEAR}, as in "spread:600"'
+        )
+    if isinstance(overdue, bool) or not (overdue == 0 or _is_number(overdue, 0)):
+        raise ValueError(f"overdue is {overdue!r}: it must be a number of seconds, from 0 on")
+
+
+def spread_seconds(catch_up: object) -> float | None:
+    """Return the seconds of ``"spread:<seconds>"``; None for any other value."""
+    if not isinstance(catch_up, str) or not catch_up.startswith(SPREAD):
+        return None
+    try:
+        seconds = float(catch_up.removeprefix(SPREAD))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds <= YEAR else None
 
 
 def _is_number(value: object, above: float) -> bool:

@@ -3,8 +3,8 @@
 Documents have the fields of APScheduler's own store: ``_id``, the job's id; ``next_run_time``,
 seconds since the epoch, or null if the job is paused; ``job_state``, the pickle of
 ``job.__getstate__()``. This store may add fields: ``quarantine`` (see `writes.quarantine`),
-``acquired_by`` and ``acquired_until`` (see `sharing.lease`), and ``attempts`` (see
-`recovery.recovering`).
+``acquired_by`` and ``acquired_until`` (see `sharing.lease`), ``attempts`` (see
+`recovery.recovering`), and ``held`` (see `overdue.held`).
 """
 
 import pickle

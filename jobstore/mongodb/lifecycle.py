@@ -20,6 +20,7 @@ from .mirroring.change_stream import Watcher
 from .mirroring.flusher import Flusher
 from .mirroring.mirror import Mirror
 from .mirroring.mirrored import Mirrored
+from .overdue.catch_up import CatchUp
 from .owner import Owner, start_failed
 from .parts import Parts
 from .polling import poll_seconds
@@ -38,14 +39,14 @@ CLOSE_SHARE = 0.9  # of the remaining time: the last commands end before `shutdo
 class Lifecycle:
     """Starts and stops a store.
 
-    :param watch: the store's argument of that name.
+    :param watch, catch_up, overdue: the store's arguments of these names.
     :ivar connection: the store's connection.
     :ivar indexes: the collection's indexes.
     :ivar watcher: the thread that follows the collection; None if there is none.
     :ivar flusher: the thread that flushes a mirrored store's writes; None if there is none.
     """
 
-    def __init__(self, parts: Parts, watch: bool | float) -> None:
+    def __init__(self, parts: Parts, watch: bool | float, catch_up: str, overdue: float) -> None:
         self._host, self._locks, self._cycles = parts.host, parts.locks, parts.cycles
         self.connection, self._quarantine = parts.connection, parts.quarantine
         self._write_behind, self._reader, self._wakeups = (
@@ -57,6 +58,7 @@ class Lifecycle:
         self._watch = watch
         self._retry = Retry(parts.connection, parts.quarantine)
         self.indexes = Indexes(parts.connection)
+        self._catch_up = CatchUp(parts.connection, parts.host, catch_up, overdue)
         self.watcher: Watcher | None = None
         self.flusher: Flusher | None = None
         self._starts = 0
@@ -97,6 +99,7 @@ class Lifecycle:
             self._quarantine.sweep()
             self._quarantine.put_back(self._host.restore_runnable)
             self._retry.postpone()
+            self._catch_up.run()
         self._hand_out.start()
         self._start_threads()
 

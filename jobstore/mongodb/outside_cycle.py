@@ -112,6 +112,20 @@ class CallsOutsideCycle(BaseJobStore):
         """
         return self._write_through.restore_quarantined(job_ids)
 
+    def release_held(self) -> int:
+        """Release the k jobs that ``catch_up="hold"`` holds, with their old run times; O(k).
+
+        Returns their number. The jobs are then overdue, and fire as usual. Takes 2 commands for
+        each 1,000 jobs. One more finds jobs that a stock store has resumed, O(n) in the server.
+
+        >>> store.release_held()
+        0
+
+        :raises pymongo.errors.PyMongoError: if the server can't be reached. Some jobs may be
+            released. The next call goes on.
+        """
+        return self._write_through.release_held()
+
     def end_sharing(self) -> None:
         """Let schedulers without `shared` use the collection again; O(n).
 

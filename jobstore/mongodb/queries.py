@@ -38,6 +38,13 @@ __all__ = [
 
 DUPLICATE_KEY = 11000
 NO_LEASE = {"acquired_by": "", "acquired_until": "", "attempts": ""}
+IS_HELD: Document = {  # else a field `held` is stale: a stock store has resumed the job
+    "$and": [
+        {"$eq": ["$next_run_time", None]},
+        {"$eq": [{"$type": "$quarantine"}, "missing"]},
+        {"$eq": [{"$type": "$held"}, "object"]},
+    ]
+}
 MAX_IDS = 10_000  # in one statement, so that it ends within its time limit
 Item = TypeVar("Item")
 
@@ -67,10 +74,21 @@ def id_filter(job_id: DocumentId) -> Document:
     return {"_id": {"$eq": job_id}}
 
 
-def replacement(document: Document) -> tuple[Document, Document]:
-    """Build the filter and the update that replace a job; quarantine and lease are removed."""
+def replacement(document: Document) -> tuple[Document, Document | list[Document]]:
+    """Build the filter and the update that replace a job; quarantine and lease are removed.
+
+    A run time releases a held job. Without one, a held job stays held.
+    """
+    query, removed = id_filter(document["_id"]), {"quarantine": "", **NO_LEASE}
     fields = {name: value for name, value in document.items() if name != "_id"}
-    return id_filter(document["_id"]), {"$set": fields, "$unset": {"quarantine": "", **NO_LEASE}}
+    if document["next_run_time"] is not None:
+        return query, {"$set": fields, "$unset": {"held": "", **removed}}
+    still_held = {"$cond": [IS_HELD, "$held", "$$REMOVE"]}
+    state = {"$literal": document["job_state"]}
+    return query, [
+        {"$set": {**fields, "job_state": state, "held": still_held}},
+        {"$unset": list(removed)},
+    ]
 
 
 def is_conflict(error: Mapping[str, Any]) -> bool:

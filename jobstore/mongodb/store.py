@@ -15,7 +15,7 @@ from pymongo.collection import Collection
 
 from ..caller import cycle_events, is_cycle
 from ..in_flight import check_bound
-from .arguments import check_arguments
+from .arguments import check_arguments, check_catch_up
 from .cached import LastQuery
 from .connection import Connection
 from .documents import END_OF_TIME, Document, exact_str, timestamp, to_datetime
@@ -63,6 +63,10 @@ class MongoDBJobStore(CallsOutsideCycle):
         Other due jobs stay in the database. ``"auto"`` means twice the executor's workers, or as
         many runs as it has finished in the last 0.2 s, if that is more. It bounds only executors
         whose number of workers is known: thread and process pools. None means no bound.
+    :param catch_up: what a start does with jobs that are overdue, as after an outage. ``"fire"``
+        leaves them due. ``"skip"`` moves each to its next run time, and removes one-offs.
+        ``"spread:600"`` spreads them over 600 s. ``"hold"`` holds them until `release_held`.
+    :param overdue: seconds after a job's run time from which on `catch_up` applies.
     :param connect_args: arguments of the `MongoClient` that the store makes without a `client`.
     :raises TypeError: if `client` is not a `MongoClient`, and doesn't wrap one.
     :raises ValueError: names any other argument that the store can't use.
@@ -82,10 +86,13 @@ class MongoDBJobStore(CallsOutsideCycle):
         shared: bool = False,
         lease: float = 10,
         in_flight: Literal["auto"] | int | None = "auto",
+        catch_up: str = "fire",
+        overdue: float = 60.0,
         **connect_args: Any,
     ) -> None:
         super().__init__()
         check_arguments(database, collection, batch_size, unreadable, mirror, watch, shared, lease)
+        check_catch_up(catch_up, overdue)
         check_bound(in_flight)
         self.pickle_protocol = pickle_protocol
         self._connection = Connection(database, collection, client, connect_args)
@@ -93,7 +100,7 @@ class MongoDBJobStore(CallsOutsideCycle):
             self, self._connection, batch_size, unreadable, mirror, shared, lease, in_flight
         )
         self._write_through = WriteThrough(parts, batch_size)
-        self._lifecycle = Lifecycle(parts, watch)
+        self._lifecycle = Lifecycle(parts, watch, catch_up, overdue)
         self._locks, self._host, self._cycles = parts.locks, parts.host, parts.cycles
         self._quarantine, self._reader = parts.quarantine, parts.reader
         self._write_behind, self._wakeups = parts.write_behind, parts.wakeups

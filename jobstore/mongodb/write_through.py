@@ -19,6 +19,7 @@ from ..caller import is_change, is_replacement
 from . import queries, reasons
 from .collector import collector_paused
 from .documents import Document, DocumentId, Record, exact_str, sort_key, to_document
+from .overdue import held
 from .parts import Parts
 from .sharing import marker
 from .summary import Summary, logged_summary
@@ -40,7 +41,7 @@ class WriteThrough:
         self._host, self._locks, self._cycles = parts.host, parts.locks, parts.cycles
         self._connection, self._quarantine = parts.connection, parts.quarantine
         self._write_behind, self._reader = parts.write_behind, parts.reader
-        self._hand_out, self._limit = parts.hand_out, limit
+        self._hand_out, self._wakeups, self._limit = parts.hand_out, parts.wakeups, limit
 
     # One job
 
@@ -171,6 +172,23 @@ class WriteThrough:
         with self._locks.io_lock:
             self._write_behind.flush()
         return self._quarantine.put_back(self._host.restore_runnable, job_ids)
+
+    def release_held(self) -> int:
+        """Give held jobs their run times back."""
+        with self._locks.io_lock:
+            self._write_behind.flush()
+        released = 0
+        for batch in held.batches(self._connection):
+            with self._writing():
+                self._prepare_write(*(each.after.id for each in batch))
+                records = held.release(self._connection, batch)
+                self._wrote(records)
+            released += len(records)
+            self._wakeups.notify(min((each.run_time for each in records.values()), default=None))
+        held.remove_stale(self._connection)
+        if released:
+            self._host.logger.info("%s held jobs are released", f"{released:,}")
+        return released
 
     def end_sharing(self) -> None:
         """Remove all claims, and the mark of a shared collection."""

@@ -21,10 +21,10 @@ from .. import queries
 from ..connection import Connection
 from ..documents import Document, DocumentId, IdKey, hashable_id
 from ..updates import release, update_with_retry
+from ..writes.guarded import EXPIRED
 
 __all__ = ["EXPIRED", "UNLEASED", "Lease", "lease_end"]
 
-EXPIRED: Document = {"$lte": ["$acquired_until", "$$NOW"]}  # in the server, null sorts first
 UNLEASED: Document = {"$or": [{"acquired_until": None}, {"$expr": EXPIRED}]}  # the cheap test first
 
 

@@ -13,9 +13,10 @@ from pymongo import DeleteMany, UpdateMany
 from ..documents import CountedRecord, Document, Record
 from ..slow_line.sizes import id_bytes
 
-__all__ = ["MAX_STATEMENT_BYTES", "GuardedWrite", "operation", "size"]
+__all__ = ["EXPIRED", "MAX_STATEMENT_BYTES", "GuardedWrite", "operation", "size"]
 
 MAX_STATEMENT_BYTES = 12_000_000  # of states and ids in one statement; the server's limit is 16 MiB
+EXPIRED: Document = {"$lte": ["$acquired_until", "$$NOW"]}  # in the server, null sorts first
 
 
 class CanExpire(Protocol):
@@ -36,6 +37,9 @@ class GuardedWrite(NamedTuple):
     :ivar state: the new pickled state.
     :ivar quarantine: the mark that puts the document into quarantine; its state stays.
     :ivar lease: the lease under which the job was fired, if schedulers share the collection.
+    :ivar held: the mark that holds the job; the server adds the time.
+    :ivar is_outside_lease: whether the job was not fired. Then the write applies only if no
+        scheduler has claimed the job since it was read, and leaves the fields of old claims.
     """
 
     record: Record
@@ -43,6 +47,8 @@ class GuardedWrite(NamedTuple):
     state: bytes | None
     quarantine: dict[str, Any] | None = None
     lease: CanExpire | None = None
+    held: dict[str, Any] | None = None
+    is_outside_lease: bool = False
 
     @property
     def removes(self) -> bool:
@@ -77,14 +83,11 @@ def operation(chunk: list[GuardedWrite]) -> UpdateMany | DeleteMany:
         "job_state": _value_at_index([write.state for write in chunk]),
     }
     if chunk[0].quarantine is not None:
-        new["quarantine"] = {
-            "$mergeObjects": [
-                {"since": "$$NOW"},
-                _value_at_index([write.quarantine for write in chunk]),
-            ]
-        }
+        new["quarantine"] = _mark("since", [write.quarantine for write in chunk])
         del new["job_state"]
-    if chunk[0].record.claim is not None:
+    if chunk[0].held is not None:
+        new["held"] = _mark("at", [write.held for write in chunk])
+    if chunk[0].record.claim is not None and not chunk[0].is_outside_lease:
         new["acquired_until"] = None  # releases the claim; the token stays, to tell who wrote
     if isinstance(chunk[0].record, CountedRecord):
         new["attempts"] = None  # the job was run, or goes into quarantine
@@ -107,6 +110,11 @@ def _value_at_index(values: list[Any]) -> Document:
     return {"$arrayElemAt": [{"$literal": values}, "$$index"]}
 
 
+def _mark(time_field: str, marks: list[Any]) -> Document:
+    """Build the expression for the document's own mark, with the server's time."""
+    return {"$mergeObjects": [{time_field: "$$NOW"}, _value_at_index(marks)]}
+
+
 def _is_unchanged(chunk: list[GuardedWrite]) -> Document:
     run_times = [write.record.run_time for write in chunk]
     state: Any = {"$ifNull": ["$job_state", None]}
@@ -119,6 +127,9 @@ def _is_unchanged(chunk: list[GuardedWrite]) -> Document:
         {"$eq": [state, _value_at_index(states)]},
     ]
     claims = [write.record.claim for write in chunk]
-    if claims[0] is not None:
+    if chunk[0].is_outside_lease:
+        claim = {"$ifNull": ["$acquired_by", None]}
+        guard += {"$eq": [claim, _value_at_index(claims)]}, EXPIRED
+    elif claims[0] is not None:
         guard.append({"$eq": ["$acquired_by", _value_at_index(claims)]})
     return {"$and": guard}

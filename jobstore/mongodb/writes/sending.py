@@ -37,7 +37,14 @@ def send(
     for write in writes:
         record = write.record
         is_counted = isinstance(record, CountedRecord)
-        kind = write.removes, write.quarantine is None, record.claim is None, is_counted
+        kind = (
+            write.removes,
+            write.quarantine is None,
+            record.claim is None,
+            is_counted,
+            write.held is None,
+            write.is_outside_lease,
+        )
         kinds.setdefault(kind, []).append(write)
     chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, limit)]
     changed, refused = _bulk_write(connection, chunks)

@@ -1,0 +1,123 @@
+"""Held jobs: they have no run time, and their field `held` keeps it until they are released.
+
+The field is ``{next_run_time, op, by, at}``: the run time, ``"catch_up"``, the host and the process
+that held the job, and when, by the server's clock. A stock store sees a paused job.
+
+A job may have the field and a run time: a stock store has resumed it. Then the field is stale.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, NamedTuple
+
+from pymongo import UpdateOne
+
+from .. import queries
+from ..connection import START_SECONDS, Connection
+from ..documents import (
+    FIELDS,
+    Document,
+    DocumentId,
+    Record,
+    UnreadableError,
+    to_datetime,
+    with_run_time,
+)
+from ..slow_line.paced import in_parts
+from ..slow_line.paged import read_all
+from ..slow_line.sizes import bytes_of
+
+__all__ = ["Release", "batches", "mark", "release", "remove_stale"]
+
+OPERATION = "catch_up"
+# The type is a range of the index on run times. A comparison with null is none, as it is sparse.
+HELD = {
+    "next_run_time": {"$type": "null"},
+    "held.op": {"$exists": True},
+    "quarantine": {"$exists": False},
+}
+STALE = {"next_run_time": {"$type": "number"}, "held": {"$exists": True}}
+
+
+class Release(NamedTuple):
+    """The guarded write that gives a held job its run time back.
+
+    :ivar after: the record after the write.
+    :ivar size: the bytes of the write.
+    """
+
+    write: UpdateOne
+    after: Record
+    size: int
+
+
+def mark() -> Document:
+    """Make the fields of the mark that are the same for all jobs held together."""
+    return {"op": OPERATION, "by": f"{socket.gethostname()}:{os.getpid()}"}
+
+
+def batches(connection: Connection) -> Iterator[list[Release]]:
+    """Read the held jobs, and yield their releases; 1 command for each 1,000.
+
+    :raises pymongo.errors.PyMongoError: if the server can't be reached.
+    """
+    # If the reading restarts after a time-out, it does not find jobs that are released already.
+    for documents in read_all(connection, HELD, [*FIELDS, "held"], lambda: None, None):
+        releases = [each for each in map(_release_of, documents) if each]
+        if releases:
+            yield releases
+
+
+def _release_of(document: Document) -> Release | None:
+    """Return a job's release; None if the mark has no valid run time."""
+    record, held = Record.of(document), document["held"]
+    run_time = held.get("next_run_time")
+    try:
+        if to_datetime(run_time) is None:
+            return None
+    except UnreadableError:
+        return None
+    state: Any = record.state
+    if isinstance(state, bytes):
+        state = with_run_time(state, run_time)
+    guard = {"next_run_time": None, "job_state": record.state, "held": held}
+    new = {"next_run_time": run_time, "job_state": state}
+    write = UpdateOne(queries.id_filter(record.id) | guard, {"$set": new, "$unset": {"held": ""}})
+    after = record._replace(run_time=run_time, state=state)
+    return Release(write, after, 2 * bytes_of([document]))
+
+
+def release(connection: Connection, releases: list[Release]) -> dict[DocumentId, Record]:
+    """Release jobs, and return the records of those that are released; 1 command, or 2.
+
+    A job that another process has changed since it was read stays as it is.
+
+    :raises pymongo.errors.PyMongoError: if the server can't be reached; some may be released.
+    """
+
+    def act(some: list[Release], in_doubt: bool) -> list[Release]:
+        with connection.session() as session:
+            writes = [each.write for each in some]
+            result = connection.jobs.bulk_write(writes, ordered=False, session=session)
+        if result.modified_count == len(some):
+            return some
+        return [each for each in some if _is_released(connection, each.after)]
+
+    parts = in_parts(connection, connection.writing, releases, lambda each: each.size, act)
+    return {each.after.id: each.after for each in chain.from_iterable(parts)}
+
+
+def _is_released(connection: Connection, after: Record) -> bool:
+    query = {"next_run_time": after.run_time, "job_state": after.state, "held": {"$exists": False}}
+    return bool(queries.stored_ids(connection, [after.id], query))
+
+
+def remove_stale(connection: Connection) -> None:
+    """Remove the marks of jobs that a stock store has resumed; 1 command, O(n) in the server.
+
+    :raises pymongo.errors.PyMongoError: if the server can't be reached, or needs more than 30 s.
+    """
+    with connection.session(START_SECONDS) as session:
+        connection.jobs.update_many(STALE, {"$unset": {"held": ""}}, session=session)

@@ -1,0 +1,4 @@
+from apscheduler.triggers.base import BaseTrigger
+
+class IntervalTrigger(BaseTrigger):
+    interval_length: float
