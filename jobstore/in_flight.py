@@ -34,6 +34,8 @@ __all__ = ["Bound", "InFlight", "Rooms", "check_bound"]
 Bound = Literal["auto"] | int | None
 EVENTS = EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED  # the ends of runs
 WINDOW_SECONDS = 0.2  # of finished runs; "auto" allows as many in flight
+# Of the bound, over the number of runs that have ended: the first few may be shorter than others.
+MAX_GROWTH = 8
 # Until another look at a full executor, whose failed runs may have sent no event.
 RECHECK_SECONDS = 1.0
 POLL_SECONDS = 0.1  # the same, where no thread may wake the scheduler
@@ -72,6 +74,7 @@ class BoundedExecutor:
         self.finished: deque[float] = deque()  # in seconds of the monotonic clock
         self._ends = count(1)
         self._ended = 0
+        self._busy_since = -inf
         self.wake_at = inf
 
     @property
@@ -82,12 +85,19 @@ class BoundedExecutor:
 
     @property
     def bound(self) -> int:
-        """How many runs may be in flight."""
+        """How many runs may be in flight.
+
+        "auto" measures for 0.2 s at most. An executor that was idle before has a shorter measure.
+        So a burst of short jobs gets large batches at once, and not after many small ones.
+        """
         if self._limit is not None:
             return self._limit
+        now = time.monotonic()
         finished = list(self.finished)
-        recent = len(finished) - bisect_left(finished, time.monotonic() - WINDOW_SECONDS)
-        return max(2 * (self._workers or 1), recent)
+        recent = len(finished) - bisect_left(finished, now - WINDOW_SECONDS)
+        seconds = min(WINDOW_SECONDS, now - self._busy_since)
+        growth = min(WINDOW_SECONDS / seconds, MAX_GROWTH) if seconds else MAX_GROWTH
+        return max(2 * (self._workers or 1), int(recent * growth))
 
     @property
     def threshold(self) -> int:
@@ -105,6 +115,8 @@ class BoundedExecutor:
         oldest = time.monotonic() - WINDOW_SECONDS
         while self.finished and self.finished[0] < oldest:
             self.finished.popleft()
+        if not self.finished and not self.in_flight:
+            self._busy_since = time.monotonic()
         if len(self.jobs) > 2 * self.in_flight + SPARE:
             instances = self.executor._instances
             self.jobs = {job_id: None for job_id in list(self.jobs) if instances.get(job_id)}
@@ -170,9 +182,9 @@ class InFlight:
     """Counts the places that a scheduler's executors have free, and wakes the scheduler for them.
 
     :param bound: the maximum number of the store's runs in flight with each executor. "auto" means
-        twice the executor's workers, or as many runs as it has finished in the last 0.2 s, if that
-        is more. With "auto", an executor has no bound if its number of workers is unknown. None
-        means no bound at all.
+        twice the executor's workers, or as many runs as it finishes in 0.2 s, if that is more. With
+        "auto", an executor has no bound if its number of workers is unknown. None means no bound at
+        all.
     """
 
     def __init__(self, bound: Bound) -> None:

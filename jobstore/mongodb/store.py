@@ -61,8 +61,8 @@ class MongoDBJobStore(CallsOutsideCycle):
     :param lease: seconds for which a claim keeps a due job from the other schedulers.
     :param in_flight: the maximum number of runs that each executor has taken and not finished.
         Other due jobs stay in the database. ``"auto"`` means twice the executor's workers, or as
-        many runs as it has finished in the last 0.2 s, if that is more. It bounds only executors
-        whose number of workers is known: thread and process pools. None means no bound.
+        many runs as it finishes in 0.2 s, if that is more. It bounds only executors whose number of
+        workers is known: thread and process pools. None means no bound.
     :param catch_up: what a start does with jobs that are overdue, as after an outage. ``"fire"``
         leaves them due. ``"skip"`` moves each to its next run time, and removes one-offs.
         ``"spread:600"`` spreads them over 600 s. ``"hold"`` holds them until `release_held`.

@@ -52,7 +52,9 @@ class OneOffs:
         return process
 
     def _lines(self, what):
-        lines = [line.split("\t") for line in self.file.read_text().splitlines()]
+        text = self.file.read_text()
+        complete = text[: text.rfind("\n") + 1]  # a process may be writing the last line
+        lines = [line.split("\t") for line in complete.splitlines()]
         return [(job_id, int(pid)) for event, job_id, pid in lines if event == what]
 
     def begun(self):

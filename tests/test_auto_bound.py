@@ -1,0 +1,82 @@
+"""How many runs "auto" allows in flight, by the runs that have ended."""
+
+import pytest
+from apscheduler.executors.pool import ThreadPoolExecutor
+
+from jobstore import in_flight
+from jobstore.in_flight import BoundedExecutor
+
+
+class Clock:
+    """A monotonic clock that stands still unless the test sets it."""
+
+    now = 1_000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(in_flight, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def pool(clock):
+    """Return an executor with ten workers, at the start of a cycle in which it is idle."""
+    executor = ThreadPoolExecutor(10)
+    bounded = BoundedExecutor(executor, None, 10)
+    bounded.forget_ended()
+    yield bounded
+    executor.shutdown()
+
+
+def end(pool, count):
+    for _ in range(count):
+        pool.run_ended()
+
+
+def test_idle_executor_may_take_twice_its_workers(pool):
+    assert pool.bound == 20
+
+
+def test_first_runs_show_how_many_end_in_a_fifth_of_a_second(pool, clock):
+    clock.now += 0.04
+    end(pool, 20)
+    assert pool.bound == 100
+
+
+def test_first_runs_raise_the_bound_to_eight_times_their_number_at_most(pool, clock):
+    clock.now += 0.001
+    end(pool, 3)
+    assert pool.bound == 24
+    end(pool, 17)
+    assert pool.bound == 160
+
+
+def test_busy_executor_may_take_what_it_finished_in_a_fifth_of_a_second(pool, clock):
+    for _ in range(10):
+        clock.now += 0.05
+        end(pool, 25)
+        pool.forget_ended()
+    clock.now += 0.01
+    assert pool.bound == 100
+
+
+def test_bound_falls_when_no_runs_end(pool, clock):
+    clock.now += 0.04
+    end(pool, 100)
+    clock.now += 0.3
+    assert pool.bound == 20
+
+
+def test_executor_that_was_idle_is_measured_anew(pool, clock):
+    clock.now += 0.04
+    end(pool, 100)
+    clock.now += 60
+    pool.forget_ended()
+    clock.now += 0.04
+    end(pool, 20)
+    assert pool.bound == 100
