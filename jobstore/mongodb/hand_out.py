@@ -50,6 +50,7 @@ class HandOut:
         self._batch_size = batch_size
         self._waiting = WaitingJobs()
         self._failed = FailedSubmissions()
+        self._refused: list[Record] = []  # jobs of this cycle that their executors did not take
         self._closed: set[str] = set()  # aliases of executors that take no jobs any more
         self._widening = 1  # how many jobs to read for each free place
 
@@ -128,6 +129,9 @@ class HandOut:
 
         Wakes the scheduler earlier if their executors have room earlier.
         """
+        if self._refused:
+            refused, self._refused = self._refused, []
+            self._reader.left_waiting(refused)
         executors = None if cycle.is_limited else self._waiting.executors - self._closed
         times = []
         if executors is None or executors:
@@ -158,6 +162,7 @@ class HandOut:
                 self._failed.note_taken(job_id)
             return True
         job, record = cycle.handed_out(job_id)
+        self._refused.append(record)
         seconds = self._reader.retry_seconds or self._host.retry_seconds
         if self._failed.add(job_id, record.run_time, seconds):
             lines.add(NOT_TAKEN, job_id, f'executor "{job.executor}"')

@@ -118,7 +118,7 @@ class Reader(ABC):
         """Apply writes that put documents into quarantine, or remove them."""
 
     def left_waiting(self, records: list[Record]) -> None:
-        """Note that these due jobs were read, and wait for their executors; never raises."""
+        """Note due jobs that were read, and that no executor has taken; never raises."""
 
     # The store's life
 

@@ -8,7 +8,15 @@ from typing import TypeVar
 
 from .. import queries
 from ..connection import READ_BATCH
-from ..documents import Document, DocumentId, HasTime, IdKey, Record, UnreadableError
+from ..documents import (
+    CountedRecord,
+    Document,
+    DocumentId,
+    HasTime,
+    IdKey,
+    Record,
+    UnreadableError,
+)
 from ..readers import Due, Reader, ReaderParts, Rejected
 from ..recovery.recovering import Recovering
 from ..sharing.lease import Lease
@@ -126,8 +134,8 @@ class Mirrored(Reader):
             self._write_behind.add(write, self.apply_optimistically)
 
     def left_waiting(self, records: list[Record]) -> None:
-        """Tell a recovery, during which the mirror is not live."""
-        if not self.mirror.live:
+        """Tell a recovery, which has counted these jobs; the mirror may be live since."""
+        if any(isinstance(record, CountedRecord) for record in records):
             with self._locks.io_lock:
                 self.queried.left_waiting(records)
 

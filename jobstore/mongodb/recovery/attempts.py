@@ -23,6 +23,7 @@ __all__ = [
     "count_attempts",
     "incremented_count",
     "remove_counts",
+    "restore_count",
 ]
 
 MAX_ATTEMPTS = 3
@@ -83,3 +84,19 @@ def remove_counts(connection: Connection, jobs: Collection[Record], logger: logg
             connection.jobs.update_many(query, none, session=session)
     except PyMongoError as error:
         logger.warning("Unable to reset the attempt counts of %d jobs: %s", len(jobs), error)
+
+
+def restore_count(connection: Connection, suspect: Document, logger: logging.Logger) -> None:
+    """Give a job that did not run the count that it had before; 1 command.
+
+    An error of the database is logged.
+
+    :param suspect: the job's document as it was before `count_attempts`.
+    """
+    query = {**queries.id_filter(suspect["_id"]), "attempts.by": process_identity()}
+    try:
+        with connection.session() as session:
+            before = {"$set": {"attempts": suspect["attempts"]}}
+            connection.jobs.update_one(query, before, session=session)
+    except PyMongoError as error:
+        logger.warning('Unable to reset the attempt count of job "%s": %s', suspect["_id"], error)

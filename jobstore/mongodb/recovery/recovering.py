@@ -13,11 +13,18 @@ higher count. A job with a count of 3 goes into quarantine instead of running ag
 import logging
 from collections.abc import Mapping
 
-from ..documents import CountedRecord, Document, HasTime, IdKey, Record
+from ..documents import CountedRecord, Document, DocumentId, HasTime, IdKey, Record
 from ..ordered import affordable_in_order
 from ..readers import Due, Queried, ReaderParts
 from ..sharing import marker
-from .attempts import COUNTED_FIELDS, MAX_ATTEMPTS, attempt_count, count_attempts, remove_counts
+from .attempts import (
+    COUNTED_FIELDS,
+    MAX_ATTEMPTS,
+    attempt_count,
+    count_attempts,
+    remove_counts,
+    restore_count,
+)
 from .presence import Presence, process_identity
 
 __all__ = ["Recovering"]
@@ -27,14 +34,16 @@ class Recovering(Queried):
     """Asks the server on behalf of one scheduler, in small batches after an unclean end.
 
     The recovery is over when all jobs that were due at its beginning are written, but for those
-    that wait for a full executor. Until then a
-    mirrored store asks this reader too, as the mirror has no counts.
+    that wait for a full executor and are no suspects. Until then a mirrored store asks this reader
+    too, as the mirror has no counts.
     """
 
     def __init__(self, parts: ReaderParts) -> None:
         super().__init__(parts)
         self._presence = Presence(parts.connection)
         self._is_active = False
+        self._suspect: Document | None = None  # of the last batch, as it was read
+        self._waiting_suspects: set[DocumentId] = set()
         self._logger = logging.getLogger(__name__)
 
     def opened(self, logger: logging.Logger) -> None:
@@ -51,6 +60,8 @@ class Recovering(Queried):
         self._batch_size = 1
         self._started_at: float | None = None  # by the scheduler's clock
         self._is_last_batch = False
+        self._suspect = None
+        self._waiting_suspects.clear()
 
     def closed(self) -> None:
         """Announce a clean shutdown; 1 command. Never raises an error of the database."""
@@ -95,6 +106,8 @@ class Recovering(Queried):
             self._quarantine.quarantine_culprits(list(map(CountedRecord.of, culprits)))
         suspects = list(filter(_is_suspect, batch))
         batch = suspects[:1] or batch
+        self._suspect = next(iter(suspects), None)
+        self._waiting_suspects.difference_update(document["_id"] for document in batch)
         count_attempts(self._connection, due, [document["_id"] for document in batch])
         if suspects:
             self._batch_size = 1
@@ -102,14 +115,23 @@ class Recovering(Queried):
             self._batch_size *= 2
             is_rest = len(first) < (1 if self._connection.is_slow else size)
             is_past_start = is_rest or _is_due_after(batch, self._started_at)
-            # A culprit that could not be quarantined would run after the recovery.
-            self._is_last_batch = is_past_start and not any(map(_is_culprit, first))
+            # A culprit that could not be quarantined would run after the recovery. So would a
+            # suspect that waits for its executor, and it would not be counted.
+            has_culprit = any(map(_is_culprit, first)) or self._waiting_suspects & exclude.keys()
+            self._is_last_batch = is_past_start and not has_culprit
         return Due(list(map(CountedRecord.of, batch)))
 
     def left_waiting(self, records: list[Record]) -> None:
-        """Remove the counts of jobs that did not run; 1 command in a recovery."""
+        """Take the counts of jobs back that did not run; 1 command in a recovery.
+
+        A suspect stays one.
+        """
         counted = [record for record in records if isinstance(record, CountedRecord)]
-        if counted:
+        suspect = self._suspect
+        if suspect and suspect["_id"] in [record.id for record in counted]:  # alone in its batch
+            self._waiting_suspects.add(suspect["_id"])
+            restore_count(self._connection, suspect, self._logger)
+        elif counted:
             remove_counts(self._connection, counted, self._logger)
 
 
