@@ -178,8 +178,9 @@ class _Pass:
     def _write(self, writes: list[GuardedWrite]) -> tuple[int, list[Document]]:
         """Send writes; return how many applied, and the documents to try again.
 
-        After an error they are sent again once, which is idempotent. Then, or if the server refuses
-        some, the number includes jobs that others have moved out of the way.
+        After an error they are sent again once, when a server answers. That is idempotent. Then the
+        number includes jobs that others have moved out of the way. It also does so if the server
+        refuses some.
         """
         applied, changed = 0, []
         in_doubt = False
@@ -191,6 +192,7 @@ class _Pass:
                 if in_doubt:
                     raise
                 in_doubt = True
+                self._connection.now(START_SECONDS)  # an election may be under way
                 continue
             if number < len(part):
                 again = self._read([{"_id": each.record.id, "size": size(each)} for each in part])

@@ -1,6 +1,8 @@
 """Catching up changes no job that others change, run or have leased meanwhile."""
 
 import logging
+import re
+import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -147,3 +149,27 @@ def test_skip_takes_the_count_of_attempts_away(start_on, database):
     _, store = start_on("skip")
     assert document_of(store, "a")["attempts"] is None
     assert run_times(store) == {"a": at(YEARS).timestamp(), "b": at(YEARS + 1).timestamp()}
+
+
+@EVERY_MODE
+@pytest.mark.parametrize("policy", ACTING)
+def test_stores_that_start_together_catch_up_with_each_job_once(start_on, policy, mode, caplog):
+    """Only with `shared` may both run jobs. A start by mistake does no harm either."""
+    jobs = [job(f"{i:04}", i, every=None if i % 2 else YEARS) for i in range(2_000)]
+    _, first = start_on("fire", jobs=jobs, **mode)
+    _, second = start_on("fire", **mode)
+    for store in (first, second):
+        store._lifecycle._catch_up = catch_up.CatchUp(store._connection, store._host, policy, 60)
+    threads = [threading.Thread(target=store._lifecycle._catch_up.run) for store in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    text = " ".join(summary_lines(caplog)).replace(",", "")
+    counted = map(int, re.findall(r"(\d+) (?:moved|spread|held|removed)", text))
+    assert sum(counted) == 2_000
+    times = run_times(first)
+    assert len(times) == (1_000 if policy == "skip" else 2_000)
+    assert not {at(i).timestamp() for i in range(2_000)} & set(times.values())
+    for each in first.collection.find({"held": {"$exists": True}}):
+        assert each["held"]["next_run_time"] == at(int(each["_id"])).timestamp()

@@ -104,6 +104,36 @@ def test_one_lost_answer_fails_no_start(proxy, start_on, database, policy, monke
     assert moved in summary_lines(caplog)[0]
 
 
+CODES = {"not primary": 10107, "shutting down": 91, "interrupted": 11602, "out of time": 50}
+
+
+@pytest.mark.parametrize("policy", ACTING)
+@pytest.mark.parametrize("code", [*CODES, "write concern"])
+def test_one_error_of_the_server_fails_no_start(
+    start_on, server, database, policy, code, monkeypatch, caplog
+):
+    MongoDBJobStore(database.name, client=database.client).add_jobs(ten_jobs())
+    run = catch_up.CatchUp.run
+    before, data = [], {"failCommands": ["update"], "appName": "catching"}
+    if code in CODES:
+        data["errorCode"] = CODES[code]
+    else:
+        data["writeConcernError"] = {"code": 64, "errmsg": "waiting for replication timed out"}
+
+    def run_with_error(self):
+        fail = {"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": data}
+        before.append(database.client.admin.command(fail)["count"])
+        run(self)
+
+    monkeypatch.setattr(catch_up.CatchUp, "run", run_with_error)
+    _, store = start_on(policy, uri=f"{server.uri}&appName=catching&heartbeatFrequencyMS=500")
+    failing = database.client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+    assert failing["count"] == before[0] + 1
+    assert is_caught_up(policy, store)
+    moved = "5 moved on, 5 removed" if policy == "skip" else "10 "
+    assert moved in summary_lines(caplog)[0]
+
+
 @pytest.mark.parametrize("policy", ACTING)
 def test_start_that_fails_half_way_says_so_and_the_next_one_goes_on(
     start_on, database, policy, monkeypatch, caplog
