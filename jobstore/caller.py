@@ -12,7 +12,14 @@ from types import FrameType
 from apscheduler.events import JobEvent
 from apscheduler.schedulers.base import BaseScheduler
 
-__all__ = ["cycle_events", "is_change", "is_cycle", "is_replacement", "is_within_cycle"]
+__all__ = [
+    "cycle_events",
+    "is_change",
+    "is_cycle",
+    "is_nested_cycle",
+    "is_replacement",
+    "is_within_cycle",
+]
 
 SCHEDULER = BaseScheduler.__module__
 CYCLE = "_process_jobs"
@@ -33,10 +40,15 @@ def is_cycle() -> bool:
 
 def is_within_cycle() -> bool:
     """Whether a scheduler's cycle is anywhere on the stack of the calling thread."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame and not _is_schedulers(frame, CYCLE):
-        frame = frame.f_back
-    return frame is not None
+    return _is_within_cycle(sys._getframe(1))
+
+
+def is_nested_cycle() -> bool:
+    """Whether the cycle that called the method that asks runs within another cycle.
+
+    Some schedulers run a cycle at once when a job or a listener of a cycle adds a job.
+    """
+    return _is_within_cycle(_caller(sys._getframe(1)).f_back)
 
 
 def is_change() -> bool:
@@ -57,6 +69,12 @@ def _caller(frame: FrameType) -> FrameType:
     while frame.f_code.co_name in SKIPPED and frame.f_back:
         frame = frame.f_back
     return frame
+
+
+def _is_within_cycle(frame: FrameType | None) -> bool:
+    while frame and not _is_schedulers(frame, CYCLE):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _is_schedulers(frame: FrameType, name: str) -> bool:

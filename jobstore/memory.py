@@ -1,16 +1,23 @@
 """The memory store: a thin layer over `JobIndex`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from threading import get_ident
 
+from apscheduler.events import JobEvent
 from apscheduler.job import Job
+from apscheduler.schedulers.base import BaseScheduler
 
 from ._index import JobIndex
+from .backlog import Backlog
 from .base import BaseJobStore, ConflictingIdsError, JobLookupError, JobsLookupError
-from .caller import is_cycle, is_within_cycle
+from .caller import cycle_events, is_cycle, is_nested_cycle, is_within_cycle
+from .in_flight import Bound, check_bound
+from .memory_cycle import Cycle
 
 __all__ = ["MemoryJobStore"]
+
+NO_EVENTS: Sequence[JobEvent] = ()
 
 
 class MemoryJobStore(BaseJobStore):
@@ -22,35 +29,78 @@ class MemoryJobStore(BaseJobStore):
     A listener or a synchronous job may remove or replace a job that the scheduler's current cycle
     has already got from the store. Then the scheduler's own update or removal of it does nothing.
 
+    If an executor refuses a job (its pool is shut down, say), the job stays due. The scheduler
+    tries again after its `jobstore_retry_interval`, 10 s by default.
+
     >>> from apscheduler.schedulers.background import BackgroundScheduler
     >>> from jobstore import MemoryJobStore
     >>> scheduler = BackgroundScheduler(jobstores={"default": MemoryJobStore()})
+
+    :param in_flight: the maximum number of runs in flight with each executor. More due jobs wait
+        in the store, in order, until runs end. None means no bound. "auto" means twice the
+        executor's workers, or as many runs as it finishes in 0.2 s, if that is more.
+        It bounds only thread pools and process pools.
+    :raises ValueError: if `in_flight` is none of these.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_flight: Bound = None) -> None:
+        check_bound(in_flight)
         super().__init__()
         self._index: JobIndex[Job] = JobIndex()
-        # The thread of a cycle that got jobs and, for each id put during it, the job stored before.
-        self._cycle_thread: int | None = None
-        self._stored_before: dict[str, Job | None] = {}
+        self._is_bounded = in_flight is not None
+        self._backlog = Backlog(in_flight)
+        self._cycle: Cycle | None = None  # the current cycle, if it got jobs
+        # Which changes need no check, as most: None stands for all. In a cycle, the scheduler's own
+        # need none if the last of these events is about the job: an executor has just taken it.
+        self._unchecked: Sequence[JobEvent] | None = None
+
+    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+        """Remember the scheduler, and listen to its events if runs in flight have a bound."""
+        super().start(scheduler, alias)
+        self._backlog.start(scheduler)
 
     def lookup_job(self, job_id: str) -> Job | None:
         """Return the job with that id, or None; O(1)."""
         return self._index.get(job_id)
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
-        """Return the k jobs whose run time is `now` or earlier, in order; O(log n + k)."""
-        jobs = self._index.due(now)
-        if jobs and is_cycle():  # else a listener, a job or another thread asks
-            self._cycle_thread = get_ident()
+        """Return the k jobs whose run time is `now` or earlier, in order; O(log n + k).
+
+        A scheduler's cycle gets only jobs that their executors have room for, and none that waits
+        for its next try. Where it passes over w other jobs, the cost is O(log n + k + w).
+        """
+        if self._is_bounded or self._backlog.has_failed:
+            events = cycle_events()
+            if events is None:
+                return self._index.due(now)
+            jobs = self._backlog.hand_out(self._index, now)
+        else:
+            jobs = self._index.due(now)
+            events = cycle_events() if jobs else None
+        if jobs and events is not None:  # else a listener, a job or another thread asks
+            outer = self._cycle if self._cycle is not None and is_nested_cycle() else None
+            self._cycle = Cycle(self._index, self._backlog, events, jobs, outer)
+            self._unchecked = events if self._cycle.is_simple else NO_EVENTS
         return jobs
 
     def get_next_run_time(self) -> datetime | None:
-        """Return the earliest run time, or None if no job has one; O(1)."""
-        if self._cycle_thread is not None and is_cycle():
-            self._cycle_thread = None
-            self._stored_before = {}
-        return self._index.first_run_time()
+        """Return the earliest run time, or None if no job has one; O(1).
+
+        To a scheduler's cycle it returns the time at which the next cycle can hand out a job. With
+        w jobs that wait for their executors, the cost is O(log n + w).
+        """
+        if self._unchecked is None and not self._is_bounded:
+            return self._index.first_run_time()
+        events = cycle_events()
+        if events is None:
+            return self._index.first_run_time()
+        if self._cycle is not None and (cycle := self._cycle.of(events)):
+            self._cycle = cycle.outer
+            cycle.log_not_taken(self._logger)
+        next_run_time = self._backlog.next_run_time(self._index)
+        is_over = self._cycle is None and not self._backlog.has_failed
+        self._unchecked = None if is_over else NO_EVENTS
+        return next_run_time
 
     def get_all_jobs(self) -> list[Job]:
         """Return all n jobs in order; O(n)."""
@@ -61,8 +111,8 @@ class MemoryJobStore(BaseJobStore):
 
         :raises ConflictingIdError: if a stored job has the same id.
         """
-        if self._cycle_thread is not None and self._is_in_cycle():
-            self._note_before([job])
+        if self._unchecked is not None:
+            self._note_put([job])
         self._index.add(job)
 
     def update_job(self, job: Job) -> None:
@@ -70,7 +120,13 @@ class MemoryJobStore(BaseJobStore):
 
         :raises JobLookupError: if no stored job has that id.
         """
-        if self._stored_before and self._is_replaced(job.id, job) and is_cycle():
+        last = self._unchecked
+        if (
+            last is not None
+            and (not last or last[-1].job_id != job.id)
+            and self._needs_check(job.id)
+            and self._ignores(cycle_events(), job.id, job)
+        ):
             return
         try:
             self._index.replace(job)
@@ -83,7 +139,13 @@ class MemoryJobStore(BaseJobStore):
 
         :raises JobLookupError: if no stored job has that id.
         """
-        if self._stored_before and self._is_replaced(job_id) and is_cycle():
+        last = self._unchecked
+        if (
+            last is not None
+            and (not last or last[-1].job_id != job_id)
+            and self._needs_check(job_id)
+            and self._ignores(cycle_events(), job_id)
+        ):
             return
         try:
             self._index.remove(job_id)
@@ -94,9 +156,11 @@ class MemoryJobStore(BaseJobStore):
     def remove_all_jobs(self) -> None:
         """Remove every job; O(n)."""
         self._index.clear()
+        self._backlog.clear()
 
     def shutdown(self) -> None:
-        """Remove every job, as the stock memory store does."""
+        """Remove every job, as the stock memory store does, and listen to no more events."""
+        self._backlog.stop()
         self.remove_all_jobs()
 
     def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
@@ -111,8 +175,8 @@ class MemoryJobStore(BaseJobStore):
         :param replace_existing: replace a stored job that has the same id.
         :raises ConflictingIdsError: names the refused ids, after all other jobs were added.
         """
-        if self._cycle_thread is not None and self._is_in_cycle():
-            jobs = self._note_before(jobs)
+        if self._unchecked is not None:
+            jobs = self._note_put(list(jobs))
         if replace_existing:
             self._index.put_many(jobs)
         elif refused := self._index.add_many(jobs):
@@ -128,8 +192,8 @@ class MemoryJobStore(BaseJobStore):
         :param jobs: the newer versions of stored jobs.
         :raises JobsLookupError: names the ids not found, after all other jobs were updated.
         """
-        if self._cycle_thread is not None and self._is_in_cycle():
-            jobs = self._note_before(jobs)
+        if self._unchecked is not None:
+            jobs = self._note_put(list(jobs))
         if refused := self._index.replace_many(jobs):
             raise JobsLookupError(refused)
 
@@ -141,39 +205,57 @@ class MemoryJobStore(BaseJobStore):
         :param job_ids: the ids of the jobs.
         :raises JobsLookupError: names the ids not found, after all other jobs were removed.
         """
+        if self._unchecked is not None:
+            job_ids = list(job_ids)
+            self._backlog.forget(job_ids)
         if refused := self._index.remove_many(job_ids):
             raise JobsLookupError(refused)
 
     def __len__(self) -> int:
         return len(self._index)
 
+    def _needs_check(self, job_id: str) -> bool:
+        """Whether an update or a removal may be one that the store ignores, or has to note."""
+        return self._cycle is None or not self._cycle.took_plainly(job_id)
+
+    def _ignores(
+        self, events: Sequence[JobEvent] | None, job_id: str, updated: Job | None = None
+    ) -> bool:
+        """Whether to ignore an update or a removal; if not, note that it is about to happen.
+
+        :param events: of the cycle that makes the call; None if the application makes it.
+        """
+        cycle = self._cycle
+        if events is not None:
+            own = cycle.of(events) if cycle is not None else None
+            is_ignored = own is not None and own.ignores(job_id, updated)
+            if is_ignored:
+                self._unchecked = NO_EVENTS  # the job may be changed before the cycle ends
+            return is_ignored
+        self._backlog.forget([job_id])
+        if cycle is not None and updated is not None:
+            cycle.note_changed(updated)
+        return False
+
+    def _note_put(self, jobs: list[Job]) -> list[Job]:
+        """Note that these jobs are about to be added, or to replace others."""
+        self._backlog.forget(job.id for job in jobs)
+        if self._cycle is not None:
+            for job in jobs:
+                self._cycle.note_changed(job)
+            if self._is_in_cycle():
+                self._cycle.note_before(jobs)
+                self._unchecked = NO_EVENTS
+        return jobs
+
     def _is_in_cycle(self) -> bool:
         """Whether the calling thread is in the cycle that got jobs from the store.
 
         If an error ended that cycle, the store was not told. Then this forgets the cycle.
         """
-        if self._cycle_thread != get_ident():
+        if self._cycle is None or self._cycle.thread != get_ident():
             return False
         if not is_within_cycle():
-            self._cycle_thread = None
+            self._cycle = None
             return False
         return True
-
-    def _note_before(self, jobs: Iterable[Job]) -> list[Job]:
-        """Note the stored jobs whose ids are about to get new jobs."""
-        jobs = list(jobs)
-        for job in jobs:
-            if isinstance(job.id, str):
-                self._stored_before.setdefault(str.__str__(job.id), self._index.get(job.id))
-        return jobs
-
-    def _is_replaced(self, job_id: str, handed: Job | None = None) -> bool:
-        """Whether another job has replaced the job that the cycle got from the store.
-
-        A removal names only the id. Then the cycle's job is the one noted for that id.
-        """
-        if not isinstance(job_id, str) or str.__str__(job_id) not in self._stored_before:
-            return False
-        if handed is None:
-            handed = self._stored_before[str.__str__(job_id)]
-        return self._index.get(job_id) is not handed

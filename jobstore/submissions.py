@@ -64,6 +64,9 @@ class FailedSubmissions:
     def __bool__(self) -> bool:
         return bool(self._failed)
 
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._failed
+
     def add(self, job_id: str, run_time: object, seconds: float) -> bool:
         """Note a failed submission; return whether it is the job's first one at that run time.
 
