@@ -5,6 +5,7 @@ Searches leave such jobs out, so that they don't hide the due jobs of other exec
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -73,6 +74,7 @@ class HandOut:
             jobs without regard to executors.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
+        began_at = time.monotonic()
         self._closed = closed_executors(self._host.scheduler)
         rooms = Rooms({}, True) if events is None else self._in_flight.rooms(self._closed)
         if not rooms.total:
@@ -94,7 +96,7 @@ class HandOut:
         elif limit < self._batch_size:
             self._widening *= 2
         is_limited = len(runnable) >= limit and rooms.is_bounded and not is_hidden
-        return Cycle(now, chosen, due.lease, events, is_limited)
+        return Cycle(now, chosen, due.lease, events, is_limited, began_at)
 
     def _choose(self, runnable: list[tuple[Job, Record]], rooms: Rooms) -> list[tuple[Job, Record]]:
         """Return the jobs whose executors have room; the others wait."""

@@ -300,9 +300,10 @@ class MongoDBJobStore(CallsOutsideCycle):
         next_look = self._hand_out.next_look(cycle)
         if cycle.is_limited:  # more jobs are due, which wait for the same executors
             return next_look
-        last_query = LastQuery.now(self._connection)
-        earliest = self._reader.next_run_time(cycle.now, self._hand_out.left_out())
+        last_query, asked_at = LastQuery.now(self._connection), cycle.now
+        earliest = self._reader.next_run_time(asked_at, self._hand_out.left_out())
         if next_look is not None:
+            next_look += cycle.now - asked_at  # else a slow server would be asked all the time
             return next_look if earliest is None else min(earliest, next_look)
         if not cycle.is_nested_call and not cycle.is_over:
             cycle.last_query = last_query

@@ -58,6 +58,7 @@ class Cycle:
         that were not fired.
     :param events: the events of the scheduler's cycle, if one calls.
     :param is_limited: whether more jobs may be due than their executors have room for.
+    :param began_at: when the time was `now`, in seconds of the monotonic clock; None if just now.
     :ivar submissions: tells of each job whether its executor took it.
     """
 
@@ -68,8 +69,10 @@ class Cycle:
         lease: Lease | None = None,
         events: list[JobEvent] | None = None,
         is_limited: bool = False,
+        began_at: float | None = None,
     ) -> None:
-        self._now, self._started_at = now, time.monotonic()
+        self._now = now
+        self._began_at = time.monotonic() if began_at is None else began_at
         self._handed_out = {job.id: (job, record) for job, record in handed_out}
         self._rewritten: set[str] = set()  # ids of documents that a call outside the cycle wrote
         self._removed: set[str] = set()
@@ -85,7 +88,7 @@ class Cycle:
     @property
     def now(self) -> float:
         """The time by the scheduler's clock, in seconds since the epoch."""
-        return timestamp(self._now) + time.monotonic() - self._started_at
+        return timestamp(self._now) + time.monotonic() - self._began_at
 
     @property
     def is_nested_call(self) -> bool:

@@ -177,6 +177,36 @@ def test_executor_that_another_process_changes_is_noticed_later(launch, monkeypa
     until(lambda: scheduler._process_jobs() and scheduler.held.running == ["slow0009"])
 
 
+@pytest.mark.parametrize("seconds", [-5, 5])
+def test_waiting_job_that_another_process_reschedules_is_not_asked_for_again_and_again(
+    launch, seconds
+):
+    scheduler, store = launch(one_offs("slow", 10, executor="slow"), in_flight=3)
+    until(lambda: scheduler._process_jobs() > 0)
+    changed = job("slow0009", seconds, every=None, executor="slow")
+    document = to_document(changed, 5)
+    store.collection.replace_one({"_id": "slow0009"}, document)
+    run_time = document["next_run_time"]
+    until(lambda: store._reader.find("slow0009")["next_run_time"] == run_time)
+    waits = [scheduler._process_jobs() for _ in range(5)]
+    assert sum(wait == 0 for wait in waits) <= 2
+
+
+def test_slow_server_is_not_asked_again_at_once(launch, server):
+    """The time between two looks at full executors doesn't begin before the first one ends."""
+    scheduler, _ = launch(one_offs("slow", 10, executor="slow"), in_flight=3)
+    until(lambda: scheduler._process_jobs() > 0)
+    slow = {"failCommands": ["find", "aggregate"], "blockConnection": True}
+    slow["blockTimeMS"] = int(in_flight.POLL_SECONDS * 1500)
+    point = {"configureFailPoint": "failCommand"}
+    with MongoClient(server.uri) as client:
+        client.admin.command({**point, "mode": "alwaysOn", "data": slow})
+        try:
+            assert scheduler._process_jobs() > 0
+        finally:
+            client.admin.command({**point, "mode": "off"})
+
+
 def test_bound_holds_for_each_store_of_a_scheduler(launch, server, database):
     scheduler, _ = launch(one_offs("a", 10), in_flight=3)
     other = MongoDBJobStore(database.name, "others", host=server.uri, in_flight=2)
