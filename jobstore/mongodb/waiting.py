@@ -13,6 +13,7 @@ from .documents import DocumentId, Record
 __all__ = ["WaitingJobs"]
 
 MAX_AGE_SECONDS = 10.0  # then the job is read again: another process may have changed its executor
+AGE_SECONDS_PER_JOB = 0.01  # or later: to read very many jobs again takes longer than 10 s
 
 
 class WaitingJob(NamedTuple):
@@ -47,8 +48,9 @@ class WaitingJobs:
 
         The next search finds these jobs, in their order among all others.
         """
-        oldest = time.monotonic() - MAX_AGE_SECONDS
         for executor, jobs in list(self._by_executor.items()):
+            max_age = max(MAX_AGE_SECONDS, len(jobs) * AGE_SECONDS_PER_JOB)
+            oldest = time.monotonic() - max_age
             places = rooms.free(executor)
             for job_id, job in list(jobs.items()):
                 if places <= 0 and job.read_at > oldest:

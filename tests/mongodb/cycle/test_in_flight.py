@@ -177,6 +177,18 @@ def test_executor_that_another_process_changes_is_noticed_later(launch, monkeypa
     until(lambda: scheduler._process_jobs() and scheduler.held.running == ["slow0009"])
 
 
+def test_many_waiting_jobs_are_read_again_less_often(launch, monkeypatch):
+    monkeypatch.setattr(waiting, "MAX_AGE_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "AGE_SECONDS_PER_JOB", 3600.0)
+    scheduler, store = launch(one_offs("slow", 50, executor="slow"), in_flight=3)
+    until(lambda: scheduler._process_jobs() > 0)
+    before = store._hand_out._waiting.current()
+    assert len(before) == 47
+    for _ in range(3):
+        assert scheduler._process_jobs() > 0
+    assert store._hand_out._waiting.current() == before
+
+
 @pytest.mark.parametrize("seconds", [-5, 5])
 def test_waiting_job_that_another_process_reschedules_is_not_asked_for_again_and_again(
     launch, seconds
