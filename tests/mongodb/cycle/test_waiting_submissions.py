@@ -154,7 +154,18 @@ def test_refused_jobs_and_jobs_that_ask_within_the_cycle_are_told_apart(synchron
     assert synchronous.unsteady.tries == ["b"]
 
 
-# Restarts, forks, and a mirror that goes live or is lost
+def remove_executor(alias):
+    SCHEDULERS[0].remove_executor(alias)
+
+
+def test_job_whose_executor_is_removed_within_the_cycle_stays_due(synchronous, store):
+    store.add_jobs([within("a", 0, remove_executor, "unsteady"), refused("b", 1, every=None)])
+    before = documents(store)["b"]
+    cycle(synchronous)
+    assert documents(store)["b"] == before
+
+
+# Restarts, and a mirror that goes live or is lost
 
 
 def test_shutdown_and_a_new_start_try_the_job_again_at_once(make, mode, retry_clock):
