@@ -33,7 +33,8 @@ __all__ = ["Bound", "InFlight", "Rooms", "check_bound"]
 
 Bound = Literal["auto"] | int | None
 EVENTS = EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED  # the ends of runs
-WINDOW_SECONDS = 0.2  # of finished runs; "auto" allows as many in flight
+WINDOW_SECONDS = 0.2  # of work; "auto" allows as many runs in flight as end in this time
+IDLE_SECONDS = 1.0  # then an executor is measured anew
 # Of the bound, over the number of runs that have ended: the first few may be shorter than others.
 MAX_GROWTH = 8
 # Until another look at a full executor, whose failed runs may have sent no event.
@@ -60,6 +61,8 @@ class BoundedExecutor:
     :param limit: the maximum number of runs in flight; None for "auto".
     :param workers: how many runs it executes at a time; None if unknown.
     :ivar jobs: the ids of the jobs handed out, without most of those whose runs have ended.
+    :ivar finished: when runs have ended, in seconds of the monotonic clock. Times before the last
+        pause are later by that pause, as if the executor had worked on.
     :ivar wake_at: the number of ends at which to count the runs in flight again.
 
     Threads of the executor and of the scheduler use it without a lock: a signal's handler that
@@ -71,10 +74,10 @@ class BoundedExecutor:
         self.executor = executor
         self._limit, self._workers = limit, workers
         self.jobs: dict[str, None] = {}
-        self.finished: deque[float] = deque()  # in seconds of the monotonic clock
+        self.finished: deque[float] = deque()
         self._ends = count(1)
         self._ended = 0
-        self._busy_since = -inf
+        self._busy_since = self._last_end = -inf
         self.wake_at = inf
 
     @property
@@ -87,8 +90,8 @@ class BoundedExecutor:
     def bound(self) -> int:
         """How many runs may be in flight.
 
-        "auto" measures for 0.2 s at most. An executor that was idle before has a shorter measure.
-        So a burst of short jobs gets large batches at once, and not after many small ones.
+        "auto" looks at the last 0.2 s of work. An executor that was idle has a shorter measure. So
+        a burst of short jobs gets large batches at once, and not after many small ones.
         """
         if self._limit is not None:
             return self._limit
@@ -112,18 +115,33 @@ class BoundedExecutor:
     def forget_ended(self) -> None:
         """Forget most of the jobs that don't run, and the runs before the window of "auto"."""
         self.wake_at = inf
+        if not self.in_flight:
+            self._leave_out_pause()
         oldest = time.monotonic() - WINDOW_SECONDS
         while self.finished and self.finished[0] < oldest:
             self.finished.popleft()
-        if not self.finished and not self.in_flight:
-            self._busy_since = time.monotonic()
         if len(self.jobs) > 2 * self.in_flight + SPARE:
             instances = self.executor._instances
             self.jobs = {job_id: None for job_id in list(self.jobs) if instances.get(job_id)}
 
+    def _leave_out_pause(self) -> None:
+        """Count no time in which the executor had no jobs, as a late cycle is not its fault.
+
+        Otherwise a late cycle would lower the bound, and the executor would wait again.
+        """
+        now, finished = time.monotonic(), list(self.finished)
+        if finished and now - self._last_end < IDLE_SECONDS:
+            pause = now - finished[-1]
+            self.finished = deque(end + pause for end in finished)
+            self._busy_since += pause
+        else:
+            self.finished = deque()
+            self._busy_since = now
+
     def run_ended(self) -> bool:
         """Count the end of a run; return whether it is time to count the runs in flight again."""
-        self.finished.append(time.monotonic())
+        self._last_end = time.monotonic()
+        self.finished.append(self._last_end)
         ended = next(self._ends)  # in one step, for any number of threads
         self._ended = ended
         return ended >= self.wake_at

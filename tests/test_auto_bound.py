@@ -72,6 +72,16 @@ def test_bound_falls_when_no_runs_end(pool, clock):
     assert pool.bound == 20
 
 
+def test_time_without_jobs_does_not_count(pool, clock):
+    """A cycle may come late: the database is far, or the machine is busy."""
+    for _ in range(4):
+        clock.now += 0.02
+        end(pool, 10)
+        clock.now += 0.5
+        pool.forget_ended()
+    assert pool.bound == 100
+
+
 def test_executor_that_was_idle_is_measured_anew(pool, clock):
     clock.now += 0.04
     end(pool, 100)
