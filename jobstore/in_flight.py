@@ -12,7 +12,6 @@ may send no event.
 
 import time
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Collection, Iterable
 from itertools import count
 from math import inf
@@ -61,8 +60,9 @@ class BoundedExecutor:
     :param limit: the maximum number of runs in flight; None for "auto".
     :param workers: how many runs it executes at a time; None if unknown.
     :ivar jobs: the ids of the jobs handed out, without most of those whose runs have ended.
-    :ivar finished: when runs have ended, in seconds of the monotonic clock. Times before the last
-        pause are later by that pause, as if the executor had worked on.
+    :ivar finished: when the jobs' last runs have ended, by id, in seconds of the monotonic clock. A
+        submission with many run times counts once. Times before the last pause are later by that
+        pause, as if the executor had worked on.
     :ivar wake_at: the number of ends at which to count the runs in flight again.
 
     Threads of the executor and of the scheduler use it without a lock: a signal's handler that
@@ -74,7 +74,7 @@ class BoundedExecutor:
         self.executor = executor
         self._limit, self._workers = limit, workers
         self.jobs: dict[str, None] = {}
-        self.finished: deque[float] = deque()
+        self.finished: dict[str, float] = {}
         self._ends = count(1)
         self._ended = 0
         self._busy_since = self._last_end = -inf
@@ -96,7 +96,7 @@ class BoundedExecutor:
         if self._limit is not None:
             return self._limit
         now = time.monotonic()
-        finished = list(self.finished)
+        finished = list(self.finished.values())
         recent = len(finished) - bisect_left(finished, now - WINDOW_SECONDS)
         seconds = min(WINDOW_SECONDS, now - self._busy_since)
         growth = min(WINDOW_SECONDS / seconds, MAX_GROWTH) if seconds else MAX_GROWTH
@@ -118,8 +118,10 @@ class BoundedExecutor:
         if not self.in_flight:
             self._leave_out_pause()
         oldest = time.monotonic() - WINDOW_SECONDS
-        while self.finished and self.finished[0] < oldest:
-            self.finished.popleft()
+        for job_id, end in list(self.finished.items()):
+            if end >= oldest:
+                break
+            self.finished.pop(job_id, None)
         if len(self.jobs) > 2 * self.in_flight + SPARE:
             instances = self.executor._instances
             self.jobs = {job_id: None for job_id in list(self.jobs) if instances.get(job_id)}
@@ -129,19 +131,20 @@ class BoundedExecutor:
 
         Otherwise a late cycle would lower the bound, and the executor would wait again.
         """
-        now, finished = time.monotonic(), list(self.finished)
+        now, finished = time.monotonic(), list(self.finished.items())
         if finished and now - self._last_end < IDLE_SECONDS:
-            pause = now - finished[-1]
-            self.finished = deque(end + pause for end in finished)
+            pause = now - finished[-1][1]
+            self.finished = {job_id: end + pause for job_id, end in finished}
             self._busy_since += pause
         else:
-            self.finished = deque()
+            self.finished = {}
             self._busy_since = now
 
-    def run_ended(self) -> bool:
+    def run_ended(self, job_id: str) -> bool:
         """Count the end of a run; return whether it is time to count the runs in flight again."""
         self._last_end = time.monotonic()
-        self.finished.append(self._last_end)
+        self.finished.pop(job_id, None)
+        self.finished[job_id] = self._last_end  # as the last one
         ended = next(self._ends)  # in one step, for any number of threads
         self._ended = ended
         return ended >= self.wake_at
@@ -286,6 +289,6 @@ class InFlight:
         """Count a run that has ended; called in any thread."""
         for executor in list(self._executors.values()):
             is_ours = event.job_id in executor.jobs
-            if is_ours and executor.run_ended() and self._wakes and executor.arm():
+            if is_ours and executor.run_ended(event.job_id) and self._wakes and executor.arm():
                 executor.wake_at = inf  # before the wake-up: its cycle arms again
                 wake(self._scheduler)

@@ -1,10 +1,14 @@
 """How many runs "auto" allows in flight, by the runs that have ended."""
 
+from itertools import count
+
 import pytest
 from apscheduler.executors.pool import ThreadPoolExecutor
 
 from jobstore import in_flight
 from jobstore.in_flight import BoundedExecutor
+
+numbers = count()
 
 
 class Clock:
@@ -35,7 +39,7 @@ def pool(clock):
 
 def end(pool, count):
     for _ in range(count):
-        pool.run_ended()
+        pool.run_ended(f"job{next(numbers)}")
 
 
 def test_idle_executor_may_take_twice_its_workers(pool):
@@ -90,3 +94,11 @@ def test_executor_that_was_idle_is_measured_anew(pool, clock):
     clock.now += 0.04
     end(pool, 20)
     assert pool.bound == 100
+
+
+def test_many_runs_of_one_submission_count_once(pool, clock):
+    """Without `coalesce` a submission may have thousands of run times, which end together."""
+    clock.now += 60
+    for _ in range(1000):
+        pool.run_ended("late")
+    assert pool.bound == 20
