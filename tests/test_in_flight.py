@@ -3,18 +3,16 @@
 import pytest
 from apscheduler.events import (
     EVENT_JOB_ERROR,
-    EVENT_JOB_EXECUTED,
     EVENT_JOB_MAX_INSTANCES,
     EVENT_JOB_MISSED,
     JobEvent,
 )
-from apscheduler.executors.base import BaseExecutor
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.executors.pool import ProcessPoolExecutor, ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from jobstore import in_flight
-from jobstore.in_flight import BoundedExecutor, InFlight, Rooms, check_bound
+from jobstore.in_flight import BoundedExecutor, Rooms, check_bound
+from support.bounded_executors import Countless, Woken, end, hand_out, ids, started, submit
 from support.manual_scheduler import ByHand
 
 
@@ -32,28 +30,6 @@ def clock(monkeypatch):
     return clock
 
 
-class Woken(BackgroundScheduler):
-    """Records its wake-ups; started paused, it runs no cycle by itself."""
-
-    def __init__(self, **options):
-        super().__init__(timezone="UTC", **options)
-        self.wakeups = 0
-
-    def wakeup(self):
-        self.wakeups += 1
-        super().wakeup()
-
-
-class Countless(BaseExecutor):
-    """An executor of an application, without APScheduler's count of runs in flight."""
-
-    def __init__(self):
-        pass
-
-    def _do_submit_job(self, job, run_times):
-        pass
-
-
 @pytest.fixture
 def scheduler():
     executors = {
@@ -67,36 +43,6 @@ def scheduler():
     scheduler.wakeups = 0
     yield scheduler
     scheduler.shutdown()
-
-
-def started(scheduler, bound):
-    runs = InFlight(bound)
-    runs.start(scheduler)
-    return runs
-
-
-def submit(scheduler, alias, *job_ids):
-    """Let an executor count these runs as in flight, as it does with jobs that it takes."""
-    executor = scheduler._executors[alias]
-    for job_id in job_ids:
-        executor._instances[job_id] += 1
-
-
-def end(scheduler, alias, *job_ids, code=EVENT_JOB_EXECUTED):
-    """Let an executor end these runs, and send their events."""
-    for job_id in job_ids:
-        events = [] if code is None else [JobEvent(code, job_id, "default")]
-        scheduler._executors[alias]._run_job_success(job_id, events)
-
-
-def ids(number, name="job"):
-    return [f"{name} {n}" for n in range(number)]
-
-
-def hand_out(runs, scheduler, alias, *job_ids):
-    for job_id in job_ids:
-        runs.hand_out(job_id, alias)
-    submit(scheduler, alias, *job_ids)
 
 
 # Bounds
