@@ -9,7 +9,7 @@ seconds since the epoch, or null if the job is paused; ``job_state``, the pickle
 
 import pickle
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timezone, tzinfo
 from typing import Any, NamedTuple, Protocol, overload
 
 from apscheduler.job import Job
@@ -253,10 +253,14 @@ def sort_key(job: Job) -> tuple[bool, float, str]:
 
 
 def with_run_time(state: bytes, run_time: float | None) -> bytes:
-    """Set the run time in a pickled state; return the state unchanged if it can't be unpickled."""
+    """Set the run time in a pickled state; return the state unchanged if it can't be unpickled.
+
+    The run time keeps its zone: some triggers compute the next run from the local date. A state
+    without a run time gets one in its trigger's zone.
+    """
     try:
         changed = pickle.loads(state)
-        zone = getattr(changed["next_run_time"], "tzinfo", None) or timezone.utc
+        zone = getattr(changed["next_run_time"], "tzinfo", None) or _zone_of(changed["trigger"])
         changed["next_run_time"] = (
             None if run_time is None else datetime.fromtimestamp(run_time, zone)
         )
@@ -265,6 +269,17 @@ def with_run_time(state: bytes, run_time: float | None) -> bytes:
         raise
     except BaseException:
         return state  # the run time in the document is the one in force
+
+
+def _zone_of(trigger: Any) -> tzinfo:
+    """Return the zone of a trigger's run times; UTC if it is unknown."""
+    candidates = [trigger]
+    for each in candidates:
+        zone = getattr(each, "timezone", None)
+        if isinstance(zone, tzinfo):
+            return zone
+        candidates += getattr(each, "triggers", ())  # of a combined trigger
+    return timezone.utc
 
 
 @overload

@@ -103,15 +103,20 @@ def release(connection: Connection, releases: list[Release]) -> dict[DocumentId,
             result = connection.jobs.bulk_write(writes, ordered=False, session=session)
         if result.modified_count == len(some):
             return some
-        return [each for each in some if _is_released(connection, each.after)]
+        return _released(connection, some)
 
     parts = in_parts(connection, connection.writing, releases, lambda each: each.size, act)
     return {each.after.id: each.after for each in chain.from_iterable(parts)}
 
 
-def _is_released(connection: Connection, after: Record) -> bool:
-    query = {"next_run_time": after.run_time, "job_state": after.state, "held": {"$exists": False}}
-    return bool(queries.stored_ids(connection, [after.id], query))
+def _released(connection: Connection, releases: list[Release]) -> list[Release]:
+    """Return the releases whose jobs are stored as after the write; 1 command."""
+    ids = [each.after.id for each in releases]
+    query = {"_id": {"$in": ids}, "held": {"$exists": False}}
+    with connection.limit():
+        found = connection.jobs.find(query, FIELDS, batch_size=len(ids) + 1)
+        stored = {record[:3] for record in map(Record.of, found)}  # others may claim it already
+    return [each for each in releases if each.after[:3] in stored]
 
 
 def remove_stale(connection: Connection) -> None:

@@ -87,7 +87,7 @@ class Spread(Policy):
         self._place, self._last_place = 0, count - 1
 
     def write_for(self, document: Document) -> GuardedWrite | None:
-        """Return the write; None if the document has no pickled state."""
+        """Return the write; None if the document is no job."""
         place = min(self._place, self._last_place)
         self._place += 1
         run_time = timestamp(_in_microseconds(self._first + place * self._interval))
@@ -106,7 +106,7 @@ class Hold(Policy):
         self._mark = mark
 
     def write_for(self, document: Document) -> GuardedWrite | None:
-        """Return the write; None if the document has no pickled state."""
+        """Return the write; None if the document is no job."""
         record = Record.of(document)
         return _write_at(record, None, {"next_run_time": record.run_time, **self._mark})
 
@@ -141,9 +141,11 @@ def _write_at(
 ) -> GuardedWrite | None:
     """Return the write that changes the run time, also in the state, for a stock store.
 
-    A state that can't be unpickled here stays. Other processes may be able to run the job.
+    A state that can't be unpickled here stays. Other processes may be able to run the job. None is
+    returned for a document that no process can run.
     """
-    if not isinstance(record.state, bytes):
+    has_key = isinstance(record.id, str) and isinstance(record.run_time, int | float)
+    if not has_key or not isinstance(record.state, bytes):
         return None
     state = with_run_time(record.state, run_time)
     return GuardedWrite(record, run_time, state, held=held, is_outside_lease=True)

@@ -1,18 +1,23 @@
 """Held jobs keep their run times in a mark, until they are released or get a new run time."""
 
 import logging
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
-from bson import Binary
+from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
+from apscheduler.triggers.combining import OrTrigger
+from bson import Binary, Decimal128
 from pymongo.errors import PyMongoError
 
 from jobstore import ConflictingIdError, MongoDBJobStore
 from jobstore.mongodb import connection
 from jobstore.mongodb.overdue import held
+from support.damaged_documents import good
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import run, wait_until_equal
-from support.overdue import EVERY_MODE, document_of
+from support.overdue import ACTING, EVERY_MODE, document_of
 from support.proxy import Proxy
 from support.slow_line import lines
 from support.waiting import until
@@ -156,6 +161,35 @@ def test_held_job_that_cannot_run_goes_into_quarantine_after_its_release(start_o
     assert not is_held(store, "a")
 
 
+@pytest.mark.parametrize("combined", [False, True])
+def test_released_job_keeps_the_zone_of_its_trigger(start_on, combined):
+    """A calendar trigger counts from the local date. In UTC it would be the day before."""
+    zone = ZoneInfo("Pacific/Auckland")
+    trigger = CalendarIntervalTrigger(days=1, hour=4, timezone="Pacific/Auckland")
+    first = datetime(2020, 1, 2, 4, tzinfo=zone)
+    due = job("a", trigger=OrTrigger([trigger]) if combined else trigger, next_run_time=first)
+    _, store = start_on("hold", jobs=[due])
+    assert store.release_held() == 1
+    released = store.lookup_job("a")
+    assert released.next_run_time == first
+    following = released.trigger.get_next_fire_time(released.next_run_time, at(0))
+    assert following == datetime(2020, 1, 3, 4, tzinfo=zone)
+
+
+@pytest.mark.parametrize(
+    "change", [{"_id": {"a": 1}}, {"_id": 5}, {"next_run_time": Decimal128("1")}], ids=str
+)
+@pytest.mark.parametrize("policy", ACTING)
+def test_documents_that_are_no_jobs_are_left_and_do_not_stop_a_release(
+    start_on, database, policy, change
+):
+    document = good("a") | change
+    database["jobs"].insert_one(document)
+    _, store = start_on(policy, jobs=[job("b", 1)])
+    assert store.release_held() == (policy == "hold")
+    assert document in database["jobs"].find()
+
+
 # Marks that are stale, damaged, or changed meanwhile
 
 
@@ -207,6 +241,20 @@ def test_change_between_reading_and_release_wins(start_on, stock, monkeypatch, c
     times = run_times(store)
     assert times.get("a", "removed") == expected.get(change, "removed")
     assert times["b"] == at(1).timestamp()
+
+
+def test_release_that_meets_a_conflict_takes_one_command_more(start_on, stock, monkeypatch):
+    _, store = start_on("hold", jobs=[job(f"{i}", i) for i in range(30)])
+    release = held.release
+
+    def changed_first(*args):
+        stock.update_job(job("9", 77))
+        store.commands.names.clear()
+        return release(*args)
+
+    monkeypatch.setattr(held, "release", changed_first)
+    assert store.release_held() == 29
+    assert store.commands.names == ["update", "find", "update"]
 
 
 # Mirrors, wake-ups, faults, many jobs
