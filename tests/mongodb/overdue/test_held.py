@@ -342,6 +342,30 @@ def test_thousands_of_jobs_are_released_in_few_commands(start_on, unhurried):
     assert run_times(store) == {f"{i:04}": at(i).timestamp() for i in range(5_000)}
 
 
+@pytest.mark.parametrize("megabytes", [7, 9, 15])
+def test_job_of_many_megabytes_is_released(start_on, megabytes):
+    """Two states of such a size don't fit into one statement."""
+    large = job("large", 0, args=(b"x" * (megabytes * 1_000_000),))
+    _, store = start_on("hold", jobs=[large, job("b", 1)])
+    assert store.release_held() == 2
+    assert run_times(store) == {"large": at(0).timestamp(), "b": at(1).timestamp()}
+    assert store.lookup_job("large").args == large.args
+
+
+def test_large_job_that_another_process_changes_is_not_overwritten(start_on, stock, monkeypatch):
+    large = b"x" * 9_000_000
+    _, store = start_on("hold", jobs=[job("a", 0, args=(large,))])
+    release = held.release
+
+    def changed_first(*args):
+        stock.update_job(job("a", None, args=(large + b"more",)))
+        return release(*args)
+
+    monkeypatch.setattr(held, "release", changed_first)
+    assert store.release_held() == 0
+    assert store.lookup_job("a").args == (large + b"more",)
+
+
 def test_release_finds_held_jobs_by_an_index(start_on):
     _, store = start_on("hold", jobs=[*two_jobs(), *(job(f"{i}", YEARS * 9) for i in range(500))])
     found = store.collection.find(held.HELD).explain()["executionStats"]
