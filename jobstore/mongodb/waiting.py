@@ -55,7 +55,7 @@ class WaitingJobs:
             for job_id, job in list(jobs.items()):
                 if places <= 0 and job.read_at > oldest:
                     break
-                del jobs[job_id]
+                jobs.pop(job_id, None)  # another thread may have forgotten it meanwhile
                 places -= 1
             if not jobs:
                 del self._by_executor[executor]
