@@ -171,6 +171,11 @@ class Rooms:
         self.full: set[str] = set()
 
     @property
+    def is_unlimited(self) -> bool:
+        """Whether no executor has a bound, so that jobs need not be counted."""
+        return not self._free
+
+    @property
     def is_bounded(self) -> bool:
         """Whether every executor has a bound."""
         return not self._has_unbounded

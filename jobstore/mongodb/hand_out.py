@@ -100,6 +100,8 @@ class HandOut:
 
     def _choose(self, runnable: list[tuple[Job, Record]], rooms: Rooms) -> list[tuple[Job, Record]]:
         """Return the jobs whose executors have room; the others wait."""
+        if rooms.is_unlimited:
+            return runnable
         chosen, waiting = [], []
         for job, record in runnable:
             if rooms.take(job.executor):
