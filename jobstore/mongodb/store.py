@@ -129,6 +129,8 @@ class MongoDBJobStore(CallsOutsideCycle):
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
         """Create missing indexes, retry the quarantine, and fill a mirror; O(n) with a mirror.
 
+        Applies `catch_up` to the overdue jobs first, which takes 0.2 ms or more for each.
+
         Starts the store's threads. They end with `shutdown`, if the scheduler fails to start, or
         when the store is garbage-collected.
 
