@@ -95,8 +95,10 @@ class HandOut:
             self._widening = 1
         elif limit < self._batch_size:
             self._widening *= 2
-        is_limited = len(runnable) >= limit and rooms.is_bounded and not is_hidden
-        return Cycle(now, chosen, due.lease, events, is_limited, began_at)
+        may_have_more = len(runnable) >= limit
+        is_limited = may_have_more and rooms.is_bounded and not is_hidden
+        looks_further = may_have_more and is_hidden
+        return Cycle(now, chosen, due.lease, events, is_limited, looks_further, began_at)
 
     def _choose(self, runnable: list[tuple[Job, Record]], rooms: Rooms) -> list[tuple[Job, Record]]:
         """Return the jobs whose executors have room; the others wait."""

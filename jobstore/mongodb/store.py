@@ -302,6 +302,8 @@ class MongoDBJobStore(CallsOutsideCycle):
         next_look = self._hand_out.next_look(cycle)
         if cycle.is_limited:  # more jobs are due, which wait for the same executors
             return next_look
+        if cycle.looks_further:  # at once: a full executor must not delay the jobs of others
+            return cycle.now
         last_query, asked_at = LastQuery.now(self._connection), cycle.now
         earliest = self._reader.next_run_time(asked_at, self._hand_out.left_out())
         if next_look is not None:

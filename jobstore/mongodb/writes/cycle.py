@@ -58,6 +58,8 @@ class Cycle:
         that were not fired.
     :param events: the events of the scheduler's cycle, if one calls.
     :param is_limited: whether more jobs may be due than their executors have room for.
+    :param looks_further: whether the search ended among jobs of full executors, so that due jobs of
+        other executors may come behind them.
     :param began_at: when the time was `now`, in seconds of the monotonic clock; None if just now.
     :ivar submissions: tells of each job whether its executor took it.
     """
@@ -69,6 +71,7 @@ class Cycle:
         lease: Lease | None = None,
         events: list[JobEvent] | None = None,
         is_limited: bool = False,
+        looks_further: bool = False,
         began_at: float | None = None,
     ) -> None:
         self._now = now
@@ -82,6 +85,7 @@ class Cycle:
         self.shut_down = False  # in mid-cycle: later runs are not written
         self.is_over = False
         self.is_limited = is_limited
+        self.looks_further = looks_further
         self.submissions = Submissions(events)
         self.last_query: LastQuery | None = None  # for the earliest run time
 

@@ -177,6 +177,15 @@ def test_executor_that_another_process_changes_is_noticed_later(launch, monkeypa
     until(lambda: scheduler._process_jobs() and scheduler.held.running == ["slow0009"])
 
 
+def test_search_behind_the_jobs_of_a_full_executor_asks_for_no_run_time(launch, monkeypatch):
+    scheduler, store = launch(one_offs("slow", 50, executor="slow"), in_flight=3)
+    asked, ask = [], store._reader.next_run_time
+    monkeypatch.setattr(store._reader, "next_run_time", lambda *args: asked.append(1) or ask(*args))
+    until(lambda: scheduler._process_jobs() > 0)
+    assert len(store._hand_out._waiting.current()) == 47
+    assert len(asked) == 1
+
+
 def test_many_waiting_jobs_are_read_again_less_often(launch, monkeypatch):
     monkeypatch.setattr(waiting, "MAX_AGE_SECONDS", 0.0)
     monkeypatch.setattr(waiting, "AGE_SECONDS_PER_JOB", 3600.0)
