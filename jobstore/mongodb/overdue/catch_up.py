@@ -66,7 +66,7 @@ class CatchUp:
                 remaining = self._remaining(is_overdue)
         finally:
             if catching_up.has_found:
-                self._host.logger.info(
+                self._host.logger.warning(  # shown by default: runs were moved or dropped
                     'catch_up="%s", jobs overdue for more than %g s: %s %s, %s removed, %s',
                     self._catch_up,
                     self._overdue,
