@@ -14,11 +14,9 @@ from apscheduler.schedulers.base import BaseScheduler
 
 from ._index import JobIndex
 from .in_flight import Bound, InFlight
-from .submissions import FailedSubmissions
+from .submissions import FailedSubmissions, retry_seconds
 
 __all__ = ["Backlog"]
-
-RETRY_SECONDS = 10.0  # APScheduler's default, for a scheduler that has no such interval
 
 
 class Backlog:
@@ -106,7 +104,7 @@ class Backlog:
     @property
     def retry_seconds(self) -> float:
         """How long a job that was not taken waits until the next try."""
-        return float(getattr(self._scheduler, "jobstore_retry_interval", RETRY_SECONDS))
+        return retry_seconds(self._scheduler)
 
     def has_executor(self, alias: str) -> bool:
         """Whether the scheduler has an executor with that alias."""

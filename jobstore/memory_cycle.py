@@ -15,6 +15,7 @@ from apscheduler.job import Job
 from ._index import JobIndex
 from .backlog import Backlog
 from .base import first_few
+from .submissions import Submissions
 
 __all__ = ["Cycle"]
 
@@ -35,10 +36,10 @@ class Cycle:
         "_before",
         "_index",
         "_jobs",
-        "_known",
         "_not_taken",
         "_run_times_by_id",
         "_run_times_in_order",
+        "_submissions",
         "events",
         "outer",
         "thread",
@@ -54,7 +55,7 @@ class Cycle:
     ) -> None:
         self._index, self._backlog = index, backlog
         self.events = events
-        self._known = len(events)  # events of the cycle's earlier stores
+        self._submissions = Submissions(events)
         self._jobs = list(jobs)  # a copy: the caller may change its list
         # A list costs a third of a dict. The dict is made from it when a submission fails.
         self._run_times_in_order = [job.next_run_time for job in jobs]
@@ -80,14 +81,11 @@ class Cycle:
         A job that has reached its maximum number of instances counts as taken.
         """
         return (
-            self._took(job_id)
+            self._submissions.took(job_id)
             and self.outer is None
             and job_id not in self._before
             and job_id not in self._backlog.failed
         )
-
-    def _took(self, job_id: str) -> bool:
-        return len(self.events) > self._known and self.events[-1].job_id == job_id
 
     def of(self, events: Sequence[JobEvent]) -> "Cycle | None":
         """Return the cycle, this one or an outer one, that collects its events in this list."""
@@ -106,7 +104,7 @@ class Cycle:
         if self._is_replaced(job_id, updated):
             return True
         stored = self._index.get(job_id)
-        if self._took(job_id):
+        if self._submissions.took(job_id):
             self._backlog.failed.note_taken(job_id)
             if self.outer is not None and updated is not None:
                 self.outer.note_changed(updated)

@@ -6,13 +6,21 @@ store ignores these calls: the job stays due, and is handed out again later.
 """
 
 import time
-from collections.abc import Sized
+from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["MAX_TRIES", "FailedSubmission", "FailedSubmissions", "Submissions"]
+from apscheduler.events import JobEvent
+
+__all__ = ["MAX_TRIES", "FailedSubmission", "FailedSubmissions", "Submissions", "retry_seconds"]
 
 MAX_TRIES = 3  # before a job goes into quarantine
+RETRY_SECONDS = 10.0  # APScheduler's default, for a scheduler that has no such interval
 FORGET_SECONDS = 600.0  # after the time of a retry that never came: others have run the job
+
+
+def retry_seconds(scheduler: object) -> float:
+    """Return the scheduler's `jobstore_retry_interval`, in seconds."""
+    return float(getattr(scheduler, "jobstore_retry_interval", RETRY_SECONDS))
 
 
 class Submissions:
@@ -24,19 +32,17 @@ class Submissions:
 
     __slots__ = ("_events", "_known")
 
-    def __init__(self, events: Sized | None) -> None:
+    def __init__(self, events: Sequence[JobEvent] | None) -> None:
         self._events = events
-        self._known = 0 if events is None else len(events)
+        self._known = len(events or ())  # events of the cycle's earlier stores
 
-    def took_last(self) -> bool:
-        """Whether the executor took the job that was submitted last; ask once for each job.
+    def took(self, job_id: str) -> bool:
+        """Whether the executor took the job that was submitted last, which has this id.
 
         A job that has reached its maximum number of instances counts as taken.
         """
-        if self._events is None:
-            return True
-        known, self._known = self._known, len(self._events)
-        return self._known > known
+        events = self._events
+        return events is None or (len(events) > self._known and events[-1].job_id == job_id)
 
 
 class FailedSubmission(NamedTuple):

@@ -7,6 +7,7 @@ from apscheduler.jobstores.memory import MemoryJobStore as StockMemoryJobStore
 from jobstore import submissions
 from jobstore.caller import cycle_events
 from jobstore.submissions import MAX_TRIES, FailedSubmissions, Submissions
+from support.clocks import set_by_hand
 from support.jobs import job
 from support.manual_scheduler import by_hand
 
@@ -23,11 +24,11 @@ class Asking(StockMemoryJobStore):
         return super().get_due_jobs(now)
 
     def update_job(self, job):
-        self.taken[job.id] = self.submissions.took_last()
+        self.taken[job.id] = self.submissions.took(job.id)
         super().update_job(job)
 
     def remove_job(self, job_id):
-        self.taken[job_id] = self.submissions.took_last()
+        self.taken[job_id] = self.submissions.took(job_id)
         super().remove_job(job_id)
 
 
@@ -80,21 +81,12 @@ def test_events_of_another_store_in_the_same_cycle_do_not_count(scheduler, store
 
 def test_every_job_counts_as_taken_without_a_list_of_events():
     told = Submissions(None)
-    assert [told.took_last() for _ in range(3)] == [True, True, True]
-
-
-class Clock:
-    now = 1000.0
-
-    def monotonic(self):
-        return self.now
+    assert [told.took(job_id) for job_id in "abc"] == [True, True, True]
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(submissions, "time", clock)
-    return clock
+    return set_by_hand(monkeypatch, submissions)
 
 
 def test_failed_submission_waits_for_its_next_try(clock):

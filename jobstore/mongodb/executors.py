@@ -5,7 +5,7 @@ import concurrent.futures.thread as threads
 
 from apscheduler.schedulers.base import BaseScheduler
 
-__all__ = ["NoExecutorError", "check_executors", "closed_executors", "pools_are_closed"]
+__all__ = ["NoExecutorError", "check_executors", "pools_are_closed"]
 
 
 class NoExecutorError(RuntimeError):
@@ -25,8 +25,7 @@ def _process_pools_are_closed() -> bool:
     return bool(getattr(processes, "_global_shutdown", False))
 
 
-def closed_executors(scheduler: BaseScheduler | None) -> set[str]:
-    """Return the aliases of the executors whose pools Python has closed."""
+def _closed_executors(scheduler: BaseScheduler | None) -> set[str]:
     closed: list[type] = []
     if pools_are_closed():
         closed.append(threads.ThreadPoolExecutor)
@@ -41,14 +40,15 @@ def closed_executors(scheduler: BaseScheduler | None) -> set[str]:
     }
 
 
-def check_executors(scheduler: BaseScheduler | None) -> None:
-    """Refuse to hand out jobs if all executors are closed.
+def check_executors(scheduler: BaseScheduler | None) -> set[str]:
+    """Return the aliases of the executors whose pools Python has closed, unless these are all.
 
     :raises NoExecutorError: if all executors of the scheduler are closed.
     """
-    closed = closed_executors(scheduler)
+    closed = _closed_executors(scheduler)
     if closed and scheduler is not None and closed.issuperset(scheduler._executors):
         raise NoExecutorError(
             "Due jobs stay due: thread and process pools take no work after the main thread has "
             "ended; keep it alive as long as the scheduler runs"
         )
+    return closed

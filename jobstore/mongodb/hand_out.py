@@ -15,7 +15,7 @@ from apscheduler.job import Job
 from ..in_flight import InFlight, Rooms
 from ..submissions import MAX_TRIES, FailedSubmissions
 from .documents import DocumentId, HasTime, IdKey, Record, timestamp
-from .executors import closed_executors
+from .executors import check_executors
 from .host import Host
 from .readers import Reader
 from .summary import Line, Summary
@@ -65,6 +65,13 @@ class HandOut:
         """Stop counting."""
         self._in_flight.stop()
 
+    def check_executors(self) -> None:
+        """Note which executors take no jobs any more; called before `cycle`.
+
+        :raises NoExecutorError: if all executors of the scheduler are closed.
+        """
+        self._closed = check_executors(self._host.scheduler)
+
     def cycle(self, now: datetime, events: list[JobEvent] | None) -> Cycle:
         """Read the first due jobs, and choose those whose executors have room.
 
@@ -75,7 +82,6 @@ class HandOut:
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         began_at = time.monotonic()
-        self._closed = closed_executors(self._host.scheduler)
         rooms = Rooms({}, True) if events is None else self._in_flight.rooms(self._closed)
         if not rooms.total:
             return Cycle(now, (), events=events, is_limited=True)
@@ -157,13 +163,13 @@ class HandOut:
     # Failed submissions
 
     def was_taken(self, cycle: Cycle, job_id: str, lines: Summary) -> bool:
-        """Whether the executor took a job, asked once after its submission.
+        """Whether the executor took a job; asked once, right after its submission.
 
         If not, the job stays due, and is left out until its next try.
 
         :param lines: collects a log line.
         """
-        if cycle.submissions.took_last():
+        if cycle.submissions.took(job_id):
             if self._failed:
                 self._failed.note_taken(job_id)
             return True

@@ -8,6 +8,7 @@ from typing import Protocol
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
+from ..submissions import retry_seconds
 from .documents import Record, UnreadableError, restore_runnable
 
 __all__ = ["Host", "Store"]
@@ -48,8 +49,7 @@ class Host:
     @property
     def retry_seconds(self) -> float:
         """The scheduler's `jobstore_retry_interval`, in seconds."""
-        seconds: float = getattr(self.scheduler, "jobstore_retry_interval", 10)
-        return seconds
+        return retry_seconds(self.scheduler)
 
     @property
     def logger(self) -> logging.Logger:

@@ -19,7 +19,6 @@ from .arguments import check_arguments, check_catch_up
 from .cached import LastQuery
 from .connection import Connection
 from .documents import END_OF_TIME, Document, exact_str, timestamp, to_datetime
-from .executors import check_executors
 from .lifecycle import Lifecycle
 from .outside_cycle import CallsOutsideCycle
 from .parts import assemble
@@ -177,7 +176,7 @@ class MongoDBJobStore(CallsOutsideCycle):
         due_by = timestamp(now)
         if self._lifecycle.needs_restart and self._scheduler:
             self.start(self._scheduler, self._alias or "")
-        check_executors(self._scheduler)
+        self._hand_out.check_executors()
         events = cycle_events()
         with self._cycle_lock():
             if self._connection.closed:  # the scheduler's thread may call once after `shutdown`

@@ -74,7 +74,7 @@ class Candidates:
         due: Document = {"next_run_time": {"$lte": now}}
         is_past_end = False
         for _ in range(MAX_LOOKS):
-            left_out = {**exclude, **self._unrunnable.current()}
+            left_out = self._unrunnable.added_to(exclude)
             size = limit + len(left_out)
             start = 0 if is_past_end else size * rng.randrange(int(self._windows))
             window = self._read(due, start, size)
@@ -90,7 +90,7 @@ class Candidates:
                 yield claimable
             elif not start and len(window) < size:
                 return  # this window had all due jobs
-        left_out = {**exclude, **self._unrunnable.current()}
+        left_out = self._unrunnable.added_to(exclude)
         first_free = self._read(due | UNLEASED, 0, limit + len(left_out))
         if claimable := self._claimable(first_free, left_out)[:limit]:
             yield claimable

@@ -251,7 +251,7 @@ class Claimed(Queried):
         recheck = now + RECHECK_SECONDS * rng.uniform(0.5, 1)
         times = [
             each["next_run_time"] if each["free"] or each["next_run_time"] > now else recheck
-            for each in first_included(self._in_order, {**exclude, **self.unrunnable.current()})
+            for each in first_included(self._in_order, self.unrunnable.added_to(exclude))
         ]
         retry = self.unrunnable.next_retry()
         if retry is not None:

@@ -1,9 +1,10 @@
 """Due jobs that this process can't run, left to the other schedulers for a minute."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..documents import DocumentId, IdKey, Record, hashable_id
+from ..documents import DocumentId, HasTime, IdKey, Record, hashable_id
 
 __all__ = ["UnrunnableJobs"]
 
@@ -62,6 +63,10 @@ class UnrunnableJobs:
     def current(self) -> dict[IdKey, UnrunnableJob]:
         """Return the jobs that are left to other schedulers now, by the keys of their ids."""
         return {hashable_id(job.id): job for job in self._recent()}
+
+    def added_to(self, exclude: Mapping[IdKey, HasTime]) -> dict[IdKey, HasTime]:
+        """Return the jobs to leave out of a search: `exclude`, and those left to others now."""
+        return {**exclude, **self.current()}
 
     def next_retry(self) -> float | None:
         """Return when to try the first of them again, in seconds of the monotonic clock."""
