@@ -7,24 +7,14 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 
 from jobstore import in_flight
 from jobstore.in_flight import BoundedExecutor
+from support.clocks import set_by_hand
 
 numbers = count()
 
 
-class Clock:
-    """A monotonic clock that stands still unless the test sets it."""
-
-    now = 1_000.0
-
-    def monotonic(self):
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(in_flight, "time", clock)
-    return clock
+    return set_by_hand(monkeypatch, in_flight)
 
 
 @pytest.fixture

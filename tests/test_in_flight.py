@@ -13,21 +13,13 @@ from apscheduler.executors.pool import ProcessPoolExecutor, ThreadPoolExecutor
 from jobstore import in_flight
 from jobstore.in_flight import BoundedExecutor, Rooms, check_bound
 from support.bounded_executors import Countless, Woken, end, hand_out, ids, started, submit
+from support.clocks import set_by_hand
 from support.manual_scheduler import ByHand
-
-
-class Clock:
-    now = 1000.0
-
-    def monotonic(self):
-        return self.now
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(in_flight, "time", clock)
-    return clock
+    return set_by_hand(monkeypatch, in_flight)
 
 
 @pytest.fixture

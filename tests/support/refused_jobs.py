@@ -7,6 +7,7 @@ import pytest
 from apscheduler.executors.pool import ThreadPoolExecutor
 
 from jobstore import submissions
+from support.clocks import set_by_hand
 from support.manual_scheduler import by_hand
 from support.memory_stores import memory_store
 
@@ -19,20 +20,9 @@ def store(request):
     return memory_store(request.param)
 
 
-class Clock:
-    """The monotonic clock by which failed submissions wait."""
-
-    now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(submissions, "time", clock)
-    return clock
+    return set_by_hand(monkeypatch, submissions)
 
 
 def broken_pool(workers=1):

@@ -11,6 +11,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb.writes import retry
+from support.clocks import set_by_hand
 from support.damaged_documents import Raises, good
 from support.jobs import YEARS, at, job, run_times
 from support.manual_scheduler import by_hand
@@ -44,21 +45,9 @@ def _open_gate():
     Loads.gate.set()
 
 
-class Clock:
-    """A clock for the retry, set by hand."""
-
-    def __init__(self):
-        self.now = 1e6
-
-    def monotonic(self):
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(retry, "time", clock)
-    return clock
+    return set_by_hand(monkeypatch, retry, 1e6)
 
 
 @pytest.fixture
