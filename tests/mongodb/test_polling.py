@@ -12,6 +12,7 @@ from pymongo.errors import OperationFailure
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import polling
+from jobstore.mongodb.mirroring.change_stream import Watcher
 from jobstore.testing import mongod
 from support.mirrored_stores import run
 from support.waiting import until
@@ -36,6 +37,27 @@ def test_refused_query_does_not_end_the_change_stream(server, database, mode, ca
     until(lambda: refused and store.status().lag is not None)
     assert store.status().connected
     assert "No change stream" not in caplog.text
+    scheduler.shutdown()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_collection_dropped_while_the_stream_is_opened_does_not_make_the_store_poll(
+    server, database, mode, caplog, monkeypatch
+):
+    open_stream, refused = Watcher._open_stream, []
+
+    def refuse_once(*args):
+        if not refused:
+            refused.append(OperationFailure("the collection was dropped", 175))
+            raise refused[0]
+        return open_stream(*args)
+
+    monkeypatch.setattr(Watcher, "_open_stream", refuse_once)
+    store = MongoDBJobStore(database.name, host=server.uri, **MODES[mode])
+    scheduler = run(store)
+    until(lambda: refused and store.status().lag is not None)
+    assert "No change stream" not in caplog.text
+    assert store._lifecycle.watcher.sees_all_changes
     scheduler.shutdown()
 
 
