@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint bench bench-full bench-check clean
+.PHONY: demo test lint docs docs-serve bench bench-full bench-check clean
 
 # One virtual environment. An extra is reinstalled only after a change in ext/, setup.py or pyproject.toml.
 $(VENV)/%.stamp: $(wildcard ext/*) setup.py pyproject.toml
@@ -34,6 +34,14 @@ lint: $(VENV)/lint.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
+docs: $(VENV)/docs.stamp
+	$(MKDOCS) build --strict
+
+docs-serve: $(VENV)/docs.stamp
+	$(MKDOCS) serve
+
 BENCH = $(BIN)/python -m pytest bench --benchmark-only --benchmark-quiet -q
 
 bench: $(VENV)/bench.stamp
@@ -49,4 +57,4 @@ bench-check: $(VENV)/bench.stamp
 	$(BENCH) -m "check and not full" --check
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info jobstore/*.so
+	rm -rf $(VENV) build dist site *.egg-info jobstore/*.so

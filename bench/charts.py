@@ -12,8 +12,8 @@ from matplotlib import pyplot as plt
 from results import FOLDER, Row, load_last, missed
 
 DOCS = FOLDER.parent.parent / "docs"
-PAGE = DOCS / "benchmarks.md"
-CHARTS = DOCS / "benchmarks"
+PAGE = DOCS / "explanation" / "benchmarks.md"
+CHARTS = DOCS / "charts"
 COLOURS = {
     "ours": "#d62728",
     "twin": "#ff9896",

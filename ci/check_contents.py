@@ -10,7 +10,8 @@ from pathlib import Path
 NEEDED = ["setup.py", "pyproject.toml", "ext/_index_c.pyx", "ext/index.h", "tests/conftest.py"]
 NEEDED += [
     "bench/conftest.py",
-    "docs/design.md",
+    "docs/index.md",
+    "mkdocs.yml",
     "README.md",
     "LICENSE",
     "Makefile",
