@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Literal
 __all__ = ["JobIndex", "backend"]
 
 backend: Literal["c", "python"] = "c"
+"""The index in use: ``"c"``, the compiled one, or ``"python"``, its slower twin.
+
+The environment variable ``JOBSTORE_PURE_PYTHON=1``, read at the import, chooses the twin.
+"""
+
 if os.environ.get("JOBSTORE_PURE_PYTHON") == "1" or sys.implementation.name != "cpython":
     backend = "python"
 

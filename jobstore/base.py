@@ -24,6 +24,11 @@ __all__ = [
 class ConflictingIdsError(ConflictingIdError):
     """Raised by `add_jobs` for the refused ids, after it stored all other jobs.
 
+    >>> try:
+    ...     store.add_jobs(jobs)
+    ... except ConflictingIdsError as error:
+    ...     print(error.job_ids)
+
     :ivar job_ids: the refused ids, in the order given.
     """
 
@@ -40,6 +45,8 @@ class ConflictingIdsError(ConflictingIdError):
 class JobsLookupError(JobLookupError):
     """Raised by `update_jobs` and `remove_jobs` for unknown ids, after they did all other jobs.
 
+    A subclass of `JobLookupError`, so code for single jobs catches this error, too.
+
     :ivar job_ids: the ids not found, in the order given.
     """
 
@@ -53,6 +60,8 @@ class JobsLookupError(JobLookupError):
 
 class TransientJobsError(TransientJobError):
     """Raised for jobs whose functions a database can't store; then no job is stored.
+
+    A subclass of `TransientJobError`, so code for single jobs catches this error, too.
 
     :ivar job_ids: the ids of the jobs whose functions can't be imported by name.
     """
@@ -69,7 +78,11 @@ class BaseJobStore(HostBaseJobStore):
     """APScheduler's job store interface, plus operations on many jobs and `len()`.
 
     Here the operations on many jobs are loops, which work with any store. A store overrides them
-    if it has a faster way.
+    if it has a faster way. Derive a store of your own from this class to get them. An empty store
+    is true, as `bool()` goes.
+
+    >>> class MyJobStore(BaseJobStore):
+    ...     "Implements the abstract methods of APScheduler's BaseJobStore."
     """
 
     def start(self, scheduler: BaseScheduler, alias: str) -> None:

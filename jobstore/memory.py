@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from threading import get_ident
+from typing import Literal
 
 from apscheduler.events import JobEvent
 from apscheduler.job import Job
@@ -12,7 +13,7 @@ from ._index import JobIndex
 from .backlog import Backlog
 from .base import BaseJobStore, ConflictingIdsError, JobLookupError, JobsLookupError
 from .caller import cycle_events, is_cycle, is_nested_cycle, is_within_cycle
-from .in_flight import Bound, check_bound
+from .in_flight import check_bound
 from .memory_cycle import Cycle
 
 __all__ = ["MemoryJobStore"]
@@ -36,14 +37,14 @@ class MemoryJobStore(BaseJobStore):
     >>> from jobstore import MemoryJobStore
     >>> scheduler = BackgroundScheduler(jobstores={"default": MemoryJobStore()})
 
-    :param in_flight: the maximum number of runs in flight with each executor. More due jobs wait
-        in the store, in order, until runs end. None means no bound. "auto" means twice the
-        executor's workers, or as many runs as it finishes in 0.2 s, if that is more.
+    :param in_flight: the maximum number of runs in flight with each executor, 1 or more. More due
+        jobs wait in the store, in order, until runs end. None means no bound. ``"auto"`` means
+        twice the executor's workers, or as many runs as it finishes in 0.2 s, if that is more.
         It bounds only thread pools and process pools.
     :raises ValueError: if `in_flight` is none of these.
     """
 
-    def __init__(self, *, in_flight: Bound = None) -> None:
+    def __init__(self, *, in_flight: Literal["auto"] | int | None = None) -> None:
         check_bound(in_flight)
         super().__init__()
         self._index: JobIndex[Job] = JobIndex()
@@ -60,7 +61,11 @@ class MemoryJobStore(BaseJobStore):
         self._backlog.start(scheduler)
 
     def lookup_job(self, job_id: str) -> Job | None:
-        """Return the job with that id, or None; O(1)."""
+        """Return the job with that id, or None; O(1).
+
+        >>> store.lookup_job("report")
+        <Job (id=report name=send)>
+        """
         return self._index.get(job_id)
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
@@ -68,6 +73,10 @@ class MemoryJobStore(BaseJobStore):
 
         A scheduler's cycle gets only jobs that their executors have room for, and none that waits
         for its next try. Where it passes over w other jobs, the cost is O(log n + k + w).
+
+        :param now: the time; a naive one is UTC.
+        :raises TypeError: if `now` is not a datetime.
+        :raises OverflowError: if `now` is outside the years 1 to 9999 in UTC.
         """
         if self._is_bounded or self._backlog.has_failed:
             events = cycle_events()
@@ -103,13 +112,19 @@ class MemoryJobStore(BaseJobStore):
         return next_run_time
 
     def get_all_jobs(self) -> list[Job]:
-        """Return all n jobs in order; O(n)."""
+        """Return all n jobs in order, paused ones last; O(n)."""
         return self._index.all()
 
     def add_job(self, job: Job) -> None:
         """Add a job; O(log n).
 
+        >>> store.add_job(job)
+
+        :param job: the job, with its `next_run_time` set.
         :raises ConflictingIdError: if a stored job has the same id.
+        :raises TypeError: if the job's id is not a str, or its run time neither a datetime nor
+            None.
+        :raises OverflowError: if its run time is outside the years 1 to 9999 in UTC.
         """
         if self._unchecked is not None:
             self._note_put([job])
@@ -118,7 +133,15 @@ class MemoryJobStore(BaseJobStore):
     def update_job(self, job: Job) -> None:
         """Replace the job that has the same id, and move it to the new run time; O(log n).
 
+        Does nothing if the scheduler's own update comes after a change or a removal by others in
+        the same cycle, or if the job's executor did not take the job.
+
+        >>> store.update_job(job)
+
+        :param job: the newer version of a stored job.
         :raises JobLookupError: if no stored job has that id.
+        :raises TypeError: if the job's run time is neither a datetime nor None.
+        :raises OverflowError: if its run time is outside the years 1 to 9999 in UTC.
         """
         last = self._unchecked
         if (
@@ -136,6 +159,10 @@ class MemoryJobStore(BaseJobStore):
 
     def remove_job(self, job_id: str) -> None:
         """Remove the job with that id; O(log n).
+
+        Does nothing in the same cases as `update_job`.
+
+        >>> store.remove_job("report")
 
         :raises JobLookupError: if no stored job has that id.
         """
@@ -166,8 +193,8 @@ class MemoryJobStore(BaseJobStore):
     def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
         """Add k jobs at once; O(k log k), several times faster than one by one.
 
-        Any other error about a job (no id, a run time that is no datetime) is raised before
-        anything has changed.
+        Adds every job whose id is free, then raises one error for all the others. Any other error
+        about a job (no id, a run time that is no datetime) is raised before anything has changed.
 
         >>> store.add_jobs([first, second])
 
@@ -185,7 +212,8 @@ class MemoryJobStore(BaseJobStore):
     def update_jobs(self, jobs: Iterable[Job]) -> None:
         """Replace k jobs at once; O(k log k + k log n).
 
-        Any other error about a job is raised before anything has changed.
+        Replaces every job whose id is stored, then raises one error for all the others. Any other
+        error about a job is raised before anything has changed.
 
         >>> store.update_jobs([first, second])
 
@@ -200,6 +228,8 @@ class MemoryJobStore(BaseJobStore):
     def remove_jobs(self, job_ids: Iterable[str]) -> None:
         """Remove k jobs at once; O(k log n).
 
+        Removes every job whose id is stored, then raises one error for all the others.
+
         >>> store.remove_jobs(["first", "second"])
 
         :param job_ids: the ids of the jobs.
@@ -212,6 +242,7 @@ class MemoryJobStore(BaseJobStore):
             raise JobsLookupError(refused)
 
     def __len__(self) -> int:
+        """Count the jobs; O(1)."""
         return len(self._index)
 
     def _needs_check(self, job_id: str) -> bool:

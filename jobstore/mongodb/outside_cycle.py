@@ -20,6 +20,9 @@ class CallsOutsideCycle(BaseJobStore):
     def lookup_job(self, job_id: str) -> Job | None:
         """Return the job with that id, None if it isn't stored or can't be restored; 1 command.
 
+        >>> store.lookup_job("report")
+        <Job (id=report name=send)>
+
         :raises JobLookupError: if a scheduler looks the job up to change it, and it can't be
             restored here; says why.
         """
@@ -28,9 +31,15 @@ class CallsOutsideCycle(BaseJobStore):
     def add_job(self, job: Job) -> None:
         """Add a job; 1 command, 2 if its id is taken.
 
+        Returns when as many nodes have the job as the write concern, ``w``, asks for.
+
+        >>> store.add_job(job)
+
+        :param job: the job, with its `next_run_time` set.
         :raises ConflictingIdError: if a job with that id is stored; says if it is in quarantine.
         :raises TransientJobError: if the job's function can't be imported by name.
         :raises pymongo.errors.DocumentTooLarge: names the job and its size, over 16 MiB.
+        :raises OverflowError: if the run time is outside the years 1 to 9999 in UTC.
         """
         self._write_through.add_job(job)
 
@@ -91,7 +100,9 @@ class CallsOutsideCycle(BaseJobStore):
         self._write_through.remove_jobs(job_ids)
 
     def quarantined(self) -> list[QuarantinedJob]:
-        """List the jobs in quarantine: their processes could not run them when they were due.
+        """List the k jobs in quarantine, which no process runs; O(k).
+
+        A job comes here if it could not be restored or run when it was due.
 
         >>> store.quarantined()
         []
@@ -99,7 +110,7 @@ class CallsOutsideCycle(BaseJobStore):
         return self._quarantine.list_all()
 
     def restore_quarantined(self, job_ids: Iterable[str] | None = None) -> list[str]:
-        """Retry jobs in quarantine, and return the ids of the jobs that load again.
+        """Retry the k jobs in quarantine, and return the ids of those that load again; O(k).
 
         `start` retries all. Every ten minutes, a thread of the store retries one job of each
         reason, and if it loads, all jobs with that reason. A store without threads does so in a

@@ -46,7 +46,7 @@ class MongoDBJobStore(CallsOutsideCycle):
     :param client: a `pymongo.MongoClient`, or a textual reference to one (``module:name``);
         `shutdown` does not close it.
     :param pickle_protocol: the protocol for the jobs' states.
-    :param batch_size: the maximum number of jobs to hand out, or to write, at a time.
+    :param batch_size: the maximum number of jobs to hand out, or to write, at a time; 1 or more.
     :param unreadable: ``"quarantine"`` keeps a due job that can't be restored here; ``"remove"``
         removes it, as the stock store does.
     :param mirror: True keeps all records in memory, so that a cycle does no I/O, and a change
@@ -56,19 +56,19 @@ class MongoDBJobStore(CallsOutsideCycle):
         stream, or else by a query each second or more often. A number of seconds sets how often to
         query, and uses no change stream. False never wakes the scheduler.
     :param shared: share the collection with other schedulers, which all have to set it. One of
-        them claims each due job. ``docs/scaling.md`` lists the faults after which a job runs again.
-    :param lease: seconds for which a claim keeps a due job from the other schedulers.
-    :param in_flight: the maximum number of runs that each executor has taken and not finished.
-        Other due jobs stay in the database. ``"auto"`` means twice the executor's workers, or as
-        many runs as it finishes in 0.2 s, if that is more. It bounds only executors whose number of
-        workers is known: thread and process pools. None means no bound.
+        them claims each due job. After some faults a job runs again; the documentation lists them.
+    :param lease: seconds for which a claim keeps a due job from the other schedulers, 1 to 86,400.
+    :param in_flight: the maximum number of runs that each executor has taken and not finished, 1
+        or more. Other due jobs stay in the database. ``"auto"`` means twice the executor's workers,
+        or as many runs as it finishes in 0.2 s, if that is more. It bounds only executors whose
+        number of workers is known: thread and process pools. None means no bound.
     :param catch_up: what a start does with jobs that are overdue, as after an outage. ``"fire"``
         leaves them due. ``"skip"`` moves each to its next run time, and removes one-offs.
         ``"spread:600"`` spreads them over 600 s. ``"hold"`` holds them until `release_held`.
-    :param overdue: seconds after a job's run time from which on `catch_up` applies.
+    :param overdue: seconds after a job's run time from which on `catch_up` applies, 0 or more.
     :param connect_args: arguments of the `MongoClient` that the store makes without a `client`.
     :raises TypeError: if `client` is not a `MongoClient`, and doesn't wrap one.
-    :raises ValueError: names any other argument that the store can't use.
+    :raises ValueError: names any other argument that the store can't use, and the values allowed.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class MongoDBJobStore(CallsOutsideCycle):
 
     @property
     def client(self) -> MongoClient[Document]:
-        """The MongoDB client in use."""
+        """The MongoDB client in use. Stores with equal arguments share it: don't close it."""
         return self._connection.client
 
     @property
@@ -160,7 +160,7 @@ class MongoDBJobStore(CallsOutsideCycle):
     # One cycle, in the order of its calls
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
-        """Hand out the first due jobs, at most `batch_size`; 1 command, 3 if shared.
+        """Hand out the first due jobs, at most `batch_size`, in order; 1 command, 3 if shared.
 
         A scheduler's cycle gets only the jobs that `in_flight` allows. No command is sent if all
         executors are full.
@@ -169,6 +169,8 @@ class MongoDBJobStore(CallsOutsideCycle):
         the change stream has shown that nothing is due. With `shared`, these are some of the first
         due jobs; each search that finds only leased jobs costs 1 command more.
 
+        :param now: the time; a naive one is UTC.
+        :raises OverflowError: if `now` is outside the years 1 to 9999 in UTC.
         :raises pymongo.errors.PyMongoError: if the server can't be reached; no job is lost.
         :raises NoExecutorError: if the main thread has ended, which closes thread and process
             pools, and the scheduler has no other executor.
@@ -226,6 +228,9 @@ class MongoDBJobStore(CallsOutsideCycle):
 
         Does nothing if the job's executor did not take the job: the job stays due.
 
+        >>> store.update_job(job)
+
+        :param job: the newer version of a stored job.
         :raises JobLookupError: if no job with that id is stored.
         :raises TransientJobError: if the job's function can't be imported by name.
         :raises pymongo.errors.DocumentTooLarge: names the job and its size, over 16 MiB.
@@ -245,6 +250,8 @@ class MongoDBJobStore(CallsOutsideCycle):
 
         Does nothing if the scheduler removes a job that its executor did not take.
 
+        >>> store.remove_job("report")
+
         :raises JobLookupError: if no job with that id is stored.
         """
         job_id = exact_str(job_id)
@@ -262,7 +269,8 @@ class MongoDBJobStore(CallsOutsideCycle):
     def get_next_run_time(self) -> datetime | None:
         """Flush the cycle's writes, and return the earliest run time; 1 to 3 commands.
 
-        No command while the change stream shows that the last answer still holds.
+        No command while the change stream shows that the last answer still holds. Never raises an
+        error of the database.
 
         Returns the time of the next try if the server can't be reached. A mirror answers without a
         command, and the store's own thread flushes. A due job that another scheduler has leased
