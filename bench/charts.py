@@ -1,4 +1,4 @@
-"""Draws charts of the last results, and writes their tables into docs/benchmarks.md."""
+"""Draws charts of the last results, and writes their tables into docs/explanation/benchmarks.md."""
 
 import json
 import re
