@@ -1,0 +1,103 @@
+"""The blocks of the how-to pages are true: Python runs, and other files parse."""
+
+import configparser
+import os
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from jobstore import MongoDBJobStore
+from support.jobs import job
+from support.pages import DOCS, blocks
+
+PAGES = sorted((DOCS / "how-to").glob("*.md"))
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+PROGRAM = Path(__file__).parents[1] / "support" / "programs" / "run_page.py"
+
+
+def of(*languages):
+    return pytest.mark.parametrize(
+        "block",
+        [pytest.param(each, id=each.place) for each in BLOCKS if each.language in languages],
+    )
+
+
+def add_overdue_jobs(store):
+    """Add the jobs that the page on gaps talks about."""
+    store.add_jobs([job(name, 1) for name in ("report", "newsletter", "backup")])
+
+
+def add_quarantined_jobs(store):
+    """Add the jobs that the page on quarantine talks about: their executor is missing."""
+    names = "report", "newsletter", "convert"
+    store.add_jobs([job(name, executor="gone") for name in names])
+    mark = {"reason": "there is no executor 'gone' here", "next_run_time": 1.0}
+    mark["since"] = datetime.now(timezone.utc)
+    store.collection.update_many({}, {"$set": {"next_run_time": None, "quarantine": mark}})
+
+
+SETUPS = {"gap": add_overdue_jobs, "quarantine": add_quarantined_jobs}
+PRINTS = {
+    "choose-a-mode": ["Status(connected=True, pending=0"],
+    "gap": ["report {", "'op': 'catch_up'", "\n1\n"],
+    "quarantine": ["newsletter there is no executor 'gone' here"],
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_python_blocks_of_a_page_run_in_their_order(page, server, session_client, tmp_path):
+    """They use the database of a newcomer, `apscheduler`."""
+    session_client.drop_database("apscheduler")
+    if setup := SETUPS.get(page.stem):
+        store = MongoDBJobStore(host=server.uri)
+        setup(store)
+        store.shutdown()
+    tests = str(Path(__file__).parents[1])
+    path = os.pathsep.join([str(DOCS.parent), tests, os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning", PROGRAM, page, server.uri],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path, "MONGODB_URI": server.uri},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in PRINTS.get(page.stem, []):
+        assert line in done.stdout, done.stdout + done.stderr
+    session_client.drop_database("apscheduler")
+
+
+@of("python")
+def test_python_blocks_compile(block):
+    compile(block.code, block.place, "exec")
+
+
+@of("ini")
+def test_ini_blocks_parse(block):
+    assert configparser.ConfigParser().read_string(block.code) is None
+
+
+def test_pytest_example_passes(tmp_path):
+    page = DOCS / "how-to" / "testing.md"
+    for block in blocks(page):
+        if block.title:
+            (tmp_path / block.title).write_text(block.code)
+    path = os.pathsep.join([str(DOCS.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_pages_use_no_other_languages():
+    known = {"python", "ini", "sh", "js", "text", "mermaid", "dockerfile", "yaml"}
+    assert {block.language for block in BLOCKS} <= known
