@@ -1,0 +1,177 @@
+"""The page on rights: its role suffices and has no right too many, and its TLS options connect."""
+
+import json
+import re
+import subprocess
+from itertools import count
+
+import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from jobstore import MongoDBJobStore
+from jobstore.testing import mongod
+from support.jobs import job, names, note
+from support.pages import DOCS, blocks
+from support.waiting import until
+
+PAGE = DOCS / "how-to" / "rights.md"
+PASSWORD = "keep-it-secret"
+NUMBERS = count()
+MODES = {"queried": {}, "mirrored": {"mirror": True}, "shared": {"shared": True}}
+
+
+def role():
+    """Return the privileges of the role on the page."""
+    (script,) = (block.code for block in blocks(PAGE) if block.language == "js")
+    (privileges,) = re.findall(r"privileges: (\[.*\]),\n", script, re.DOTALL)
+    return json.loads(re.sub(r"(\w+):", r'"\1":', privileges))
+
+
+ROLE = role()
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory):
+    """Start a replica set that requires a login and TLS; return its options for the root user."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate, pem = (folder / name for name in ("key.pem", "ca.pem", "mongod.pem"))
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-keyout", key, "-out", certificate, "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    pem.write_text(key.read_text() + certificate.read_text())
+    pem.chmod(0o600)
+    secret = folder / "secret"
+    secret.write_text("a" * 100)
+    secret.chmod(0o600)
+    options = (
+        *("--auth", "--keyFile", str(secret), "--tlsMode", "allowTLS"),
+        *("--tlsCertificateKeyFile", str(pem), "--tlsCAFile", str(certificate)),
+        "--tlsAllowConnectionsWithoutCertificates",
+    )
+    with mongod(options=options) as server:
+        with MongoClient(server.uri) as client:
+            client.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
+        root = {"host": server.uri, "username": "root", "password": PASSWORD}
+        root |= {"tls": True, "tlsCAFile": str(certificate)}
+        with MongoClient(**root) as client:
+            for mode in ("preferTLS", "requireTLS"):
+                client.admin.command("setParameter", 1, tlsMode=mode)
+        yield root
+
+
+@pytest.fixture
+def admin(locked):
+    with MongoClient(**locked) as client:
+        client.drop_database("apscheduler")
+        yield client
+
+
+def user_without(admin, collection=None, action=None):
+    """Create a user with the rights on the page but one; returns the name."""
+    name = f"user{next(NUMBERS)}"
+    privileges = [
+        each | {"actions": [right for right in each["actions"] if right != action]}
+        if each["resource"]["collection"] == collection
+        else each
+        for each in ROLE
+    ]
+    admin.admin.command("createRole", name, privileges=privileges, roles=[])
+    admin.admin.command("createUser", name, pwd=PASSWORD, roles=[name])
+    return name
+
+
+def work_with_all_rights(options):
+    """Start a scheduler, run jobs, and make all calls."""
+    store = MongoDBJobStore(**options)
+    scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
+    try:
+        scheduler.start()
+        scheduler.add_job(note, id="once")
+        scheduler.add_job(note, "interval", seconds=0.1, id="often")
+        first = scheduler.get_job("often").next_run_time
+        until(lambda: "once" not in names(store))
+        until(lambda: scheduler.get_job("often").next_run_time > first)
+        store.add_jobs([job("a"), job("b")])
+        store.update_jobs([job("a", 5)])
+        assert store.restore_quarantined() == [] == store.quarantined()
+        assert store.release_held() == 0
+        scheduler.remove_job("often")
+        store.remove_all_jobs()
+        assert len(store) == 0
+    finally:
+        scheduler.shutdown() if scheduler.running else store.shutdown()
+    ender = MongoDBJobStore(**options)
+    try:
+        ender.end_sharing()
+    finally:
+        ender.shutdown()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_role_on_the_page_suffices_for_every_mode(locked, admin, mode, caplog):
+    user = user_without(admin)
+    work_with_all_rights(locked | {"username": user} | MODES[mode])
+    assert [each for each in caplog.records if each.levelname in ("WARNING", "ERROR")] == []
+    assert len(admin["apscheduler"]["jobs"].index_information()) == 3
+    assert list(admin["apscheduler"]["jobs_meta"].find()) == [], "no trace of the scheduler"
+
+
+@pytest.mark.parametrize(
+    ("collection", "action", "mode", "warning"),
+    [
+        ("jobs", "find", "queried", None),
+        ("jobs", "insert", "queried", None),
+        ("jobs", "update", "queried", None),
+        ("jobs", "remove", "queried", None),
+        ("jobs", "createIndex", "queried", "No right to create indexes"),
+        ("jobs", "changeStream", "queried", "No change stream, polling every 0.25 s instead"),
+        ("jobs", "changeStream", "mirrored", None),
+        ("jobs_meta", "find", "queried", "No right to read apscheduler.jobs_meta"),
+        ("jobs_meta", "insert", "queried", "No right to write to apscheduler.jobs_meta"),
+        ("jobs_meta", "insert", "shared", None),
+        ("jobs_meta", "update", "queried", "No right to write to apscheduler.jobs_meta"),
+        ("jobs_meta", "update", "shared", None),
+        ("jobs_meta", "remove", "shared", None),
+    ],
+)
+def test_no_right_on_the_page_can_be_spared(
+    locked, admin, caplog, collection, action, mode, warning
+):
+    """Without it there is a warning, or an error if `warning` is None."""
+    user = user_without(admin, collection, action)
+    options = locked | {"username": user} | MODES[mode]
+    if warning:
+        work_with_all_rights(options)
+        assert warning in caplog.text
+    else:
+        with pytest.raises(OperationFailure, match="not authorized on apscheduler"):
+            work_with_all_rights(options)
+
+
+def test_options_on_the_page_connect(locked, admin, monkeypatch):
+    """All but the host and the file with the CA are the page's."""
+    monkeypatch.setenv("MONGODB_PASSWORD", PASSWORD)
+    admin.admin.command("createRole", "scheduler", privileges=ROLE, roles=[])
+    admin.admin.command("createUser", "scheduler", pwd=PASSWORD, roles=["scheduler"])
+    (code,) = (block.code for block in blocks(PAGE) if block.language == "python")
+    code = code.replace('"db.example.com"', repr(locked["host"]))
+    code = code.replace('"/etc/ssl/ca.pem"', repr(locked["tlsCAFile"]))
+    namespace = {}
+    exec(code, namespace)
+    namespace["scheduler"].add_job(note, "interval", days=1, id="a")
+    assert names(namespace["store"]) == ["a"]
+    namespace["scheduler"].shutdown()
+
+
+def test_server_refuses_connections_without_tls(locked):
+    client = MongoClient(locked["host"], serverSelectionTimeoutMS=500)
+    with client, pytest.raises(PyMongoError):
+        client.admin.command("ping")
