@@ -21,6 +21,7 @@ COLOURS = {
     "heap + dict": "#7f7f7f",
     "sorted": "#2ca02c",
 }
+LABELS = {"ours": "jobstore", "twin": "jobstore, Python twin", "stock": "APScheduler"}
 OPERATIONS = "add", "update", "remove"
 
 
@@ -52,7 +53,8 @@ def growth(rows: list[Row]) -> None:
         points.sort(key=lambda row: row.size or 0)
         for name, colour in COLOURS.items():
             values = [row.values[name] for row in points]
-            panel.loglog([row.size for row in points], values, "o-", color=colour, label=name)
+            sizes = [row.size for row in points]
+            panel.loglog(sizes, values, "o-", color=colour, label=LABELS.get(name, name))
         panel.set(title=operation, xlabel="jobs in the store")
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("µs a call")
