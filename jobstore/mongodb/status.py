@@ -8,6 +8,9 @@ __all__ = ["Status"]
 class Status(NamedTuple):
     """Tells whether a store reaches its server, and how far its work is behind.
 
+    After a server is gone, `connected` changes when the next command has failed, in up to 5 s.
+    `lag` grows at once.
+
     :ivar connected: whether the server answered the last flush, and the last command of the
         watcher, if there is one. True before the first of them, False after `shutdown`.
     :ivar pending: the number of jobs whose deferred writes are not acknowledged.
