@@ -66,10 +66,13 @@ def ratios(rows: list[Row]) -> None:
     """How many times faster our stores are than the stock stores."""
     chosen = [row for row in rows if row.ratio == "stock / ours" and row.unit == "µs"]
     chosen = [row for row in chosen if "ZoneInfo" not in row.table]
+    tables = list(dict.fromkeys(row.table for row in chosen))
+    chosen.sort(key=lambda row: tables.index(row.table))
     chosen.reverse()
     figure, axes = plt.subplots(figsize=(8, 0.26 * len(chosen) + 1))
     labels = [f"{row.table.partition(',')[0].partition(':')[0]}: {row.row}" for row in chosen]
-    axes.barh(labels, [row.times for row in chosen], color=COLOURS["ours"])
+    # From 1, so that a bar to the left is a loss:
+    axes.barh(labels, [row.times - 1 for row in chosen], left=1, color=COLOURS["ours"])
     axes.scatter(
         [row.target for row in chosen if row.target],
         [label for row, label in zip(chosen, labels, strict=True) if row.target],
@@ -81,8 +84,11 @@ def ratios(rows: list[Row]) -> None:
     )
     axes.set(xscale="log", xlabel="times faster than APScheduler's own store")
     axes.axvline(1, color="grey")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.grid(axis="x", alpha=0.3)
+    axes.margins(y=0.01)
     axes.tick_params(labelsize=7)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower right")
     keep(figure, "ratios")
 
 
