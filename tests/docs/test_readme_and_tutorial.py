@@ -1,0 +1,107 @@
+"""Each code block of the README, the site's home and the tutorial works as the pages say.
+
+These tests need a `mongod`, and no fixture of `conftest.py`. They run from any folder that holds
+`README.md`, `Makefile` and `docs/` beside `tests/`, also with an installed wheel and its extra
+`test` alone::
+
+    cp -r README.md Makefile docs tests pyproject.toml FOLDER
+    cd FOLDER && python -m pytest --noconftest tests/docs/test_readme_and_tutorial.py
+
+`support/reader.py` has the rules: how each kind of block is run, and how its output is compared.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+
+import jobstore
+from jobstore.testing import mongod
+from support.reader import Reader, blocks_of, check_make, check_pip, wait_for_run
+
+ROOT = Path(__file__).resolve().parents[2]
+LESSONS = ("index", "memory", "mongodb", "sharing")
+TUTORIAL = [ROOT / "docs/tutorial" / f"{name}.md" for name in LESSONS]
+FRAGMENTS = [ROOT / "README.md", ROOT / "docs/index.md"]  # pages with parts of programs
+STORE = re.compile(r"`(M\w+JobStore\(.*?\))`")
+RAN = {}  # the events of the jobs that run
+
+
+def note(name):
+    RAN[name].set()
+
+
+def runs(scheduler, name):
+    """Check that a scheduler runs a job, and that its store keeps the job in this package's way."""
+
+    def add(event):
+        RAN[name] = event
+        (store,) = scheduler._jobstores.values()
+        assert isinstance(store, jobstore.BaseJobStore)
+        scheduler.add_job(note, args=[name], id=name, misfire_grace_time=None)
+
+    wait_for_run(scheduler, add)
+
+
+@pytest.fixture(scope="module")
+def uri():
+    with mongod() as server:
+        yield server.uri
+
+
+def test_the_tutorial_has_no_page_that_is_not_tested():
+    assert sorted(TUTORIAL) == sorted(ROOT.joinpath("docs/tutorial").rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", TUTORIAL, ids=lambda page: page.stem)
+def test_a_reader_of_the_tutorial_sees_what_the_page_shows(page, tmp_path):
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # as a terminal does, line by line
+    reader = Reader(tmp_path, environment, ROOT / "Makefile")
+    for earlier in TUTORIAL[: TUTORIAL.index(page)]:
+        for block in blocks_of(earlier):
+            if block.language == "python":
+                reader.save(block)
+    try:
+        reader.follow(blocks_of(page))
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("page", FRAGMENTS, ids=lambda page: page.name)
+def test_each_block_of_a_short_page_works(page, uri):
+    namespace = {}
+    schedulers = 0
+    for block in blocks_of(page):
+        if block.language == "python":
+            namespace.pop("scheduler", None) if "scheduler =" in block.code else None
+            code = block.code.replace('host="localhost"', f"host={uri!r}")
+            exec(compile(code, str(page), "exec"), namespace)
+            if "scheduler =" in block.code:
+                schedulers += 1
+                runs(namespace["scheduler"], f"{page.stem}-{schedulers}")
+        else:
+            assert block.language == "sh", f"no rule for a block of {block.language}"
+            for line in block.code.splitlines():
+                words = line.partition("#")[0].replace("'", "").split()
+                check_make(words, ROOT / "Makefile") if words[0] == "make" else check_pip(words)
+    assert schedulers == 2, "the switch for memory, and for MongoDB"
+
+
+@pytest.mark.parametrize("page", FRAGMENTS, ids=lambda page: page.name)
+def test_each_store_that_a_short_page_names_runs_a_job(page, uri):
+    calls = dict.fromkeys(STORE.findall(page.read_text(encoding="utf-8")))
+    for number, call in enumerate(calls):
+        options = f"host={uri!r}, collection='modes_{page.stem}_{number}'"
+        code = call.replace("MongoDBJobStore(", f"MongoDBJobStore({options}, ")
+        stores = {name: getattr(jobstore, name) for name in ("MemoryJobStore", "MongoDBJobStore")}
+        store = eval(code, stores)
+        runs(BackgroundScheduler(jobstores={"default": store}), f"{page.stem}-mode-{number}")
+
+
+def test_the_readme_is_short_and_names_the_test_command():
+    text = FRAGMENTS[0].read_text(encoding="utf-8")
+    assert text.count("\n") < 130
+    assert len(text.split()) < 900
+    assert "make test" in text
