@@ -24,7 +24,9 @@ from support.reader import Reader, blocks_of, check_make, check_pip, wait_for_ru
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = ("index", "memory", "mongodb", "sharing")
 TUTORIAL = [ROOT / "docs/tutorial" / f"{name}.md" for name in LESSONS]
-FRAGMENTS = [ROOT / "README.md", ROOT / "docs/index.md"]  # pages with parts of programs
+README = ROOT / "README.md"
+FRAGMENTS = [README, ROOT / "docs/index.md"]  # pages with parts of programs
+SITE = "https://jobstore.github.io/jobstore/"
 STORE = re.compile(r"`(M\w+JobStore\(.*?\))`")
 RAN = {}  # the events of the jobs that run
 
@@ -75,7 +77,6 @@ def test_each_block_of_a_short_page_works(page, uri):
     schedulers = 0
     for block in blocks_of(page):
         if block.language == "python":
-            namespace.pop("scheduler", None) if "scheduler =" in block.code else None
             code = block.code.replace('host="localhost"', f"host={uri!r}")
             exec(compile(code, str(page), "exec"), namespace)
             if "scheduler =" in block.code:
@@ -89,19 +90,47 @@ def test_each_block_of_a_short_page_works(page, uri):
     assert schedulers == 2, "the switch for memory, and for MongoDB"
 
 
-@pytest.mark.parametrize("page", FRAGMENTS, ids=lambda page: page.name)
-def test_each_store_that_a_short_page_names_runs_a_job(page, uri):
-    calls = dict.fromkeys(STORE.findall(page.read_text(encoding="utf-8")))
+def test_each_mode_of_the_readme_runs_a_job(uri):
+    calls = STORE.findall(README.read_text(encoding="utf-8"))
+    assert len(calls) == len({*calls}) == 4
+    stores = {name: getattr(jobstore, name) for name in ("MemoryJobStore", "MongoDBJobStore")}
     for number, call in enumerate(calls):
-        options = f"host={uri!r}, collection='modes_{page.stem}_{number}'"
-        code = call.replace("MongoDBJobStore(", f"MongoDBJobStore({options}, ")
-        stores = {name: getattr(jobstore, name) for name in ("MemoryJobStore", "MongoDBJobStore")}
-        store = eval(code, stores)
-        runs(BackgroundScheduler(jobstores={"default": store}), f"{page.stem}-mode-{number}")
+        options = f"host={uri!r}, collection='mode_{number}'"
+        store = eval(call.replace("MongoDBJobStore(", f"MongoDBJobStore({options}, "), stores)
+        runs(BackgroundScheduler(jobstores={"default": store}), f"mode-{number}")
 
 
 def test_the_readme_is_short_and_names_the_test_command():
-    text = FRAGMENTS[0].read_text(encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
     assert text.count("\n") < 130
     assert len(text.split()) < 900
     assert "make test" in text
+
+
+def test_each_page_and_heading_that_the_readme_links_to_is_on_the_site():
+    link = re.compile(re.escape(SITE) + r"([\w/-]*)#?([\w-]*)")
+    links = link.findall(README.read_text(encoding="utf-8"))
+    assert links
+    for path, anchor in links:
+        places = ROOT / "docs" / f"{path.strip('/')}.md", ROOT / "docs" / path / "index.md"
+        (page,) = filter(Path.exists, places)
+        headings = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not anchor or anchor in {re.sub(r"\W+", "-", each.lower()) for each in headings}
+
+
+def test_the_ratios_of_the_readme_are_those_of_the_last_benchmark():
+    """They may differ by a tenth, so that not every run of `make bench` changes the README."""
+    benchmarks = ROOT.joinpath("docs/explanation/benchmarks.md").read_text(encoding="utf-8")
+    table = benchmarks.split("### Memory store, UTC")[1]
+    rows = re.findall(
+        r"^\| ([\d,]+ jobs) \| (.+?) \| (.+?) \| (.+?) \|$",
+        README.read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert len(rows) == 4
+    for jobs, *ratios in rows:
+        for operation, ratio in zip(("add", "update", "remove"), ratios, strict=True):
+            measured = re.search(
+                rf"^\| {operation}, {jobs} \| .*? \| ([\d.]+)", table, re.MULTILINE
+            )
+            assert float(ratio) == pytest.approx(float(measured[1]), rel=0.1), (operation, jobs)
