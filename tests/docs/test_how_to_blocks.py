@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+import yaml
 
 from jobstore import MongoDBJobStore
 from support.jobs import job
@@ -79,6 +80,11 @@ def test_python_blocks_compile(block):
 @of("ini")
 def test_ini_blocks_parse(block):
     assert configparser.ConfigParser().read_string(block.code) is None
+
+
+@of("yaml")
+def test_yaml_blocks_parse(block):
+    assert isinstance(yaml.safe_load(block.code), dict)
 
 
 def test_pytest_example_passes(tmp_path):
