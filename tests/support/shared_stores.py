@@ -52,6 +52,10 @@ class Clock:
     def advance(self, seconds):
         """Let time pass for this process and for the server, where leases end earlier."""
         self.advanced += seconds
+        self.set_server_forward(seconds)
+
+    def set_server_forward(self, seconds):
+        """Let leases end as if the server's clock were set forward, and no other clock."""
         self._collection.update_many(
             {"acquired_until": {"$type": "date"}},
             [{"$set": {"acquired_until": {"$subtract": ["$acquired_until", seconds * 1000]}}}],

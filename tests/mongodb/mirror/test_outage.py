@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -15,7 +16,9 @@ from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
 from jobstore.testing import mongod
+from support.jobs import run_times
 from support.mirrored_stores import documents, mirrored, regular, run
+from support.programs import command, environment
 from support.proxy import Proxy
 from support.waiting import until
 
@@ -98,6 +101,59 @@ def test_changes_by_others_win_that_were_made_just_before_an_outage(
         until(lambda: mirrored(store) == documents(store))
         scheduler.shutdown()
         check_all_submitted(scheduler, 0.2)
+
+
+def test_scheduler_killed_in_an_outage_repeats_all_runs_since_the_last_write_and_skips_none(
+    database, tmp_path
+):
+    output = tmp_path / "submitted"
+
+    def submitted():
+        """Return (job id, run time) of each run that the killed process submitted."""
+        lines = [line.split("\t") for line in output.read_text().splitlines(keepends=True)]
+        return [
+            (job_id, float(time))
+            for job_id, *times in lines
+            if times and times[-1].endswith("\n")
+            for time in times
+        ]
+
+    with mongod() as server:
+        store = MongoDBJobStore(database.name, host=server.uri)
+        store.add_jobs([regular(name, 0.2) for name in "abc"])
+        with (
+            output.open("wb") as file,
+            subprocess.Popen(
+                command("run_mirrored", server.uri, database.name), env=environment(), stdout=file
+            ) as process,
+        ):
+            until(lambda: len(submitted()) > 9, 60)
+            server.kill()
+            count = len(submitted())
+            until(lambda: len(submitted()) > count + 30, 60)
+            process.kill()
+        server.start()
+        written = run_times(store)
+        before = submitted()
+        lost = {(job_id, time) for job_id, time in before if time >= written[job_id]}
+        assert len(lost) >= 30, "the runs during the outage were not written"
+
+        scheduler = run(MongoDBJobStore(database.name, host=server.uri, mirror=True))
+        times = scheduler.executor.times
+
+        latest = max(time for _, time in lost)
+
+        def has_caught_up():
+            return all(times[name] and times[name][-1].timestamp() > latest for name in "abc")
+
+        until(has_caught_up, 60)
+        scheduler.shutdown()
+        store.shutdown()
+    check_all_submitted(scheduler, 0.2)
+    after = {(job_id, time.timestamp()) for job_id, each in times.items() for time in each}
+    assert lost <= after
+    assert {name: each[0].timestamp() for name, each in times.items()} == written
+    assert not (set(before) - lost) & after, "written runs are not repeated"
 
 
 @pytest.fixture(scope="module")
