@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import sys
-import threading
+import time
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -23,11 +23,12 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C
 uri = sys.argv[1] if len(sys.argv) > 1 else "mongodb://localhost"
 store = MongoDBJobStore("shared_example", host=uri, shared=True)
 scheduler = BackgroundScheduler(jobstores={"default": store})
-scheduler.start()
 for number in range(10):
     scheduler.add_job(
         tick, "interval", seconds=1, args=[number], id=f"tick-{number}", replace_existing=True
     )
 with contextlib.suppress(KeyboardInterrupt):
-    threading.Event().wait()
+    scheduler.start()
+    while True:
+        time.sleep(1)
 scheduler.shutdown()
