@@ -12,7 +12,8 @@ class Status(NamedTuple):
     `lag` grows at once.
 
     :ivar connected: whether the server answered the last flush, and the last command of the
-        watcher, if there is one. True before the first of them, False after `shutdown`.
+        watcher, if there is one. Without a watcher, True before the first flush. With one, False
+        until it has opened its change stream, or polled. False after `shutdown`.
     :ivar pending: the number of jobs whose deferred writes are not acknowledged.
     :ivar oldest: the age of the oldest of these writes, in seconds; None if there are none.
     :ivar lag: the longest time, in seconds, by which the mirror and the wake-ups may be behind the
