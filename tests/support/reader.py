@@ -210,7 +210,8 @@ class Reader:
             title = block.title.removesuffix(EXAMPLE)
             self.terminals[title].wait_for(shown, unmeasured if title == block.title else shape_of)
             return
-        assert [unmeasured(line) for line in self._output] == [unmeasured(line) for line in shown]
+        printed = [unmeasured(line) for line in self._output]
+        assert printed == [unmeasured(line) for line in shown], f"printed: {printed}"
         self._output = None
 
 
