@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint docs docs-serve bench bench-full bench-check clean
+.PHONY: demo test coverage lint docs docs-serve bench bench-full bench-check clean
 
 # One virtual environment. An extra is reinstalled only after a change in ext/, setup.py or pyproject.toml.
 $(VENV)/%.stamp: $(wildcard ext/*) setup.py pyproject.toml
@@ -27,12 +27,27 @@ test: $(VENV)/test.stamp $(VENV)/apscheduler-oldest.stamp
 	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -c 'from importlib.metadata import version; assert version("apscheduler") == "$(OLDEST)"'
 	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -m pytest tests/test_bulk.py tests/test_bulk_errors.py tests/test_scheduler.py
 
+# The table also goes into the summary of a job of GitHub Actions.
+coverage: $(VENV)/coverage.stamp
+	$(BIN)/python -m pytest -n 3 -m "not slow" --cov
+	if [ -n "$$GITHUB_STEP_SUMMARY" ]; then $(BIN)/coverage report --format=markdown >> "$$GITHUB_STEP_SUMMARY"; fi
+
+PROSE = $(shell find *.md ci docs -name '*.md' -not -path 'docs/old/*')
+SCHEMA = $(BIN)/check-jsonschema --builtin-schema
+
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint ext
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python ci/prose.py $(PROSE)
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(BIN)/pre-commit validate-config
 
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 

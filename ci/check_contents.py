@@ -1,16 +1,25 @@
-"""Checks which files an sdist and a wheel contain: python check_contents.py FILE..."""
+"""Checks which files an sdist and a wheel contain: python check_contents.py FILE...
 
+A wheel for Linux also needs a tag of auditwheel (manylinux or musllinux), and a stripped core.
+"""
+
+import io
 import re
 import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
 
 NEEDED = ["setup.py", "pyproject.toml", "ext/_index_c.pyx", "ext/index.h", "tests/conftest.py"]
 NEEDED += [
+    "SECURITY.md",
     "bench/conftest.py",
     "docs/index.md",
+    "examples/memory.py",
     "mkdocs.yml",
     "README.md",
     "LICENSE",
@@ -21,6 +30,16 @@ WHEEL = re.compile(r"jobstore/(\w+/){0,2}(\w+\.py|py\.typed|_index_c\.[\w-]+\.(s
 METADATA = re.compile(r"jobstore-[\w.]+\.dist-info/")
 # No core may name these folders, as search paths, assertions and debug information do.
 PLACES = [str(place) for place in (Path.home(), Path.cwd(), tempfile.gettempdir())]
+
+
+def linux_faults(wheel: str, core: bytes) -> Iterator[str]:
+    """Yield each reason why a wheel for Linux is not fit to be published."""
+    for tag in wheel.removesuffix(".whl").rpartition("-")[2].split("."):
+        if not tag.startswith(("manylinux", "musllinux")):
+            yield f"the tag {tag} is not one of auditwheel's"
+    for section in ELFFile(io.BytesIO(core)).iter_sections():
+        if section.name == ".symtab" or section.name.startswith(".debug"):
+            yield f"the core has a section {section.name}, so it is not stripped"
 
 
 def main() -> None:
@@ -39,6 +58,8 @@ def main() -> None:
             ]
             if not cores:
                 wrong.append("no compiled core")
+            if "linux" in name.rpartition("-")[2]:
+                wrong += [fault for core in cores.values() for fault in linux_faults(name, core)]
         else:
             with tarfile.open(name) as sdist:
                 files = [member.partition("/")[2] for member in sdist.getnames()]
