@@ -32,7 +32,7 @@ coverage: $(VENV)/coverage.stamp
 	$(BIN)/python -m pytest -n 3 -m "not slow" --cov
 	if [ -n "$$GITHUB_STEP_SUMMARY" ]; then $(BIN)/coverage report --format=markdown >> "$$GITHUB_STEP_SUMMARY"; fi
 
-PROSE = $(shell find *.md ci docs -name '*.md' -not -path 'docs/old/*')
+PROSE = $(shell find *.md ci docs -name '*.md')
 SCHEMA = $(BIN)/check-jsonschema --builtin-schema
 
 lint: $(VENV)/lint.stamp
