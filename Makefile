@@ -29,7 +29,7 @@ test: $(VENV)/test.stamp $(VENV)/apscheduler-oldest.stamp
 
 # The table also goes into the summary of a job of GitHub Actions.
 coverage: $(VENV)/coverage.stamp
-	$(BIN)/python -m pytest -n 3 -m "not slow" --cov
+	$(BIN)/python -m pytest -n 3 -m "not slow" --cov=jobstore
 	if [ -n "$$GITHUB_STEP_SUMMARY" ]; then $(BIN)/coverage report --format=markdown >> "$$GITHUB_STEP_SUMMARY"; fi
 
 PROSE = $(shell find *.md ci docs -name '*.md')
@@ -72,4 +72,4 @@ bench-check: $(VENV)/bench.stamp
 	$(BENCH) -m "check and not full" --check
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info jobstore/*.so
+	rm -rf $(VENV) build dist site .coverage* *.egg-info jobstore/*.so
