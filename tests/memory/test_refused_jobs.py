@@ -257,7 +257,7 @@ def test_jobs_wait_until_a_pool_that_was_shut_down_is_replaced(every):
         jobs = [job(name, every=every, executor="p", scheduler=scheduler) for name in names]
         store.add_jobs(jobs)
         scheduler.wakeup()
-        until(lambda: len(store._backlog.failed.waiting()) == 100)
+        until(lambda: all(name in store._backlog.failed for name in names))
         assert [each.next_run_time for each in jobs] == [at(0)] * 100
         repair(pool)
         for name in names:
