@@ -18,7 +18,8 @@ from fastapi import FastAPI
 from jobstore import MongoDBJobStore
 
 uri = os.environ.get("MONGODB_URI", "mongodb://localhost")
-scheduler = AsyncIOScheduler(jobstores={"default": MongoDBJobStore(host=uri, mirror=True)})
+store = MongoDBJobStore("fastapi_example", host=uri, mirror=True)
+scheduler = AsyncIOScheduler(jobstores={"default": store})
 
 
 @asynccontextmanager

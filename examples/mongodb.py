@@ -20,7 +20,8 @@ def report():
 
 
 uri = sys.argv[1] if len(sys.argv) > 1 else "mongodb://localhost"
-scheduler = BackgroundScheduler(jobstores={"default": MongoDBJobStore(host=uri)})
+store = MongoDBJobStore("mongodb_example", host=uri)  # a database of its own
+scheduler = BackgroundScheduler(jobstores={"default": store})
 scheduler.start()
 job = scheduler.get_job("report")
 if job is None:

@@ -67,7 +67,7 @@ def end(process, number):
 @pytest.fixture
 def empty_server(server, session_client):
     """Return the server without the examples' databases."""
-    databases = "apscheduler", "shared_example"
+    databases = "mongodb_example", "shared_example", "fastapi_example"
     for name in databases:
         session_client.drop_database(name)
     yield server
@@ -115,7 +115,7 @@ def test_fastapi_example_runs_a_reminder_and_shuts_down_with_the_server(empty_se
         assert "Application shutdown complete" in output
         assert "Traceback" not in output
     with MongoClient(empty_server.uri) as client:  # the mirror has written the run
-        assert [job["_id"] for job in client["apscheduler"]["jobs"].find()] == [added[1]]
+        assert [job["_id"] for job in client["fastapi_example"]["jobs"].find()] == [added[1]]
 
 
 def add_reminder(port, text, seconds):

@@ -71,8 +71,9 @@ class MongoDB(Kind):
     seconds_per_job = 100e-6
     in_memory = False
     note = """
-A write waits for the majority of nodes and their journals. The stock side
-has w="majority" for that; its default, w=1, waits for one node's memory."""
+A write waits for the majority of nodes and their journals.
+The stock side has w="majority" for that; its default, w=1,
+waits for one node's memory."""
 
     @contextmanager
     def server(self) -> Iterator[str]:
