@@ -25,7 +25,8 @@ class UnusableJobError(JobLookupError):
         super().__init__(job_id)
         self.job_id, self.reason = job_id, reason
         self.args = (
-            f"Job {job_id} {reason}. Fix that and call restore_quarantined([{job_id!r}]), "
+            f"Job {job_id} {reason.rstrip('.')}. "
+            f"Fix that and call restore_quarantined([{job_id!r}]), "
             "or add it with replace_existing=True, or remove it",
         )
 
@@ -40,7 +41,8 @@ class QuarantinedIdError(ConflictingIdError):
         super().__init__(job_id)
         self.job_id, self.reason = job_id, reason
         self.args = (
-            f"{self.args[0]}, which {reason}. Replace it with replace_existing=True, or remove it",
+            f"{self.args[0]}, which {reason.rstrip('.')}. "
+            "Replace it with replace_existing=True, or remove it",
         )
 
     def __reduce__(self) -> tuple[type[KeyError], tuple[str, str]]:

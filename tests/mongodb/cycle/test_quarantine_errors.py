@@ -26,7 +26,7 @@ LOOKUPS = {
 
 def quarantined(name):
     """Make the document of a quarantined job that can't be restored."""
-    mark = {"reason": f"{WHY}: bad", "since": datetime.now(timezone.utc), "next_run_time": 0.0}
+    mark = {"reason": f"{WHY}: bad.", "since": datetime.now(timezone.utc), "next_run_time": 0.0}
     return {**good(name), "job_state": b"garbage", "next_run_time": None, "quarantine": mark}
 
 
@@ -63,7 +63,7 @@ def test_changing_a_quarantined_job_raises_an_error_with_the_reason(scheduler, c
     assert "Job lost is in quarantine" in text
     assert WHY in text
     assert f"{since:%Y-%m-%d %H:%M}" in text
-    assert "restore_quarantined" in text
+    assert "bad. Fix that and call restore_quarantined" in text
     assert str(pickle.loads(pickle.dumps(raised.value))) == text
 
 
@@ -83,10 +83,11 @@ def test_changing_an_unknown_job_raises_a_plain_lookup_error(scheduler):
 
 
 def test_changing_an_unrestorable_job_raises_an_error_with_the_reason(store):
-    store.collection.insert_one({**good("lost", 9e9), "job_state": b"garbage"})
+    store.collection.insert_one({**good("lost", 9e9), "job_state": b"\xff"})
     scheduler = by_hand(store)
-    with pytest.raises(JobLookupError, match=f"Job lost can't be restored here: {WHY}"):
+    with pytest.raises(JobLookupError, match=f"Job lost can't be restored here: {WHY}") as raised:
         scheduler.pause_job("lost")
+    assert "'. Fix that" in str(raised.value), "the full stop of pickle's text is not doubled"
     assert store.quarantined() == []
 
 
@@ -100,7 +101,7 @@ def test_adding_a_quarantined_id_raises_an_error_with_the_reason(scheduler):
         text = str(raised.value)
         assert "(lost) conflicts with an existing job, which is in quarantine" in text
         assert WHY in text
-        assert "replace_existing=True" in text
+        assert "bad. Replace it with replace_existing=True" in text
         assert str(pickle.loads(pickle.dumps(raised.value))) == text
 
 
