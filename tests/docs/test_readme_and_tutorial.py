@@ -60,6 +60,7 @@ def test_the_tutorial_has_no_page_that_is_not_tested():
 @pytest.mark.parametrize("page", TUTORIAL, ids=lambda page: page.stem)
 def test_a_reader_of_the_tutorial_sees_what_the_page_shows(page, tmp_path):
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # as a terminal does, line by line
+    environment["PYTHONFAULTHANDLER"] = "1"
     reader = Reader(tmp_path, environment, ROOT / "Makefile")
     for earlier in TUTORIAL[: TUTORIAL.index(page)]:
         for block in blocks_of(earlier):

@@ -20,8 +20,7 @@ def test_killed_process_loses_only_runs_in_flight(one_offs, mode, in_flight):
     every = one_offs.add(2_000)
     killed = one_offs.start(mode, in_flight=in_flight, lease=2, seconds=SECONDS)
     until(lambda: len(one_offs.begun()) >= 300, 60)
-    killed.kill()
-    killed.wait()
+    one_offs.kill(killed)
     ended, stored = ids(one_offs.ended()), one_offs.stored()
     assert len(ended) < len(every)
     assert len(every - stored - ended) <= MOST_IN_FLIGHT[in_flight]

@@ -9,6 +9,7 @@ import pytest
 from support.jobs import job
 from support.programs import command, environment
 from support.programs.run_one_offs import MODES, work
+from support.waiting import until
 
 __all__ = ["MODES", "OneOffs", "one_offs"]
 
@@ -41,15 +42,27 @@ class OneOffs:
     def start(self, mode, **options):
         """Start a process with a scheduler."""
         database = self._stock.collection.database.name
+        uri = f"{self._uri}&appName={database}-{len(self.processes)}"
         with self._errors.open("ab") as errors:
             process = subprocess.Popen(
-                command("run_one_offs", self._uri, database, mode, self.file, json.dumps(options)),
+                command("run_one_offs", uri, database, mode, self.file, json.dumps(options)),
                 env=environment(),
                 stdin=subprocess.PIPE,
                 stderr=errors,
             )
         self.processes.append(process)
         return process
+
+    def kill(self, process):
+        """Kill a process, and wait until the server has done all commands that it had sent."""
+        process.kill()
+        process.wait()
+        name = f"{self._stock.collection.database.name}-{self.processes.index(process)}"
+        connections = [
+            {"$currentOp": {"idleConnections": True}},
+            {"$match": {"appName": name}},
+        ]
+        until(lambda: not list(self._stock.client.admin.aggregate(connections)))
 
     def _lines(self, what):
         text = self.file.read_text()

@@ -91,7 +91,12 @@ class Terminal:
         """Press Ctrl-C, if the program still runs, and return its exit code."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-        return self._process.wait(PATIENCE)
+        try:
+            return self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGABRT)  # shows all threads, by PYTHONFAULTHANDLER
+            self._thread.join(PATIENCE)
+            raise AssertionError("not ended by Ctrl-C:\n" + "\n".join(self.lines)) from None
 
     def close(self):
         """End the program, whatever it does."""
