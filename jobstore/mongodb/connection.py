@@ -1,6 +1,7 @@
 """The client, the jobs' collection, and the time limits of commands."""
 
 import math
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
@@ -189,10 +190,17 @@ class Connection:
 
     @contextmanager
     def session(self, seconds: float | None = None) -> Iterator[ClientSession]:
-        """Yield a session for writes: bounds their time, and notes their operation time."""
+        """Yield a session for writes: bounds their time, and notes their operation time.
+
+        :raises KeyboardInterrupt: if a signal's handler has raised within PyMongo's C code.
+        """
         with self.limit(seconds), self.client.start_session(causal_consistency=False) as session:
             try:
                 yield session
+            except SystemError as error:
+                if is_interrupt(error):
+                    raise KeyboardInterrupt from error
+                raise
             finally:
                 self.write_time = max(self.write_time, operation_time(session.operation_time))
                 self.writes += 1
@@ -219,6 +227,17 @@ def is_client(given: Any, database: str) -> bool:
         return isinstance(given[database], Database)
     except Exception:
         return False
+
+
+def is_interrupt(error: SystemError) -> bool:
+    """Whether the error hides the exception of a signal's handler, such as `KeyboardInterrupt`.
+
+    The handler runs in the main thread, perhaps while PyMongo's C code reads a property for a bulk
+    write. That code doesn't check for an exception, and passes NULL on, which is this error:
+    https://github.com/mongodb/mongo-python-driver/blob/4.20.1/pymongo/_cmessagemodule.c#L377
+    """
+    is_null = "bad argument to internal function" in str(error)
+    return is_null and threading.current_thread() is threading.main_thread()
 
 
 def operation_time(timestamp: Timestamp | None) -> int:

@@ -207,12 +207,12 @@ class WriteBehind:
                 size += _size(self._waiting[job_id])
                 if self._sending and size > FLUSH_BYTES:
                     break
-                self._sending[job_id] = self._pop(job_id)
+                # Copied first: Ctrl-C may interrupt the next line. A write sent twice applies once.
+                self._sending[job_id] = self._waiting[job_id]
+                self._pop(job_id)
 
-    def _pop(self, job_id: DocumentId) -> GuardedWrite:
-        write = self._waiting.pop(job_id)
-        self._bytes -= _size(write)
-        return write
+    def _pop(self, job_id: DocumentId) -> None:
+        self._bytes -= _size(self._waiting.pop(job_id))
 
     def _settle(self, ids: list[DocumentId], changed: Records) -> None:
         """Acknowledge settled writes; others' changes win over newer waiting writes, too."""
