@@ -149,6 +149,46 @@ def test_same_error_in_another_thread_is_no_ctrl_c_and_the_next_cycle_writes(
     scheduler.shutdown()
 
 
+def test_ctrl_c_that_the_start_of_a_timer_turns_into_another_error_ends_the_cycle(
+    hand_out, caplog, monkeypatch
+):
+    """A lock of Python's own raises `RuntimeError` if Ctrl-C has kept it from being taken."""
+
+    def start(timer):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("release unlocked lock")
+
+    store, scheduler = hand_out(QUERIED)
+    monkeypatch.setattr(threading.Timer, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        scheduler._process_jobs()
+    monkeypatch.undo()
+    scheduler.shutdown()
+    assert warnings(caplog) == []
+    assert due(store) == {"b", "c"}
+
+
+def test_shutdown_does_not_ask_a_timer_again_in_which_ctrl_c_has_left_a_lock(
+    hand_out, caplog, monkeypatch
+):
+    cancelled = []
+
+    def cancel(timer):
+        cancelled.append(timer)
+        raise KeyboardInterrupt
+
+    store, scheduler = hand_out(QUERIED)
+    monkeypatch.setattr(threading.Timer, "cancel", cancel)
+    with pytest.raises(KeyboardInterrupt):
+        scheduler._process_jobs()
+    scheduler.shutdown()
+    assert len(cancelled) == 1
+    assert warnings(caplog) == []
+    assert due(store) == set()
+
+
 class Trace:
     """Raises `KeyboardInterrupt` at the n-th call of a function of this package, as Ctrl-C may.
 

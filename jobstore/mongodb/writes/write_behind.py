@@ -1,7 +1,6 @@
 """Write-behind: keeps the writes of a cycle in memory, and decides when they are flushed."""
 
 import atexit
-import contextlib
 import logging
 import threading
 import time
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from ...base import first_few
-from ..documents import DocumentId, Record
+from ..documents import INTERRUPTS, DocumentId, Record
 from ..locks import Locks
 from ..summary import Summary
 from .conflicts import decide
@@ -140,12 +139,19 @@ class WriteBehind:
         if len(self._waiting) >= self._limit:
             self.request_flush()
         elif not self._wake_flusher and self._timer is None and not self.failing:
-            # As the process ends, no thread can start; then the cycle's end flushes.
-            with contextlib.suppress(RuntimeError):
-                timer = threading.Timer(FLUSH_SECONDS, self._flush_on_timer)
-                timer.daemon = True
-                timer.start()
-                self._timer = timer
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        timer = threading.Timer(FLUSH_SECONDS, self._flush_on_timer)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError as error:
+            # Ctrl-C has interrupted `start`, or the process ends: then the cycle's end flushes.
+            if isinstance(error.__context__, INTERRUPTS):
+                raise error.__context__ from None
+        else:
+            self._timer = timer
 
     def flush(self) -> None:
         """Flush the writes that wait now; 1 command for each `limit` of them, 2 if jobs ended.
@@ -156,9 +162,9 @@ class WriteBehind:
         :raises Exception: the error of the command that failed; the unsettled writes are kept.
         """
         with self._locks.io_lock:
-            if self._timer:
-                self._timer.cancel()
-                self._timer = None
+            timer, self._timer = self._timer, None
+            if timer:  # forgotten first: if Ctrl-C interrupts `cancel`, the next call may hang
+                timer.cancel()
             started_at, remaining = time.monotonic(), len(self._waiting)
             while self._sending or (self._waiting and remaining > 0):
                 sent_before = bool(self._sending)
