@@ -172,25 +172,6 @@ def test_second_run_of_an_ended_job_is_logged_only_if_another_scheduler_ran_it(m
     assert run_times(first) == {}
 
 
-def test_lease_that_ends_early_by_the_servers_clock_repeats_runs_and_overwrites_nothing(
-    make, clock, caplog
-):
-    """The scheduler fires the rest of its cycle. The log lacks only the job that has ended."""
-    first, second = make(), make()
-    first.add_jobs([job("a", every=None), job("b", 1), job("c", 2)])
-    others = []
-
-    def set_forward(each):
-        if each.id == "b":
-            clock.set_server_forward(11)
-            others.extend(run_all_due(second))
-
-    assert run(first, set_forward)[0] == ["a", "b", "c"]
-    assert others == ["a", "b", "c"]
-    assert logged_to_run_twice(caplog) == ["b", "c"]
-    assert run_times(first) == {name: at(n + YEARS).timestamp() for n, name in [(1, "b"), (2, "c")]}
-
-
 def test_only_jobs_still_held_are_fired_after_a_renewal(make, clock, caplog):
     first, second = make(), make(batch_size=1)
     first.add_jobs([job(name, n) for n, name in enumerate("abc")])
