@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
+
+from jobstore.testing import free_port
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PATIENCE = 60  # seconds
@@ -101,9 +102,7 @@ def test_two_processes_of_the_shared_example_share_the_jobs_until_a_signal_ends_
 
 
 def test_fastapi_example_runs_a_reminder_and_shuts_down_with_the_server(empty_server):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     command = "-m", "uvicorn", "--app-dir", EXAMPLES, "--port", port, "fastapi_app:app"
     with running(*command, MONGODB_URI=empty_server.uri) as process:
         lines_until(process, "Uvicorn running")

@@ -1,7 +1,6 @@
 """The files of the page on deployment run: in real processes, under a real gunicorn."""
 
 import http.client
-import os
 import re
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 
 from jobstore.testing import free_port
 from support.pages import DOCS, blocks
+from support.programs import environment
 from support.waiting import until
 
 PAGE = DOCS / "how-to" / "deploy.md"
@@ -33,12 +33,11 @@ def folder(tmp_path, session_client):
 @contextmanager
 def running(folder, server, *command):
     """Run a Python program until the block ends; then it has to end by SIGTERM."""
-    path = os.pathsep.join([str(DOCS.parent), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": path, "MONGODB_URI": server.uri}
-    environment["HOME"] = str(folder)  # gunicorn writes there
+    variables = environment() | {"MONGODB_URI": server.uri}
+    variables["HOME"] = str(folder)  # gunicorn writes there
     with open(folder / f"{command[0]}.log", "w") as log:
         process = subprocess.Popen(
-            [sys.executable, *command], cwd=folder, env=environment, stdout=log, stderr=log
+            [sys.executable, *command], cwd=folder, env=variables, stdout=log, stderr=log
         )
         try:
             yield process

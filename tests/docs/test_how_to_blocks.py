@@ -1,11 +1,9 @@
 """The blocks of the how-to pages are true: Python runs, and other files parse."""
 
 import configparser
-import os
 import subprocess
 import sys
 from datetime import datetime, timezone
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,10 +11,10 @@ import yaml
 from jobstore import MongoDBJobStore
 from support.jobs import job
 from support.pages import DOCS, blocks
+from support.programs import command, environment
 
 PAGES = sorted((DOCS / "how-to").glob("*.md"))
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-PROGRAM = Path(__file__).parents[1] / "support" / "programs" / "run_page.py"
 
 
 def of(*languages):
@@ -56,12 +54,11 @@ def test_python_blocks_of_a_page_run_in_their_order(page, server, session_client
         store = MongoDBJobStore(host=server.uri)
         setup(store)
         store.shutdown()
-    tests = str(Path(__file__).parents[1])
-    path = os.pathsep.join([str(DOCS.parent), tests, os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning", PROGRAM, page, server.uri],
+        command("run_page", page, server.uri),
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path, "MONGODB_URI": server.uri},
+        env=environment()
+        | {"MONGODB_URI": server.uri, "PYTHONWARNINGS": "error::DeprecationWarning"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -92,11 +89,10 @@ def test_pytest_example_passes(tmp_path):
     for block in blocks(page):
         if block.title:
             (tmp_path / block.title).write_text(block.code)
-    path = os.pathsep.join([str(DOCS.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=120,

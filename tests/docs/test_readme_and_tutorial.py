@@ -26,7 +26,6 @@ LESSONS = ("index", "memory", "mongodb", "sharing")
 TUTORIAL = [ROOT / "docs/tutorial" / f"{name}.md" for name in LESSONS]
 README = ROOT / "README.md"
 FRAGMENTS = [README, ROOT / "docs/index.md"]  # pages with parts of programs
-SITE = "https://jobstore.github.io/jobstore/"
 STORE = re.compile(r"`(M\w+JobStore\(.*?\))`")
 RAN = {}  # the events of the jobs that run
 
@@ -106,17 +105,6 @@ def test_the_readme_is_short_and_names_the_test_command():
     assert text.count("\n") < 130
     assert len(text.split()) < 900
     assert "make test" in text
-
-
-def test_each_page_and_heading_that_the_readme_links_to_is_on_the_site():
-    link = re.compile(re.escape(SITE) + r"([\w/-]*)#?([\w-]*)")
-    links = link.findall(README.read_text(encoding="utf-8"))
-    assert links
-    for path, anchor in links:
-        places = ROOT / "docs" / f"{path.strip('/')}.md", ROOT / "docs" / path / "index.md"
-        (page,) = filter(Path.exists, places)
-        headings = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), re.MULTILINE)
-        assert not anchor or anchor in {re.sub(r"\W+", "-", each.lower()) for each in headings}
 
 
 def test_the_ratios_of_the_readme_are_those_of_the_last_benchmark():
