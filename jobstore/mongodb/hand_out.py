@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from apscheduler.events import JobEvent
-from apscheduler.job import Job
 
 from ..in_flight import InFlight, Rooms
 from ..submissions import MAX_TRIES, FailedSubmissions
@@ -18,6 +17,7 @@ from .documents import DocumentId, HasTime, IdKey, Record, timestamp
 from .executors import check_executors
 from .host import Host
 from .readers import Reader
+from .restored import Restored, RestoredJobs
 from .summary import Line, Summary
 from .waiting import WaitingJobs
 from .writes.cycle import Cycle
@@ -44,10 +44,11 @@ class HandOut:
         reader: Reader,
         quarantine: Quarantine,
         in_flight: InFlight,
+        restored_jobs: RestoredJobs,
         batch_size: int,
     ) -> None:
         self._host, self._reader, self._quarantine = host, reader, quarantine
-        self._in_flight = in_flight
+        self._in_flight, self._restored_jobs = in_flight, restored_jobs
         self._batch_size = batch_size
         self._waiting = WaitingJobs()
         self._failed = FailedSubmissions()
@@ -88,12 +89,12 @@ class HandOut:
         self._waiting.admit(rooms)
         limit = int(min(self._batch_size, rooms.total * self._widening))
         due = self._reader.due(timestamp(now), limit + self._quarantine.unmarked, self._excluded())
-        runnable, unrunnable = self._host.restore_all(due.records)
+        runnable, unrunnable = self._restored_jobs.restore_all(due.records)
         if unrunnable:
             self._reader.set_aside(unrunnable, due.lease)
         if self._failed:
             runnable = self._without_hopeless(runnable)
-        runnable.sort(key=lambda pair: (pair[1].run_time, pair[1].id))
+        runnable.sort(key=lambda each: (each.record.run_time, each.record.id))
         chosen = self._choose(runnable[: self._batch_size], rooms)
         # Jobs of full executors may hide others: look further behind them, and at once.
         is_hidden = bool(rooms.full) and rooms.total > 0
@@ -106,15 +107,16 @@ class HandOut:
         looks_further = may_have_more and is_hidden
         return Cycle(now, chosen, due.lease, events, is_limited, looks_further, began_at)
 
-    def _choose(self, runnable: list[tuple[Job, Record]], rooms: Rooms) -> list[tuple[Job, Record]]:
+    def _choose(self, runnable: list[Restored], rooms: Rooms) -> list[Restored]:
         """Return the jobs whose executors have room; the others wait."""
         if rooms.is_unlimited:
             return runnable
         chosen, waiting = [], []
-        for job, record in runnable:
+        for each in runnable:
+            job, record = each.job, each.record
             if rooms.take(job.executor):
                 self._in_flight.hand_out(job.id, job.executor)
-                chosen.append((job, record))
+                chosen.append(each)
             else:
                 self._waiting.add(record, job.executor)
                 waiting.append(record)
@@ -173,27 +175,26 @@ class HandOut:
             if self._failed:
                 self._failed.note_taken(job_id)
             return True
-        job, record = cycle.handed_out(job_id)
+        handed_out = cycle.handed_out(job_id)
+        job, record = handed_out.job, handed_out.record
         self._refused.append(record)
         seconds = self._reader.retry_seconds or self._host.retry_seconds
         if self._failed.add(job_id, record.run_time, seconds):
             lines.add(NOT_TAKEN, job_id, f'executor "{job.executor}"')
         return False
 
-    def _without_hopeless(self, runnable: list[tuple[Job, Record]]) -> list[tuple[Job, Record]]:
+    def _without_hopeless(self, runnable: list[Restored]) -> list[Restored]:
         """Quarantine the jobs that no executor takes, while others are taken."""
         hopeless = [
-            (job, record)
-            for job, record in runnable
-            if self._failed.is_hopeless(job.id, record.run_time)
+            each for each in runnable if self._failed.is_hopeless(each.job.id, each.record.run_time)
         ]
         if not hopeless:
             return runnable
         writes = []
-        for job, record in hopeless:
+        for job, record, *_ in hopeless:
             reason = f'executor "{job.executor}" did not take it {MAX_TRIES} times'
             self._host.logger.error('Job "%s" goes into quarantine: %s', job.id, reason)
             writes.append(self._quarantine.write_for(record, reason, record.run_time))
             self._failed.forget(job.id)
         self._reader.put_into_quarantine(writes)
-        return [pair for pair in runnable if pair not in hopeless]
+        return [each for each in runnable if each not in hopeless]

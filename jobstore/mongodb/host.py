@@ -2,14 +2,13 @@
 
 import logging
 import weakref
-from collections.abc import Iterable
 from typing import Protocol
 
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
 from ..submissions import retry_seconds
-from .documents import Record, UnreadableError, restore_runnable
+from .documents import Record, restore_runnable
 
 __all__ = ["Host", "Store"]
 
@@ -70,15 +69,3 @@ class Host:
         :raises UnreadableError: if the job can't be restored, or the scheduler lacks its executor.
         """
         return restore_runnable(record, self.scheduler, self.alias)
-
-    def restore_all(
-        self, records: Iterable[Record]
-    ) -> tuple[list[tuple[Job, Record]], list[tuple[Record, UnreadableError]]]:
-        """Make the jobs that can run here; return them, and the other records with the reasons."""
-        runnable, unrunnable = [], []
-        for record in records:
-            try:
-                runnable.append((self.restore_runnable(record), record))
-            except UnreadableError as reason:
-                unrunnable.append((record, reason))
-        return runnable, unrunnable

@@ -54,7 +54,7 @@ class Lifecycle:
             parts.reader,
             parts.wakeups,
         )
-        self._hand_out = parts.hand_out
+        self._hand_out, self._restored_jobs = parts.hand_out, parts.restored_jobs
         self._watch = watch
         self._retry = Retry(parts.connection, parts.quarantine)
         self.indexes = Indexes(parts.connection)
@@ -87,6 +87,7 @@ class Lifecycle:
 
     def _connect_and_start(self) -> None:
         self._starts += 1
+        self._restored_jobs.forget_all()  # they belong to the scheduler of the last start
         self._reader.reset()  # no thread keeps it current now
         for part in (self._quarantine, self._retry, self.indexes, self._write_behind):
             part.logger = self._host.logger
@@ -243,6 +244,7 @@ class Lifecycle:
                 "%d jobs are not written and run again: %s", len(unwritten), ids
             )
         self._write_behind.forget()
+        self._restored_jobs.forget_all()
         self._hand_out.stop()
         self._cycles.shut_down()
         self._reader.reset()
@@ -273,6 +275,7 @@ class Lifecycle:
         """Reset in a forked process, which has none of the threads."""
         self._locks.renew()  # a thread of the parent may have held the old ones
         self._write_behind.forked()
+        self._restored_jobs.forget_all()
         self._cycles.clear()
         self._reader.forked()
         self._wakeups.set_scheduler(None)

@@ -13,6 +13,7 @@ from .locks import Locks
 from .mirroring.mirrored import Mirrored
 from .readers import Reader, ReaderParts
 from .recovery.recovering import Recovering
+from .restored import RestoredJobs
 from .sharing.claims import Claimed
 from .wakeups import Wakeups
 from .writes.cycle import Cycles
@@ -35,6 +36,7 @@ class Parts(NamedTuple):
     cycles: Cycles
     wakeups: Wakeups
     hand_out: HandOut
+    restored_jobs: RestoredJobs
 
 
 def assemble(
@@ -46,6 +48,7 @@ def assemble(
     shared: bool,
     lease: float,
     in_flight: Bound,
+    fast_cron: bool,
 ) -> Parts:
     """Make the parts of a store, from arguments of the store that were checked."""
     locks = Locks()
@@ -67,7 +70,17 @@ def assemble(
         reader = Claimed(common, lease) if shared else Recovering(common)
     listeners.add(reader)
     host = Host(store)
-    hand_out = HandOut(host, reader, quarantine, InFlight(in_flight), batch_size)
+    restored_jobs = RestoredJobs(host, fast_cron)
+    hand_out = HandOut(host, reader, quarantine, InFlight(in_flight), restored_jobs, batch_size)
     return Parts(
-        host, connection, locks, quarantine, write_behind, reader, Cycles(), Wakeups(), hand_out
+        host,
+        connection,
+        locks,
+        quarantine,
+        write_behind,
+        reader,
+        Cycles(),
+        Wakeups(),
+        hand_out,
+        restored_jobs,
     )

@@ -66,6 +66,9 @@ class MongoDBJobStore(CallsOutsideCycle):
         leaves them due. ``"skip"`` moves each to its next run time, and removes one-offs.
         ``"spread:600"`` spreads them over 600 s. ``"hold"`` holds them until `release_held`.
     :param overdue: seconds after a job's run time from which on `catch_up` applies, 0 or more.
+    :param fast_cron: True computes the run times of cron jobs in compiled code, with the same
+        results: it replaces triggers of exactly APScheduler's `CronTrigger` in the jobs handed out.
+        The documents stay the same.
     :param connect_args: arguments of the `MongoClient` that the store makes without a `client`.
     :raises TypeError: if `client` is not a `MongoClient`, and doesn't wrap one.
     :raises ValueError: names any other argument that the store can't use, and the values allowed.
@@ -87,23 +90,34 @@ class MongoDBJobStore(CallsOutsideCycle):
         in_flight: Literal["auto"] | int | None = "auto",
         catch_up: str = "fire",
         overdue: float = 60.0,
+        fast_cron: bool = False,
         **connect_args: Any,
     ) -> None:
         super().__init__()
-        check_arguments(database, collection, batch_size, unreadable, mirror, watch, shared, lease)
+        check_arguments(
+            database, collection, batch_size, unreadable, mirror, watch, shared, lease, fast_cron
+        )
         check_catch_up(catch_up, overdue)
         check_bound(in_flight)
         self.pickle_protocol = pickle_protocol
         self._connection = Connection(database, collection, client, connect_args)
         parts = assemble(
-            self, self._connection, batch_size, unreadable, mirror, shared, lease, in_flight
+            self,
+            self._connection,
+            batch_size,
+            unreadable,
+            mirror,
+            shared,
+            lease,
+            in_flight,
+            fast_cron,
         )
         self._write_through = WriteThrough(parts, batch_size)
         self._lifecycle = Lifecycle(parts, watch, catch_up, overdue)
         self._locks, self._host, self._cycles = parts.locks, parts.host, parts.cycles
         self._quarantine, self._reader = parts.quarantine, parts.reader
         self._write_behind, self._wakeups = parts.write_behind, parts.wakeups
-        self._hand_out = parts.hand_out
+        self._hand_out, self._restored_jobs = parts.hand_out, parts.restored_jobs
 
     @property
     def client(self) -> MongoClient[Document]:
@@ -240,7 +254,9 @@ class MongoDBJobStore(CallsOutsideCycle):
             if cycle.has_handed_out(job):
                 if not self._hand_out.was_taken(cycle, job.id, self._write_behind.lines):
                     return
-                write = cycle.advance(job, self.pickle_protocol, self._write_behind.lines)
+                write = cycle.advance(
+                    job, self._restored_jobs, self.pickle_protocol, self._write_behind.lines
+                )
                 self._write_behind.add(write, self._reader.apply_optimistically)
                 return
         self._write_through.update_job(job)

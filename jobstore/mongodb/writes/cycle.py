@@ -11,7 +11,8 @@ from apscheduler.job import Job
 
 from ...submissions import Submissions
 from ..cached import LastQuery
-from ..documents import INTERRUPTS, Record, dump, timestamp, with_run_time
+from ..documents import INTERRUPTS, dump, timestamp, with_run_time
+from ..restored import Restored, RestoredJobs
 from ..sharing.lease import Lease
 from ..summary import Line, Summary
 from .guarded import GuardedWrite
@@ -67,7 +68,7 @@ class Cycle:
     def __init__(
         self,
         now: datetime,
-        handed_out: Iterable[tuple[Job, Record]],
+        handed_out: Iterable[Restored],
         lease: Lease | None = None,
         events: list[JobEvent] | None = None,
         is_limited: bool = False,
@@ -76,10 +77,10 @@ class Cycle:
     ) -> None:
         self._now = now
         self._began_at = time.monotonic() if began_at is None else began_at
-        self._handed_out = {job.id: (job, record) for job, record in handed_out}
+        self._handed_out = {each.job.id: each for each in handed_out}
         self._rewritten: set[str] = set()  # ids of documents that a call outside the cycle wrote
         self._removed: set[str] = set()
-        self.jobs = DueJobs(job for job, _ in self._handed_out.values())
+        self.jobs = DueJobs(each.job for each in self._handed_out.values())
         self.jobs.lease = self._lease = lease
         self._nested_leases: list[Lease] = []
         self.shut_down = False  # in mid-cycle: later runs are not written
@@ -104,14 +105,14 @@ class Cycle:
         if cycle._lease:
             self._nested_leases.append(cycle._lease)
 
-    def handed_out(self, job_id: str) -> tuple[Job, Record]:
+    def handed_out(self, job_id: str) -> Restored:
         """Return a job handed out, with its record."""
         return self._handed_out[job_id]
 
     def has_handed_out(self, job: Job) -> bool:
         """Whether the scheduler iterates, and this is the very object that it was handed."""
-        pair = self._handed_out.get(job.id) if self.jobs.in_loop else None
-        return pair is not None and pair[0] is job
+        each = self._handed_out.get(job.id) if self.jobs.in_loop else None
+        return each is not None and each.job is job
 
     def defers_removal(self, job_id: str, by_scheduler: bool) -> bool:
         """Whether a removal concerns a job as it was handed out, and so is deferred.
@@ -125,32 +126,38 @@ class Cycle:
             return False
         return by_scheduler or job_id not in self._rewritten
 
-    def advance(self, job: Job, protocol: int, lines: Summary) -> GuardedWrite | None:
+    def advance(
+        self, job: Job, restored_jobs: RestoredJobs, protocol: int, lines: Summary
+    ) -> GuardedWrite | None:
         """Return the write of a job's new state; None if the job was removed, or after a shutdown.
 
         If the new state can't be pickled, the write keeps the state that was read, with the new
         run time. Only `KeyboardInterrupt` and `SystemExit` are raised.
 
+        :param restored_jobs: advances the state without a pickle, where it can, and keeps the job.
         :param protocol: the protocol of the pickle.
         :param lines: collects a log line for a state that can't be pickled.
         """
         if self._ignores(job.id):
             return None
         self._mark_fired(job.id)
-        _, record = self._handed_out[job.id]
+        restored = self._handed_out[job.id]
+        record = restored.record
         try:
             run_time = timestamp(job.next_run_time)
         except OverflowError:
             run_time = None  # beyond the year 9999: the job never runs again
-        try:
-            state = dump(job, protocol)
-        except INTERRUPTS:
-            raise
-        except BaseException as error:
-            lines.add(KEEPS_STATE, job.id, error)
-            state = with_run_time(record.state, run_time)
+        state = restored_jobs.advanced(restored, protocol)
+        if state is None:
+            try:
+                state = dump(job, protocol)
+            except INTERRUPTS:
+                raise
+            except BaseException as error:
+                lines.add(KEEPS_STATE, job.id, error)
+                state = with_run_time(record.state, run_time)
         write = GuardedWrite(record, run_time, state, lease=self._lease)
-        self._handed_out[job.id] = job, write.after or record
+        self._handed_out[job.id] = restored_jobs.keep(restored, write.after or record)
         return write
 
     def remove(self, job_id: str) -> GuardedWrite | None:
@@ -163,7 +170,7 @@ class Cycle:
             return None
         self._removed.add(job_id)
         self._mark_fired(job_id)
-        return GuardedWrite(self._handed_out[job_id][1], None, None, lease=self._lease)
+        return GuardedWrite(self._handed_out[job_id].record, None, None, lease=self._lease)
 
     def note_rewrite(self, job_id: str) -> None:
         """Note that a call outside the cycle is about to write a job's document."""
