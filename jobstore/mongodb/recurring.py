@@ -1,12 +1,102 @@
-"""Which jobs change nothing but their run time from one run to the next."""
+"""Tells jobs whose state changes in nothing but the run time, as long as nobody changes the job.
+
+Such a job consists of immutable objects and of a trigger of APScheduler's that keeps no state.
+"""
+
+import inspect
+from datetime import date, datetime, time, timedelta, tzinfo
+from typing import Any
 
 from apscheduler.job import Job
+from apscheduler.triggers.combining import AndTrigger, OrTrigger
+from apscheduler.triggers.cron import CronTrigger as StockCronTrigger
+from apscheduler.triggers.date import DateTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from .._states import Slots
+from ..triggers import CronTrigger
 
 __all__ = ["Parts", "parts_of"]
 
-Parts = tuple[object, ...]
+Parts = tuple[Any, ...]
+"""The objects that a job consists of, but for its run time: see `is_unchanged`."""
+
+ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
+"""The types of arguments that nobody can change, and whose pickles run no code of users."""
+
+MAX_TRIGGERS = 16  # of one job: the check of each costs time
+
+FUNC, FUNC_REF, TRIGGER, ARGS, KWARGS = range(5)
+JOB = Slots(
+    Job,
+    (
+        *("func", "func_ref", "trigger", "args", "kwargs"),
+        *("id", "executor", "name", "misfire_grace_time", "coalesce", "max_instances"),
+    ),
+)
+
+DATES = frozenset({type(None), int, float, date, datetime, time, timedelta})
+CRON = ("fields", "timezone", "start_date", "end_date", "jitter")
+COMBINED = ("triggers", "jitter")
+COMBINING = (AndTrigger, OrTrigger)
+
+# The slots of each class of triggers; a list comes first.
+TRIGGERS: dict[type, Slots] = {
+    DateTrigger: Slots(DateTrigger, ("run_date",)),
+    IntervalTrigger: Slots(
+        IntervalTrigger,
+        ("timezone", "start_date", "end_date", "interval", "interval_length", "jitter"),
+    ),
+    StockCronTrigger: Slots(StockCronTrigger, CRON),
+    CronTrigger: Slots(CronTrigger, CRON),
+    AndTrigger: Slots(AndTrigger, COMBINED),
+    OrTrigger: Slots(OrTrigger, COMBINED),
+}
+try:
+    from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
+except ImportError:  # before APScheduler 3.11
+    pass
+else:
+    TRIGGERS[CalendarIntervalTrigger] = Slots(
+        CalendarIntervalTrigger, CalendarIntervalTrigger.__slots__
+    )
 
 
 def parts_of(job: Job) -> Parts | None:
-    """Return the parts of a restored job; None if more than its run time can change."""
-    return None
+    """Return the parts of a just restored job, for `is_unchanged`; None if more may change.
+
+    Takes O(args + triggers), 1 to 2 µs.
+    """
+    values = JOB.read(job)
+    if values is None:
+        return None
+    args, kwargs = values[ARGS], values[KWARGS]
+    if type(args) is not tuple or type(kwargs) is not dict or not values[FUNC_REF]:
+        return None
+    items = tuple([each for item in kwargs.items() for each in item])
+    if not ATOMS.issuperset(map(type, values[KWARGS + 1 :] + args + items)):
+        return None
+    func = values[FUNC]
+    if inspect.ismethod(func) and not inspect.isclass(func.__self__):
+        return None  # its state has the method's object as the first argument
+    parts = [JOB, values, kwargs, items]
+    return tuple(parts) if _add_triggers(parts, [values[TRIGGER]]) else None
+
+
+def _add_triggers(parts: list[Any], triggers: list[Any]) -> bool:
+    """Add the parts of triggers, and of those that they combine; False if more may change."""
+    for trigger in triggers:
+        slots = TRIGGERS.get(type(trigger))
+        values = None if slots is None else slots.read(trigger)
+        if values is None or len(triggers) > MAX_TRIGGERS:
+            return False
+        listed, items = None, ()
+        checked = values
+        if type(values[0]) is list:
+            listed, items, checked = values[0], tuple(values[0]), values[1:]
+            if type(trigger) in COMBINING:
+                triggers += listed
+        if not all(type(each) in DATES or isinstance(each, tzinfo) for each in checked):
+            return False
+        parts += (trigger, slots, values, listed, items)
+    return True

@@ -1,0 +1,4 @@
+from apscheduler.triggers.base import BaseTrigger
+
+class CalendarIntervalTrigger(BaseTrigger):
+    __slots__: tuple[str, ...]
