@@ -16,3 +16,24 @@ def set_by_hand(monkeypatch, module, now=1000.0):
     clock = HandSetClock(now)
     monkeypatch.setattr(module, "time", clock)
     return clock
+
+
+class SchedulerClock:
+    """The clock of all schedulers, which a test sets by hand; nothing else gets this time.
+
+    :ivar now: an aware datetime.
+    """
+
+    def __init__(self, monkeypatch, now):
+        self.now = now
+        monkeypatch.setattr("apscheduler.schedulers.base.datetime", _Datetime(self))
+
+
+class _Datetime:
+    """Stands in for the class `datetime` in the schedulers' module, which asks only for `now`."""
+
+    def __init__(self, clock):
+        self._clock = clock
+
+    def now(self, zone):
+        return self._clock.now.astimezone(zone)
