@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from operator import attrgetter
 
 from apscheduler.events import JobEvent
 
@@ -25,6 +26,7 @@ from .writes.quarantine import Quarantine
 
 __all__ = ["HandOut"]
 
+IN_ORDER = attrgetter("record.run_time", "record.id")
 NOT_TAKEN = Line(
     logging.WARNING,
     'Job "%s" stays due, as %s did not take it',
@@ -94,7 +96,7 @@ class HandOut:
             self._reader.set_aside(unrunnable, due.lease)
         if self._failed:
             runnable = self._without_hopeless(runnable)
-        runnable.sort(key=lambda each: (each.record.run_time, each.record.id))
+        runnable.sort(key=IN_ORDER)
         chosen = self._choose(runnable[: self._batch_size], rooms)
         # Jobs of full executors may hide others: look further behind them, and at once.
         is_hidden = bool(rooms.full) and rooms.total > 0

@@ -8,7 +8,7 @@ wrote, the job needs no unpickling. The memory store hands out the same object e
 import pickle
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from apscheduler.job import Job
 
@@ -16,7 +16,7 @@ from .._states import advance, is_unchanged
 from ..triggers import use_fast_cron
 from .documents import Record, UnreadableError, check_executor
 from .host import Host
-from .recurring import parts_of
+from .recurring import Parts, parts_of
 
 __all__ = ["Restored", "RestoredJobs"]
 
@@ -33,7 +33,7 @@ class Restored(NamedTuple):
     job: Job
     record: Record
     run_time: datetime | None
-    parts: tuple[Any, ...] | None
+    parts: Parts | None
 
 
 class RestoredJobs:

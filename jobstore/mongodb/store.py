@@ -28,6 +28,8 @@ from .writes.cycle import Cycle
 
 __all__ = ["MongoDBJobStore"]
 
+NO_LOCK = nullcontext()
+
 
 class MongoDBJobStore(CallsOutsideCycle):
     """Keeps jobs in a MongoDB collection, in the documents of APScheduler's own store.
@@ -338,7 +340,7 @@ class MongoDBJobStore(CallsOutsideCycle):
 
     def _cycle_lock(self) -> AbstractContextManager[object]:
         """Return the lock for a call within a cycle; a live mirror needs none."""
-        return nullcontext() if self._reader.is_live else self._locks.io_lock
+        return NO_LOCK if self._reader.is_live else self._locks.io_lock
 
     def _retry_time(self) -> datetime:
         return datetime.now(timezone.utc) + timedelta(seconds=self._host.retry_seconds)

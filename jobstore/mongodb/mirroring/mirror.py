@@ -145,7 +145,7 @@ class Mirror:
             before = unconfirmed.streamed if unconfirmed else self._get(job_id)
             record = self._after_event(job_id, before, event)
             if unconfirmed is None:
-                self._put(job_id, record)
+                self._put(job_id, before, record)
                 return record
             unconfirmed.streamed = record
             return None
@@ -165,7 +165,7 @@ class Mirror:
                         continue
                     if unconfirmed.written_at <= self._time:
                         del self._unconfirmed[job_id]
-                        self._put(job_id, unconfirmed.streamed)
+                        self._put(job_id, self._get(job_id), unconfirmed.streamed)
                         if unconfirmed.streamed:
                             confirmed.append(unconfirmed.streamed)
         return confirmed
@@ -206,7 +206,7 @@ class Mirror:
             if remaining is None:
                 return None
             write = remaining
-        self._put_own(write.record.id, write.after, None)
+        self._put_own(write.record.id, theirs, write.after, None)
         if write.quarantine:
             self._marks[write.record.id] = write.quarantine
         return write
@@ -233,7 +233,8 @@ class Mirror:
                 if job_id in self._unconfirmed or (
                     self.needs_written_records and not self._follows
                 ):
-                    self._put(job_id, self._validated(record, self._marks.get(job_id)))
+                    record = self._validated(record, self._marks.get(job_id))
+                    self._put(job_id, self._get(job_id), record)
 
     def take_invalid(self) -> list[Record]:
         """Return the documents that can't be jobs anywhere, each once."""
@@ -258,15 +259,19 @@ class Mirror:
                 for job_id, record in records.items():
                     if job_id in deferred and deferred[job_id].record == record:
                         continue
-                    self._put_own(job_id, record, time)
+                    self._put_own(job_id, self._get(job_id), record, time)
                     self._marks.pop(job_id, None)
                 self._acknowledged.append((time, list(records)))
 
-    def _put_own(self, job_id: str, record: MaybeRecord, written_at: int | None) -> None:
-        before = self._get(job_id)
-        self._put(job_id, record)
+    def _put_own(
+        self, job_id: str, before: MaybeRecord, record: MaybeRecord, written_at: int | None
+    ) -> None:
+        self._put(job_id, before, record)
         if self._follows:
-            self._unconfirmed.setdefault(job_id, Unconfirmed(before)).written_at = written_at
+            unconfirmed = self._unconfirmed.get(job_id)
+            if unconfirmed is None:
+                unconfirmed = self._unconfirmed[job_id] = Unconfirmed(before)
+            unconfirmed.written_at = written_at
 
     # Queries
 
@@ -321,12 +326,15 @@ class Mirror:
     def _get(self, job_id: DocumentId) -> MaybeRecord:
         return self._index.get(job_id) if type(job_id) is str else None
 
-    def _put(self, job_id: DocumentId, record: MaybeRecord) -> None:
-        exists = self._get(job_id) is not None
-        if record is not None:
-            (self._index.replace if exists else self._index.add)(record)
-        elif exists:
-            self._index.remove(job_id)
+    def _put(self, job_id: DocumentId, before: MaybeRecord, record: MaybeRecord) -> None:
+        """Put a record into the index in place of the one before; None stands for no record."""
+        if record is None:
+            if before is not None:
+                self._index.remove(job_id)
+        elif before is None:
+            self._index.add(record)
+        else:
+            self._index.replace(record)
 
     def _validated(self, record: MaybeRecord, mark: Any) -> MaybeRecord:
         """Return the record; note a document that can't be a job anywhere, for the quarantine.

@@ -58,11 +58,12 @@ class GuardedWrite(NamedTuple):
     @property
     def after(self) -> Record | None:
         """The record after the write; None if the write removes the document."""
-        if self.removes:
+        job_id, _, state, claim = self.record
+        if self.state is not None:
+            state = self.state
+        elif self.quarantine is None:
             return None
-        state = self.record.state if self.state is None else self.state
-        # Twice as fast as `_replace`.
-        return Record(self.record.id, self.run_time, state, self.record.claim)
+        return tuple.__new__(Record, (job_id, self.run_time, state, claim))  # as `Record.of` does
 
 
 def size(write: GuardedWrite) -> int:

@@ -24,8 +24,8 @@ Writes = dict[DocumentId, GuardedWrite]
 Records = dict[DocumentId, Record | None]
 
 
-def _size(write: GuardedWrite | None) -> int:
-    return len(write.state or b"") if write else 0
+def _size(write: GuardedWrite) -> int:
+    return len(write.state or b"")
 
 
 class WriteBehind:
@@ -123,20 +123,23 @@ class WriteBehind:
 
         :param apply: called first, under `memory_lock`; returns the write to defer, if any.
         """
-        if write and self._bytes + _size(write) > FLUSH_BYTES:
+        if write is None:
+            return
+        if self._bytes + _size(write) > FLUSH_BYTES:
             self.request_flush()
         with self._locks.memory_lock:
-            write = write and apply(write)
+            write = apply(write)
             if write is None:
                 return
-            earlier = self._waiting.get(write.record.id)
+            waiting, job_id = self._waiting, write.record.id
+            earlier = waiting.get(job_id)
             if earlier:  # was not sent, so the guard is the record that it was given
                 write = write._replace(record=earlier.record)
-            if not self._waiting:
+            elif not waiting:
                 self._waiting_since = time.monotonic()
-            self._waiting[write.record.id] = write
-            self._bytes += _size(write) - _size(earlier)
-        if len(self._waiting) >= self._limit:
+            waiting[job_id] = write
+            self._bytes += _size(write) - (_size(earlier) if earlier else 0)
+        if len(waiting) >= self._limit:
             self.request_flush()
         elif not self._wake_flusher and self._timer is None and not self.failing:
             self._start_timer()
