@@ -93,9 +93,15 @@ class Slots:
 
     def __init__(self, owner: type, names: Sequence[str]):
         slots = [getattr(owner, name) for name in names]
-        for name, slot in zip(names, slots, strict=True):
-            if type(slot) is not MemberDescriptorType:
-                raise TypeError(f"{owner.__name__}.{name} is no slot")
+        if not isinstance(owner, type):
+            raise TypeError(f"{owner!r} is no class")
+        for slot in slots:
+            if (
+                type(slot) is not MemberDescriptorType
+                or "__slots__" not in vars(slot.__objclass__)
+                or not issubclass(owner, slot.__objclass__)
+            ):
+                raise TypeError(f"{slot!r} is no slot of {owner.__name__}")
         self._owner = owner
         self._getters = [slot.__get__ for slot in slots]
 
