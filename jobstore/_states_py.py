@@ -30,7 +30,9 @@ TAIL = re.compile(
 )
 
 
-def advance(state: bytes, old_run_time: datetime, new_run_time: datetime) -> bytes | None:
+def advance(
+    state: bytes, old_run_time: datetime | None, new_run_time: datetime | None
+) -> bytes | None:
     """Return a pickled state with a new run time, or None where that is not certain to be right.
 
     Only the ten bytes of the run time change. The result unpickles to the same as a pickle of the
@@ -58,8 +60,11 @@ def advance(state: bytes, old_run_time: datetime, new_run_time: datetime) -> byt
     >>> pickle.loads(advance(state, old, new))["next_run_time"] == new
     True
     """
-    if type(state) is not bytes or not type(old_run_time) is type(new_run_time) is DATETIMES[0]:
+    if type(state) is not bytes:
         return None
+    if type(old_run_time) not in DATETIMES or type(new_run_time) not in DATETIMES:
+        return None
+    assert old_run_time is not None and new_run_time is not None
     if old_run_time.tzinfo is None or old_run_time.tzinfo is not new_run_time.tzinfo:
         return None
     length = len(state)

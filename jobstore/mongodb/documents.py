@@ -20,6 +20,8 @@ from apscheduler.util import datetime_to_utc_timestamp
 from bson import encode
 from pymongo.errors import DocumentTooLarge
 
+from .._states import advance
+
 __all__ = [
     "END_OF_TIME",
     "FIELDS",
@@ -265,14 +267,17 @@ def with_run_time(state: bytes, run_time: float | None) -> bytes:
     """Set the run time in a pickled state; return the state unchanged if it can't be unpickled.
 
     The run time keeps its zone: some triggers compute the next run from the local date. A state
-    without a run time gets one in its trigger's zone.
+    without a run time gets one in its trigger's zone. All else in the state keeps its very bytes
+    where possible (see `advance`).
     """
     try:
         changed = pickle.loads(state)
-        zone = getattr(changed["next_run_time"], "tzinfo", None) or _zone_of(changed["trigger"])
-        changed["next_run_time"] = (
-            None if run_time is None else datetime.fromtimestamp(run_time, zone)
-        )
+        old = changed["next_run_time"]
+        zone = getattr(old, "tzinfo", None) or _zone_of(changed["trigger"])
+        new = None if run_time is None else datetime.fromtimestamp(run_time, zone)
+        if (advanced := advance(state, old, new)) is not None:
+            return advanced
+        changed["next_run_time"] = new
         return pickle.dumps(changed, state[1] if state.startswith(b"\x80") else 0)
     except INTERRUPTS:
         raise

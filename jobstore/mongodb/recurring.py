@@ -3,9 +3,10 @@
 Such a job consists of immutable objects and of a trigger of APScheduler's that keeps no state.
 """
 
-import inspect
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from types import MethodType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from apscheduler.job import Job
 from apscheduler.triggers.combining import AndTrigger, OrTrigger
@@ -35,8 +36,10 @@ JOB = Slots(
     ),
 )
 
-DATES = frozenset({type(None), int, float, date, datetime, time, timedelta})
+# The types of what is in the slots of triggers; zones may have other types, too.
+DATES = frozenset({type(None), int, float, date, datetime, time, timedelta, timezone, ZoneInfo})
 CRON = ("fields", "timezone", "start_date", "end_date", "jitter")
+FIELDS = frozenset(StockCronTrigger.FIELDS_MAP.values())  # the classes of a cron trigger's fields
 COMBINED = ("triggers", "jitter")
 COMBINING = (AndTrigger, OrTrigger)
 
@@ -73,11 +76,11 @@ def parts_of(job: Job) -> Parts | None:
     args, kwargs = values[ARGS], values[KWARGS]
     if type(args) is not tuple or type(kwargs) is not dict or not values[FUNC_REF]:
         return None
-    items = tuple([each for item in kwargs.items() for each in item])
+    items = tuple([each for item in kwargs.items() for each in item]) if kwargs else ()
     if not ATOMS.issuperset(map(type, values[KWARGS + 1 :] + args + items)):
         return None
     func = values[FUNC]
-    if inspect.ismethod(func) and not inspect.isclass(func.__self__):
+    if type(func) is MethodType and not isinstance(func.__self__, type):
         return None  # its state has the method's object as the first argument
     parts = [JOB, values, kwargs, items]
     return tuple(parts) if _add_triggers(parts, [values[TRIGGER]]) else None
@@ -95,8 +98,12 @@ def _add_triggers(parts: list[Any], triggers: list[Any]) -> bool:
         if type(values[0]) is list:
             listed, items, checked = values[0], tuple(values[0]), values[1:]
             if type(trigger) in COMBINING:
-                triggers += listed
-        if not all(type(each) in DATES or isinstance(each, tzinfo) for each in checked):
-            return False
+                triggers += items
+            elif not FIELDS.issuperset(map(type, items)):
+                return False
+        if not DATES.issuperset(map(type, checked)):
+            others = [each for each in checked if type(each) not in DATES]
+            if not all(isinstance(each, tzinfo) for each in others):
+                return False
         parts += (trigger, slots, values, listed, items)
     return True

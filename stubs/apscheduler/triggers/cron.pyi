@@ -1,3 +1,4 @@
 from apscheduler.triggers.base import BaseTrigger
 
-class CronTrigger(BaseTrigger): ...
+class CronTrigger(BaseTrigger):
+    FIELDS_MAP: dict[str, type]
