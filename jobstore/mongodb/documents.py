@@ -36,7 +36,6 @@ __all__ = [
     "IdKey",
     "Record",
     "UnreadableError",
-    "check_executor",
     "dump",
     "exact_str",
     "hashable_id",
@@ -241,20 +240,12 @@ def restore_runnable(record: Record, scheduler: BaseScheduler | None, alias: str
     :raises UnreadableError: if the job can't be restored, or if the scheduler lacks its executor.
     """
     job = restore(record, scheduler, alias)
-    check_executor(job, scheduler)
-    return job
-
-
-def check_executor(job: Job, scheduler: BaseScheduler | None) -> None:
-    """Check that a scheduler has a job's executor.
-
-    :raises UnreadableError: if it has not.
-    """
     if scheduler is not None:
         try:
             scheduler._lookup_executor(job.executor)
         except Exception:
             raise UnreadableError(f"there is no executor {job.executor!r} here") from None
+    return job
 
 
 def sort_key(job: Job) -> tuple[bool, float, str]:

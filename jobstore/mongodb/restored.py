@@ -6,15 +6,16 @@ wrote, the job needs no unpickling. The memory store hands out the same object e
 """
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 
 from apscheduler.job import Job
 
 from .._states import advance, is_unchanged
 from ..triggers import use_fast_cron
-from .documents import Record, UnreadableError, check_executor
+from .documents import Record, UnreadableError
 from .host import Host
 from .recurring import Parts, parts_of
 
@@ -35,6 +36,26 @@ class Restored(NamedTuple):
     run_time: datetime | None
     parts: Parts | None
 
+    def is_unchanged(self) -> bool:
+        """Whether only the run time of the job can have changed since it was restored."""
+        return self.parts is not None and is_unchanged(self.job, self.parts)
+
+    def advanced_state(self, protocol: int) -> bytes | None:
+        """Return the record's state with the job's run time; None if the job has to be pickled.
+
+        :param protocol: the protocol of the pickle; a state of another protocol is pickled anew.
+        """
+        job, record, run_time, _ = self
+        if run_time is None or job.next_run_time is None:
+            return None
+        if record.state[1] != (protocol if protocol >= 0 else pickle.HIGHEST_PROTOCOL):
+            return None
+        return advance(record.state, run_time, job.next_run_time)
+
+    def after_write(self, written: Record) -> "Restored":
+        """Return the job with its new record."""
+        return Restored(self.job, written, self.job.next_run_time, self.parts)
+
 
 class RestoredJobs:
     """Makes jobs of records, and keeps those in which only the run time changes.
@@ -51,18 +72,22 @@ class RestoredJobs:
         self, records: Iterable[Record]
     ) -> tuple[list[Restored], list[tuple[Record, UnreadableError]]]:
         """Make the jobs that can run here; return them, and the other records with the reasons."""
+        scheduler = self._host.scheduler
+        executors = None if scheduler is None else scheduler._executors
         runnable, unrunnable = [], []
         for record in records:
             try:
-                runnable.append(self._take_kept(record) or self._restore(record))
+                runnable.append(self._take_kept(record, executors) or self._restore(record))
             except UnreadableError as reason:
                 unrunnable.append((record, reason))
         return runnable, unrunnable
 
-    def _take_kept(self, record: Record) -> Restored | None:
+    def _take_kept(self, record: Record, executors: Container[str] | None) -> Restored | None:
         """Return the job that was kept, if its record is as the store wrote it.
 
         The job is not kept any more until its next write, so no other cycle gets the same object.
+
+        :param executors: the aliases of the scheduler's executors; None without a scheduler.
         """
         kept = self._kept.pop(record.id, None) if type(record.id) is str else None
         if kept is None:
@@ -70,9 +95,10 @@ class RestoredJobs:
         job, written, run_time, parts = kept
         if record.state != written.state or record.run_time != written.run_time:
             return None
-        if job.next_run_time is not run_time or parts is None or not is_unchanged(job, parts):
+        if job.next_run_time is not run_time or not kept.is_unchanged():
             return None
-        check_executor(job, self._host.scheduler)
+        if executors is not None and job.executor not in executors:
+            return None
         return Restored(job, record, run_time, parts)
 
     def _restore(self, record: Record) -> Restored:
@@ -81,34 +107,14 @@ class RestoredJobs:
             use_fast_cron(job)
         return Restored(job, record, job.next_run_time, parts_of(job))
 
-    def advanced(self, restored: Restored, protocol: int) -> bytes | None:
-        """Return a job's state with its new run time; None if the job has to be pickled.
-
-        :param protocol: the protocol of the pickle; a state of another protocol is pickled anew.
-        """
-        job, record, run_time, parts = restored
-        if parts is None or run_time is None or job.next_run_time is None:
-            return None
-        if protocol < 0:
-            protocol = pickle.HIGHEST_PROTOCOL
-        if record.state[1] != protocol or not is_unchanged(job, parts):
-            return None
-        return advance(record.state, run_time, job.next_run_time)
-
-    def keep(self, restored: Restored, written: Record) -> Restored:
-        """Keep a job until its next hand-out, and return it with its new record.
-
-        :param written: the record after the job's write.
-        """
-        job, _, _, parts = restored
-        updated = Restored(job, written, job.next_run_time, parts)
-        if parts is not None:
-            kept = self._kept
-            kept.pop(written.id, None)
-            kept[written.id] = updated
-            if len(kept) > MAX_KEPT:
-                kept.pop(next(iter(kept)), None)
-        return updated
+    def keep(self, restored: Restored) -> None:
+        """Keep a job with its new record until its next hand-out."""
+        kept, job_id = self._kept, restored.record.id
+        kept.pop(job_id, None)
+        kept[job_id] = restored
+        if len(kept) > MAX_KEPT:
+            for oldest in list(islice(kept, 1)):  # in one step: other threads may clear it
+                kept.pop(oldest, None)
 
     def forget_all(self) -> None:
         """Drop the jobs that are kept."""

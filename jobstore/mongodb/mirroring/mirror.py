@@ -198,7 +198,7 @@ class Mirror:
         The caller holds `memory_lock` until the write is deferred, because the mirror may be reset
         at any time.
         """
-        if not self.needs_written_records:
+        if not self.live and not self.needs_written_records:  # most are live, and ask nothing else
             return write
         theirs = self._get(write.record.id)
         if theirs is not write.record:

@@ -77,8 +77,11 @@ class Lease:
         These renew the lease of all jobs that were not released. A job that is lost, or can't be
         renewed, is not fired any more. An error of the database is logged.
         """
-        if self._may_fire(job_id) and time.monotonic() >= self._renew_at:
-            self._renew()
+        if not self._may_fire(job_id):
+            return False
+        if time.monotonic() < self._renew_at:
+            return True
+        self._renew()
         return self._may_fire(job_id)
 
     def _may_fire(self, job_id: str) -> bool:

@@ -111,8 +111,10 @@ class Cycle:
 
     def has_handed_out(self, job: Job) -> bool:
         """Whether the scheduler iterates, and this is the very object that it was handed."""
-        each = self._handed_out.get(job.id) if self.jobs.in_loop else None
-        return each is not None and each.job is job
+        if not self.jobs.in_loop:
+            return False
+        handed_out = self._handed_out.get(job.id)
+        return handed_out is not None and handed_out.job is job
 
     def defers_removal(self, job_id: str, by_scheduler: bool) -> bool:
         """Whether a removal concerns a job as it was handed out, and so is deferred.
@@ -134,7 +136,7 @@ class Cycle:
         If the new state can't be pickled, the write keeps the state that was read, with the new
         run time. Only `KeyboardInterrupt` and `SystemExit` are raised.
 
-        :param restored_jobs: advances the state without a pickle, where it can, and keeps the job.
+        :param restored_jobs: keeps the job, if only its run time has changed.
         :param protocol: the protocol of the pickle.
         :param lines: collects a log line for a state that can't be pickled.
         """
@@ -147,7 +149,8 @@ class Cycle:
             run_time = timestamp(job.next_run_time)
         except OverflowError:
             run_time = None  # beyond the year 9999: the job never runs again
-        state = restored_jobs.advanced(restored, protocol)
+        is_unchanged = restored.is_unchanged()
+        state = restored.advanced_state(protocol) if is_unchanged else None
         if state is None:
             try:
                 state = dump(job, protocol)
@@ -156,8 +159,10 @@ class Cycle:
             except BaseException as error:
                 lines.add(KEEPS_STATE, job.id, error)
                 state = with_run_time(record.state, run_time)
-        write = GuardedWrite(record, run_time, state, lease=self._lease)
-        self._handed_out[job.id] = restored_jobs.keep(restored, write.after or record)
+        write = GuardedWrite(record, run_time, state, None, self._lease)
+        self._handed_out[job.id] = restored = restored.after_write(write.after or record)
+        if is_unchanged:
+            restored_jobs.keep(restored)
         return write
 
     def remove(self, job_id: str) -> GuardedWrite | None:

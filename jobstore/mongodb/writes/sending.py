@@ -35,15 +35,14 @@ def send(
     """
     kinds: dict[tuple[bool, ...], list[GuardedWrite]] = {}
     for write in writes:
-        record = write.record
-        is_counted = isinstance(record, CountedRecord)
+        record, _, state, quarantine, _, held, is_outside_lease = write
         kind = (
-            write.removes,
-            write.quarantine is None,
+            state is None,  # with a quarantine the state stays, else the write is a removal
+            quarantine is None,
             record.claim is None,
-            is_counted,
-            write.held is None,
-            write.is_outside_lease,
+            isinstance(record, CountedRecord),
+            held is None,
+            is_outside_lease,
         )
         kinds.setdefault(kind, []).append(write)
     chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, limit)]

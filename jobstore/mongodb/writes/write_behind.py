@@ -212,11 +212,16 @@ class WriteBehind:
         with self._locks.memory_lock:
             size = 0
             self._sending_since = self._waiting_since
+            # Copied first: Ctrl-C may interrupt the next line. A write sent twice applies once.
+            if len(self._waiting) <= self._limit and self._bytes <= FLUSH_BYTES:
+                self._sending |= self._waiting
+                self._waiting.clear()
+                self._bytes = 0
+                return
             for job_id in list(islice(self._waiting, self._limit)):
                 size += _size(self._waiting[job_id])
                 if self._sending and size > FLUSH_BYTES:
                     break
-                # Copied first: Ctrl-C may interrupt the next line. A write sent twice applies once.
                 self._sending[job_id] = self._waiting[job_id]
                 self._pop(job_id)
 
@@ -233,8 +238,8 @@ class WriteBehind:
                     changed[job_id] = remaining.after
                     self._waiting[job_id] = remaining
                     self._bytes += _size(remaining)
-            unsettled = (self._sending, self._waiting)
-            settled = [each for each in ids if not any(each in writes for writes in unsettled)]
+            unsettled = self._sending.keys() | self._waiting.keys()
+            settled = [job_id for job_id in ids if job_id not in unsettled]
             self._acknowledged(settled, changed)
         self.lines.log(self.logger)
 
