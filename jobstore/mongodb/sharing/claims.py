@@ -191,14 +191,15 @@ class Claimed(Queried):
 
     def _without_culprits(self, won: list[Document]) -> list[Record]:
         """Return the jobs that may run; quarantine jobs that ended `MAX_ATTEMPTS` processes."""
-        culprits = [document for document in won if attempt_count(document) >= MAX_ATTEMPTS]
+        culprits: list[Record] = []
+        runnable: list[Record] = []
+        for document in won:
+            count = attempt_count(document)
+            record = (CountedRecord if count else Record).of(document)
+            (culprits if count >= MAX_ATTEMPTS else runnable).append(record)
         if culprits:
-            self._quarantine.quarantine_culprits(list(map(CountedRecord.of, culprits)))
-        return [
-            CountedRecord.of(document) if attempt_count(document) else Record.of(document)
-            for document in won
-            if attempt_count(document) < MAX_ATTEMPTS
-        ]
+            self._quarantine.quarantine_culprits(culprits)
+        return runnable
 
     def set_aside(self, unrunnable: Rejected, lease: Lease | None) -> None:
         """Leave jobs that can't run here to others; quarantine those left for a minute in vain.
