@@ -1,18 +1,17 @@
 """The mirrored MongoDB store, against the memory store and a raw read; the cost of watching."""
 
 import gc
-import pickle
 import time
 import tracemalloc
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 from latency_proxy import LatencyProxy
 from measure import Variant
-from mongodb_variants import Counter, CycleVariant, make_document, make_job, median, now, values_of
+from mirror_variants import MemoryVariant, MirrorVariant, Pickles, mirrored, wait_for
+from mongodb_variants import Counter, make_document, make_job, median, now, values_of
 from pymongo import MongoClient
 
 import jobstore
@@ -23,61 +22,6 @@ from jobstore.testing import Server
 
 TABLE = "MongoDB, mirrored"
 DUE = 1_000
-
-
-def mirrored(client: Any, collection: str = "mirrored") -> Any:
-    return jobstore.MongoDBJobStore("bench", collection, client=client, mirror=True)
-
-
-def wait_for(condition: Any) -> None:
-    while not condition():
-        time.sleep(0.001)
-
-
-class MirrorVariant(CycleVariant):
-    """A round starts once the change stream has delivered the due jobs.
-
-    It ends once the store has written all changes.
-    """
-
-    def make_due(self) -> None:
-        super().make_due()
-        wait_for(lambda: len(self.store._reader.mirror.due(time.time(), DUE)) == self.due)
-        self.seconds = 0.0
-
-    def check(self) -> None:
-        wait_for(lambda: not self.store.status().pending)
-        super().check()
-
-
-class MemoryVariant(CycleVariant):
-    """A scheduler with the same jobs in the memory store."""
-
-    def make_due(self) -> None:
-        past = now() - timedelta(minutes=1)
-        jobs = [make_job(i, past + timedelta(microseconds=i)) for i in range(self.due)]
-        for job in jobs:
-            job._jobstore_alias = "default"
-            job._scheduler = self.scheduler
-        self.store.add_jobs(jobs, replace_existing=True)
-        self.seconds = 0.0
-
-    def check(self) -> None:
-        self.in_store.append(self.seconds)
-
-
-class Pickles:
-    """Unpickles the states of jobs, and pickles the jobs again."""
-
-    def __init__(self) -> None:
-        jobs = [make_job(i, now()) for i in range(DUE)]
-        self.states = [pickle.dumps(job.__getstate__(), pickle.HIGHEST_PROTOCOL) for job in jobs]
-
-    def go(self) -> None:
-        for state in self.states:
-            job = Job.__new__(Job)
-            job.__setstate__(pickle.loads(state))
-            pickle.dumps(job.__getstate__(), pickle.HIGHEST_PROTOCOL)
 
 
 @pytest.mark.parametrize("distance", [0, 5])
@@ -91,7 +35,7 @@ def test_store_part_of_a_cycle(
             MirrorVariant(mirrored(near), DUE),
             MemoryVariant(jobstore.MemoryJobStore(), DUE),
         )
-        pickles = Pickles()
+        pickles = Pickles([make_job(i, now()) for i in range(DUE)])
         *_, pickled = measure(ours.variant(), memory.variant(), Variant(pickles.go, DUE), rounds=21)
         ours.store.shutdown()
     proxy.close()

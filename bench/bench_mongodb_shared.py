@@ -1,90 +1,26 @@
 """Many schedulers on one collection, against the bare commands and against fewer schedulers."""
 
 import json
-import pickle
 import subprocess
 import sys
 import time
 from collections import Counter
-from datetime import timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
-from apscheduler.job import Job
-from apscheduler.util import datetime_to_utc_timestamp
-from bson import ObjectId
 from measure import Variant
 from mongodb_variants import Counter as CommandCounter
-from mongodb_variants import CycleVariant, make_document, make_job, median, now
+from mongodb_variants import CycleVariant, median
 from pymongo import MongoClient
+from shared_variants import BareCommands, make_due, shared
 
-import jobstore
-from jobstore.mongodb.connection import Connection
-from jobstore.mongodb.documents import Record
-from jobstore.mongodb.sharing.lease import UNLEASED, lease_end
-from jobstore.mongodb.writes.guarded import GuardedWrite
-from jobstore.mongodb.writes.sending import send
 from jobstore.testing import Server
 
 TABLE = "MongoDB, many schedulers on one collection"
 CHILD = Path(__file__).with_name("shared_scheduler_child.py")
 DUE = 1_000
 MANY = 40_000
-
-
-def shared(client: Any, collection: str) -> Any:
-    return jobstore.MongoDBJobStore("bench", collection, client=client, shared=True, watch=False)
-
-
-def make_due(collection: Any, count: int) -> None:
-    """Insert due jobs into a new collection, and wait until they are on disk.
-
-    The collection is new because the server keeps old versions of rewritten documents for
-    minutes. The wait keeps the server's writes of these documents out of the schedulers' time.
-    """
-    collection.drop()
-    for name in ("next_run_time", "quarantine.since"):
-        collection.create_index(name, sparse=True)
-    past = now() - timedelta(minutes=1)
-    jobs = (make_job(i, past + timedelta(microseconds=i)) for i in range(count))
-    while batch := list(islice(jobs, 10_000)):
-        collection.insert_many([make_document(job) for job in batch], ordered=False)
-    collection.database.client.admin.command("fsync")
-
-
-class BareCommands:
-    """A cycle of only a raw claim, unpickling, pickling and a guarded flush."""
-
-    def __init__(self, client: Any, due: int) -> None:
-        self.connection = Connection("bench", "bare", client, {})
-        self.jobs = self.connection.jobs
-        self.jobs.create_index("next_run_time", sparse=True)
-        self.due = due
-
-    def cycle(self) -> None:
-        due = {"next_run_time": {"$lte": time.time()}, **UNLEASED}
-        first = self.jobs.find(due, ["_id"], sort=[("next_run_time", 1)], batch_size=self.due + 1)
-        ids = [document["_id"] for document in first]
-        token = ObjectId()
-        claim = {"$set": {"acquired_by": token, "acquired_until": lease_end(10)}}
-        self.jobs.update_many({"_id": {"$in": ids}, **due}, [claim])
-        won = {"_id": {"$in": ids}, "acquired_by": token}
-        following = now() + timedelta(hours=1)
-        run_time = datetime_to_utc_timestamp(following)
-        writes = []
-        for document in self.jobs.find(won, batch_size=self.due + 1):
-            job = Job.__new__(Job)
-            job.__setstate__(pickle.loads(document["job_state"]))
-            job.next_run_time = following
-            state = pickle.dumps(job.__getstate__(), pickle.HIGHEST_PROTOCOL)
-            writes.append(GuardedWrite(Record.of(document), run_time, state))
-        send(self.connection, writes)
-        self.jobs.find_one(due, ["next_run_time"], sort=[("next_run_time", 1)])
-
-    def variant(self) -> Variant:
-        return Variant(self.cycle, self.due, before=lambda: make_due(self.jobs, self.due))
 
 
 @pytest.mark.check

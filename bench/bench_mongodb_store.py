@@ -1,67 +1,29 @@
 """The MongoDB store against the stock store, and against PyMongo used directly."""
 
-import pickle
-import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from apscheduler.job import Job
 from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
+from cycle_parts import PARTS, parts_of_a_cycle
 from latency_proxy import LatencyProxy
 from measure import Variant
-from mongodb_variants import Counter, CycleVariant, make_document, make_job, median, now, values_of
-from pymongo import MongoClient, UpdateOne
+from mongodb_variants import (
+    Counter,
+    CycleVariant,
+    PlainCycle,
+    make_document,
+    make_job,
+    median,
+    now,
+    values_of,
+)
+from pymongo import MongoClient
 
 import jobstore
-from jobstore.mongodb import documents
-from jobstore.mongodb.writes import cycle, flush
 from jobstore.testing import Server
 
 TABLE = "MongoDB, a one-node replica set on the loopback interface, majority"
-
-
-class PlainCycle:
-    """The lower bound of a cycle: PyMongo alone, with writes that guard against no conflict."""
-
-    def __init__(self, client: MongoClient[dict[str, Any]], due: int) -> None:
-        self.collection = client["bench"]["plain"]
-        self.collection.create_index("next_run_time", sparse=True)
-        self.due = due
-
-    def make_due(self) -> None:
-        self.collection.delete_many({})
-        past = now() - timedelta(minutes=1)
-        self.collection.insert_many(
-            [make_document(make_job(i, past + timedelta(microseconds=i))) for i in range(self.due)]
-        )
-
-    def cycle(self) -> None:
-        documents = self.collection.find(
-            {"next_run_time": {"$lte": time.time()}},
-            ["job_state"],
-            sort=[("next_run_time", 1)],
-            batch_size=self.due,
-        )
-        jobs = []
-        for document in documents:
-            job = Job.__new__(Job)
-            job.__setstate__(pickle.loads(document["job_state"]))
-            jobs.append(job)
-        following = now() + timedelta(hours=1)
-        writes = []
-        for job in jobs:
-            job.next_run_time = following
-            document = make_document(job)
-            del document["_id"]
-            writes.append(UpdateOne({"_id": job.id}, {"$set": document}))
-        self.collection.bulk_write(writes, ordered=False)
-        self.collection.find_one(
-            {"next_run_time": {"$ne": None}}, ["next_run_time"], sort=[("next_run_time", 1)]
-        )
-
-    def variant(self) -> Variant:
-        return Variant(self.cycle, self.due, before=self.make_due)
 
 
 def ours(client: MongoClient[dict[str, Any]], collection: str = "ours") -> Any:
@@ -93,7 +55,9 @@ def test_cycle_against_stock(
 @pytest.mark.check
 def test_store_part_against_plain_cycle(measure: Any, report: Any, client: Any) -> None:
     variant = CycleVariant(ours(client), 2_000)
-    _, plain = measure(variant.variant(), PlainCycle(client, 2_000).variant(), rounds=31)
+    _, plain = measure(
+        variant.variant(), PlainCycle(client["bench"]["plain"], 2_000).variant(), rounds=31
+    )
     values = {"ours": median(variant.in_store[1:]) / 2_000 * 1e6, "plain": plain}
     row = "the store's part of it; plain: unguarded"
     report(TABLE, row, values, "ours / plain", target=1.0, at_most=True)
@@ -181,42 +145,10 @@ def test_cycles_with_all_jobs_due_at_once(measure: Any, report: Any, client: Any
 def test_parts_of_a_cycle(measure: Any, report: Any, client: Any, monkeypatch: Any) -> None:
     """Split the time of a cycle of 1,000 due jobs into its parts, in µs a job."""
     variant = CycleVariant(ours(client), 1_000)
-    parts = {"find": 0.0, "restore": 0.0, "pickle": 0.0, "write": 0.0, "next run time": 0.0}
-
-    def timed(part: str, where: Any, name: str) -> None:
-        method = getattr(where, name)
-
-        def run(*arguments: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return method(*arguments)
-            finally:
-                parts[part] += time.perf_counter() - start
-
-        monkeypatch.setattr(where, name, run)
-
-    timed("find", variant.store._reader, "due")
-    timed("restore", documents, "restore")
-    timed("pickle", cycle, "dump")
-    timed("write", flush, "send")
-    timed("next run time", variant.store._reader, "next_run_time")
-    rounds: list[dict[str, float]] = []
-
-    def keep() -> None:
-        variant.check()
-        rest = {"rest of the store": variant.seconds - sum(parts.values())}
-        rounds.append({name: 1000 * value for name, value in {**parts, **rest}.items()})
-        parts.update(dict.fromkeys(parts, 0.0))
-
-    (whole,) = measure(
-        Variant(variant.cycle, 1_000, before=variant.make_due, after=keep), rounds=21
-    )
-    values = {name: median([each[name] for each in rounds[1:]]) for name in rounds[0]}
-    values["scheduler"] = whole - sum(values.values())
     report(
-        "MongoDB: what a cycle of 1,000 due is made of",
+        PARTS,
         "1,000 due",
-        {**values, "whole": whole},
+        parts_of_a_cycle(measure, variant, monkeypatch),
         "write / whole",
         operation="breakdown",
     )

@@ -2,21 +2,23 @@
 
 import pickle
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import islice
 from typing import Any
 
 from apscheduler.job import Job
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from apscheduler.util import datetime_to_utc_timestamp
 from measure import Variant
-from pymongo import monitoring
+from pymongo import UpdateOne, monitoring
 from schedulers import ManualScheduler, started
 
 __all__ = [
     "CYCLE_COMMANDS",
     "Counter",
     "CycleVariant",
+    "PlainCycle",
     "make_document",
     "make_job",
     "median",
@@ -30,13 +32,13 @@ MAKER = ManualScheduler(timezone=timezone.utc)
 HOUR = IntervalTrigger(hours=1, start_date=datetime(2020, 1, 1), timezone=timezone.utc)
 
 
-def make_job(number: int, run_time: datetime) -> Job:
-    """A job whose pickled state has about 400 bytes."""
+def make_job(number: int, run_time: datetime, trigger: BaseTrigger = HOUR) -> Job:
+    """A job whose pickled state has about 400 bytes, or 1,400 with a cron trigger."""
     return Job(
         MAKER,
         id=f"job-{number:08d}",
         func=int,
-        trigger=HOUR,
+        trigger=trigger,
         executor="default",
         args=("x" * 60,),
         kwargs={},
@@ -66,10 +68,10 @@ class CycleVariant:
     :ivar in_store: seconds that the scheduler spent in the store, by round.
     """
 
-    def __init__(self, store: Any, due: int, others: int = 0) -> None:
+    def __init__(self, store: Any, due: int, others: int = 0, zone: tzinfo = timezone.utc) -> None:
         self.store = store
         self.due = due
-        self.scheduler = started(store)
+        self.scheduler = started(store, zone=zone)
         self.in_store: list[float] = []
         self.seconds = 0.0
         for name in CYCLE:
@@ -111,6 +113,54 @@ class CycleVariant:
 
     def variant(self) -> Variant:
         return Variant(self.cycle, self.due, before=self.make_due, after=self.check)
+
+
+class PlainCycle:
+    """The lower bound of a cycle: PyMongo alone, with writes that guard against no conflict."""
+
+    def __init__(self, collection: Any, due: int) -> None:
+        self.collection = collection
+        self.collection.create_index("next_run_time", sparse=True)
+        self.due = due
+
+    def make_due(self) -> None:
+        self.collection.delete_many({})
+        past = now() - timedelta(minutes=1)
+        self.collection.insert_many(
+            [make_document(make_job(i, past + timedelta(microseconds=i))) for i in range(self.due)]
+        )
+
+    def times(self) -> tuple[float, datetime]:
+        """Return the present time, and the run time after it."""
+        return time.time(), now() + timedelta(hours=1)
+
+    def cycle(self) -> None:
+        present, following = self.times()
+        documents = self.collection.find(
+            {"next_run_time": {"$lte": present}},
+            ["job_state"],
+            sort=[("next_run_time", 1)],
+            batch_size=self.due,
+        )
+        jobs = []
+        for document in documents:
+            job = Job.__new__(Job)
+            job.__setstate__(pickle.loads(document["job_state"]))
+            jobs.append(job)
+        assert len(jobs) == self.due
+        writes = []
+        for job in jobs:
+            job.next_run_time = following
+            document = make_document(job)
+            del document["_id"]
+            writes.append(UpdateOne({"_id": job.id}, {"$set": document}))
+        self.collection.bulk_write(writes, ordered=False)
+        self.collection.find_one(
+            {"next_run_time": {"$ne": None}}, ["next_run_time"], sort=[("next_run_time", 1)]
+        )
+
+    def variant(self) -> Variant:
+        return Variant(self.cycle, self.due, before=self.make_due)
 
 
 def median(values: list[float]) -> float:

@@ -1,6 +1,6 @@
 """Schedulers for benchmarks, which run each cycle themselves."""
 
-from datetime import datetime, timezone
+from datetime import datetime, timezone, tzinfo
 from typing import Any
 
 from apscheduler.executors.base import BaseExecutor
@@ -27,11 +27,13 @@ class ManualScheduler(BaseScheduler):
         super().shutdown(wait)
 
 
-def started(store: Any, executor: BaseExecutor | None = None) -> ManualScheduler:
+def started(
+    store: Any, executor: BaseExecutor | None = None, zone: tzinfo = timezone.utc
+) -> ManualScheduler:
     scheduler = ManualScheduler(
         jobstores={"default": store},
         executors={"default": executor or NullExecutor()},
-        timezone=timezone.utc,
+        timezone=zone,
     )
     scheduler.start()
     return scheduler
