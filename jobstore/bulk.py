@@ -13,10 +13,12 @@ from apscheduler.schedulers.base import STATE_RUNNING, STATE_STOPPED, BaseSchedu
 from apscheduler.util import undefined
 
 from .base import BaseJobStore, ConflictingIdError, ConflictingIdsError
+from .triggers import check_fast_cron, use_fast_cron
 
 __all__ = ["add_jobs"]
 
 OPTIONS = ("id", "name", "misfire_grace_time", "coalesce", "max_instances", "next_run_time")
+Changed = tuple[Job, str, Any]  # a ready job, an attribute, and its value before this call
 LOOPING = BaseJobStore.add_jobs  # never called here: its errors don't tell which jobs it stored
 
 
@@ -25,6 +27,8 @@ def add_jobs(
     jobs: Iterable[Mapping[str, Any] | Job],
     jobstore: str = "default",
     replace_existing: bool = False,
+    *,
+    fast_cron: bool = False,
 ) -> list[Job]:
     """Add k jobs to a scheduler as its `add_job` would, but in one step, and return them.
 
@@ -41,23 +45,28 @@ def add_jobs(
         ready `Job`s. The ready ones are not copied, so no other store should still hold them.
     :param jobstore: the alias of the store.
     :param replace_existing: replace a stored job that has the same id.
+    :param fast_cron: whether each job whose trigger is exactly APScheduler's `CronTrigger` gets a
+        `jobstore.triggers.CronTrigger` with the same attributes instead. This replaces the triggers
+        of ready jobs, too. Jobs that are not added get theirs back.
     :raises ConflictingIdsError: names the refused ids, after all other jobs were added.
     :raises KeyError: if no store has that alias; no job is added.
+    :raises ValueError: if `fast_cron` is neither True nor False; no job is added.
     :raises TypeError: or another error about a bad job; no job is added. If instead the store
         fails, some jobs may have been added, by a store with a database or one that gets a call
         for each job.
     """
+    check_fast_cron(fast_cron)
     batch: list[Job] = []
     stored: list[Job] = []
-    owners: list[tuple[Job, BaseScheduler | None]] = []  # of ready jobs, to restore after an error
+    changed: list[Changed] = []
     try:
-        _read(scheduler, jobs, batch, owners)
+        _read(scheduler, jobs, fast_cron, batch, changed)
         return _add(scheduler, batch, jobstore, replace_existing, stored)
     except BaseException:
         kept = {id(job) for job in stored}
-        for job, owner in owners:
+        for job, name, value in reversed(changed):  # a job may have been given twice
             if id(job) not in kept:
-                job._scheduler = owner
+                setattr(job, name, value)
         raise
 
 
@@ -93,17 +102,24 @@ def _add(
 def _read(
     scheduler: BaseScheduler,
     jobs: Iterable[Mapping[str, Any] | Job],
+    fast_cron: bool,
     batch: list[Job],
-    owners: list[tuple[Job, BaseScheduler | None]],
+    changed: list[Changed],
 ) -> None:
     try:
-        for job in jobs:
-            if isinstance(job, Job):
-                owners.append((job, getattr(job, "_scheduler", None)))  # an unpickled job has none
+        for given in jobs:
+            if isinstance(given, Job):
+                job = given
+                owner = getattr(job, "_scheduler", None)  # an unpickled job has none
+                changed.append((job, "_scheduler", owner))
                 job._scheduler = scheduler
-                batch.append(job)
             else:
-                batch.append(_build(scheduler, **job))
+                job = _build(scheduler, **given)
+            if fast_cron:
+                if job is given:
+                    changed.append((job, "trigger", job.trigger))
+                use_fast_cron(job)
+            batch.append(job)
     except Exception as error:
         if sys.version_info >= (3, 11):
             error.add_note(f"{len(batch)} jobs before this one were good; none was added")

@@ -15,6 +15,7 @@ from .base import BaseJobStore, ConflictingIdsError, JobLookupError, JobsLookupE
 from .caller import cycle_events, is_cycle, is_nested_cycle, is_within_cycle
 from .in_flight import check_bound
 from .memory_cycle import Cycle
+from .triggers import check_fast_cron, use_fast_cron
 
 __all__ = ["MemoryJobStore"]
 
@@ -41,12 +42,18 @@ class MemoryJobStore(BaseJobStore):
         jobs wait in the store, in order, until runs end. None means no bound. ``"auto"`` means
         twice the executor's workers, or as many runs as it finishes in 0.2 s, if that is more.
         It bounds only thread pools and process pools.
-    :raises ValueError: if `in_flight` is none of these.
+    :param fast_cron: whether a due job whose trigger is exactly APScheduler's `CronTrigger` gets a
+        `jobstore.triggers.CronTrigger` with the same attributes instead.
+    :raises ValueError: names the argument that is none of these, and the values allowed.
     """
 
-    def __init__(self, *, in_flight: Literal["auto"] | int | None = None) -> None:
+    def __init__(
+        self, *, in_flight: Literal["auto"] | int | None = None, fast_cron: bool = False
+    ) -> None:
         check_bound(in_flight)
+        check_fast_cron(fast_cron)
         super().__init__()
+        self._fast_cron = fast_cron
         self._index: JobIndex[Job] = JobIndex()
         self._is_bounded = in_flight is not None
         self._backlog = Backlog(in_flight)
@@ -87,6 +94,10 @@ class MemoryJobStore(BaseJobStore):
             jobs = self._index.due(now)
             events = cycle_events() if jobs else None
         if jobs and events is not None:  # else a listener, a job or another thread asks
+            if self._fast_cron:
+                # Here, as every job that fires comes by, however it was added or changed.
+                for job in jobs:
+                    use_fast_cron(job)
             outer = self._cycle if self._cycle is not None and is_nested_cycle() else None
             self._cycle = Cycle(self._index, self._backlog, events, jobs, outer)
             self._unchecked = events if self._cycle.is_simple else NO_EVENTS
