@@ -8,6 +8,7 @@ import pytest
 
 import jobstore
 from jobstore import MemoryJobStore, MongoDBJobStore, mongodb, testing
+from jobstore.triggers import CronTrigger
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 API = (DOCS / "api.md").read_text(encoding="utf-8")
@@ -22,6 +23,7 @@ def test_each_public_name_of_the_package_is_shown():
     public = {f"jobstore.{name}" for name in {*names, "MongoDBJobStore"}}
     public |= {f"jobstore.mongodb.{name}" for name in mongodb.__all__ if name != "MongoDBJobStore"}
     public |= {f"jobstore.testing.{name}" for name in {*testing.__all__, "Node"}}
+    public.add(f"jobstore.triggers.{CronTrigger.__name__}")
     assert set(SECTIONS) == public
 
 
