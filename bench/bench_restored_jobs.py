@@ -42,10 +42,10 @@ def test_bytes_a_job(
     tracemalloc.start()
     records = [Record.of(decode(reply)) for reply in replies]
     jobs, _ = kept.restore_all(records)
-    for job, record in zip(jobs, records, strict=True):
-        kept.keep(job, record)
+    for job in jobs:
+        kept.keep(job)
     assert len(kept._kept) == DUE
-    del jobs, job, record, records
+    del jobs, job, records
     gc.collect()
     used = tracemalloc.get_traced_memory()[0] / DUE
     tracemalloc.stop()

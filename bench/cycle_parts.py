@@ -6,7 +6,7 @@ from typing import Any
 from measure import Variant
 from mongodb_variants import CycleVariant, median
 
-from jobstore.mongodb.restored import RestoredJobs
+from jobstore.mongodb.restored import Restored, RestoredJobs
 from jobstore.mongodb.writes import cycle, flush
 
 __all__ = ["PARTS", "parts_of_a_cycle"]
@@ -23,7 +23,7 @@ def parts_of_a_cycle(measure: Any, variant: CycleVariant, monkeypatch: Any) -> d
     timed_methods = {
         "find": [(reader, "due")],
         "restore": [(RestoredJobs, "restore_all")],
-        "pickle": [(RestoredJobs, "advanced"), (cycle, "dump")],
+        "pickle": [(Restored, "advanced_state"), (cycle, "dump")],
         "write": [(flush, "send")],
         "next run time": [(reader, "next_run_time")],
     }
