@@ -1,7 +1,12 @@
 """Chooses between the two `next_fire_time` functions: the compiled one and its Python twin."""
 
-from apscheduler.triggers.cron import CronTrigger
+from typing import TYPE_CHECKING
 
-__all__ = ["next_fire_time"]
+from ._index import backend
 
-next_fire_time = CronTrigger.get_next_fire_time
+__all__ = ["adopt", "next_fire_time"]
+
+if TYPE_CHECKING or backend == "python":
+    from ._cron_py import adopt, next_fire_time
+else:
+    from ._cron_c import adopt, next_fire_time

@@ -6,7 +6,7 @@ from typing import Any
 from apscheduler.job import Job
 from apscheduler.triggers.cron import CronTrigger as StockCronTrigger
 
-from ._cron import next_fire_time
+from ._cron import adopt, next_fire_time
 
 __all__ = ["CronTrigger", "check_fast_cron", "use_fast_cron"]
 
@@ -25,7 +25,7 @@ class CronTrigger(StockCronTrigger):
     >>> scheduler.add_job(print, "fastcron", minute="*/5")
     """
 
-    __slots__ = ()
+    __slots__ = ("_schedule",)  # of the compiled search
 
     get_next_fire_time = next_fire_time
 
@@ -53,6 +53,9 @@ class CronTrigger(StockCronTrigger):
         copy = memo[id(self)] = type(self).__new__(type(self))
         copy.__setstate__(deepcopy(self.__getstate__(), memo))
         return copy
+
+
+adopt(CronTrigger)
 
 
 def use_fast_cron(job: Job) -> None:

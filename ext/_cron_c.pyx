@@ -1,0 +1,429 @@
+# cython: language_level=3, auto_pickle=False
+"""`next_fire_time`, compiled. Its twin, `jobstore/_cron_py.py`, has the full documentation.
+
+Python code can run inside a call: allocations may start a garbage collection. So a call holds its
+own references to everything that it read from the trigger, and changes what calls share (the
+memo, the zones' answers) in steps without Python code, dropping references last.
+"""
+
+cimport cython
+from cpython.object cimport PyObject, PyTypeObject, Py_TYPE
+from cpython.ref cimport Py_INCREF, Py_XDECREF, Py_XINCREF
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+
+from zoneinfo import ZoneInfo
+
+from apscheduler.triggers.cron import CronTrigger as StockCronTrigger
+from apscheduler.triggers.cron import expressions as stock_expressions
+from apscheduler.triggers.cron import fields as stock_fields
+
+from ._cron_addition import ADDITION
+
+cdef extern from "run_time.h":
+    enum: KEY_OK
+    int key_of(object run_time, int64_t *key) except -1
+
+cdef extern from "zones.h":
+    enum: IRREGULAR, OFFSET_ERROR
+    ctypedef struct Date:
+        int64_t wall
+        int offset
+    ctypedef struct Zone:
+        PyObject *tzinfo
+        bint fixed
+        int offset
+    int zones_init(object zone_info_type) except -1
+    int zone_of(PyObject *tzinfo, Zone *zone) except -1
+    int offset_at(const Zone *zone, int64_t wall) except? OFFSET_ERROR
+    int wall_from_utc(PyObject *zone, int64_t utc, int64_t *wall) except -1
+    bint in_range(int64_t wall)
+    int64_t wall_of(PyObject *datetime)
+    void date_set_fields(Date *date)
+    object date_to_datetime(const Date *date, PyObject *tzinfo)
+
+cdef extern from "cron.h":
+    enum: FOUND, PAST_END, STOCK_DECIDES
+    enum: ADDS_UNKNOWN, ADDS_ON_THE_WALL, ADDS_IN_UTC
+    enum: YEAR, MONTH, DAY, WEEK, WEEKDAY, HOUR, MINUTE, SECOND, FIELDS
+    enum: MAX_YEARS
+    ctypedef struct Range:
+        int first
+        int last
+        int step
+    ctypedef struct Schedule:
+        uint64_t *masks
+        uint64_t positions
+        bint last_day
+        int count
+        Range *years
+    int next_date(
+        const Schedule *schedule, const Zone *zone, int adds, int64_t end, Date *date) except -1
+
+cdef extern from *:
+    """
+    #include <structmember.h> /* for Python before 3.12 */
+
+    static inline int is_datetime(PyObject *object) { return PyDateTime_CheckExact(object); }
+    static inline PyObject *tzinfo_of(PyObject *datetime)
+    {
+        return PyDateTime_DATE_GET_TZINFO(datetime);
+    }
+    static inline int fold_of(PyObject *datetime) { return PyDateTime_DATE_GET_FOLD(datetime); }
+    static inline int microsecond_of(PyObject *datetime)
+    {
+        return PyDateTime_DATE_GET_MICROSECOND(datetime);
+    }
+    /* The offset of a slot in an object, or -1 if the descriptor is not a slot's. */
+    static Py_ssize_t slot_offset(PyObject *descriptor)
+    {
+        if (!Py_IS_TYPE(descriptor, &PyMemberDescr_Type))
+            return -1;
+        PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
+        return member->type == T_OBJECT_EX && member->flags == 0 ? member->offset : -1;
+    }
+    static inline PyObject **slot_at(PyObject *object, Py_ssize_t offset)
+    {
+        return (PyObject **)((char *)object + offset);
+    }
+    """
+    bint is_datetime(PyObject *object)
+    PyObject *tzinfo_of(PyObject *datetime)
+    bint fold_of(PyObject *datetime)
+    int microsecond_of(PyObject *datetime)
+    Py_ssize_t slot_offset(object descriptor)
+    PyObject **slot_at(PyObject *object, Py_ssize_t offset)
+
+zones_init(ZoneInfo)
+
+cdef int adds = {"wall": ADDS_ON_THE_WALL, "utc": ADDS_IN_UTC}.get(ADDITION, ADDS_UNKNOWN)
+
+cdef enum: ZONE, START_DATE, END_DATE, FIELD_LIST, JITTER, SCHEDULE, SLOTS
+
+cdef tuple SLOT_NAMES = ("timezone", "start_date", "end_date", "fields", "jitter", "_schedule")
+cdef PyTypeObject *trigger_type = NULL
+cdef Py_ssize_t slot_offsets[SLOTS]
+
+
+def adopt(trigger: object):
+    """Prepare `next_fire_time` for instances of exactly this class, by reading their slots."""
+    global trigger_type
+    cdef int i
+    cdef Py_ssize_t offset
+    for i in range(SLOTS):
+        offset = slot_offset(getattr(trigger, SLOT_NAMES[i]))
+        if offset <= 0:
+            return  # not a slot in this APScheduler, so the stock method always decides
+        slot_offsets[i] = offset
+    Py_INCREF(trigger)
+    trigger_type = <PyTypeObject *> trigger
+
+
+# Each field by its place in a trigger's list: exact class, name, lowest and highest value.
+cdef tuple FIELD_TYPES = (
+    stock_fields.BaseField,
+    stock_fields.MonthField,
+    stock_fields.DayOfMonthField,
+    stock_fields.WeekField,
+    stock_fields.DayOfWeekField,
+    stock_fields.BaseField,
+    stock_fields.BaseField,
+    stock_fields.BaseField,
+)
+cdef tuple NAMES = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
+cdef int *LOWEST = [1970, 1, 1, 1, 0, 0, 0, 0]
+cdef int *HIGHEST = [9999, 12, 31, 53, 6, 23, 59, 59]
+
+cdef type AllExpression = stock_expressions.AllExpression
+cdef tuple RANGES = (
+    stock_expressions.RangeExpression,
+    stock_expressions.MonthRangeExpression,
+    stock_expressions.WeekdayRangeExpression,
+)
+cdef type WeekdayPosition = stock_expressions.WeekdayPositionExpression
+cdef type LastDayOfMonth = stock_expressions.LastDayOfMonthExpression
+
+
+cdef inline int small_int(value):
+    """Return an int of 0 to 9999, or -1 for any other object."""
+    if type(value) is not int or not 0 <= value <= 9999:
+        return -1
+    return value
+
+
+@cython.final
+cdef class Compiled:
+    """The fields of a trigger as bit masks, kept in the trigger's slot `_schedule`."""
+
+    cdef Schedule schedule
+    cdef tuple fields  # from which this was made
+    cdef bint known  # else the stock method decides
+
+    def __cinit__(self, list fields):
+        self.fields = tuple(fields)
+        self.known = len(self.fields) == FIELDS
+        cdef int place
+        try:
+            for place in range(FIELDS if self.known else 0):
+                if not self.add_field(place, self.fields[place]):
+                    self.known = False
+                    break
+        except AttributeError:
+            self.known = False
+
+    cdef bint is_of(self, list fields):
+        """Whether the list has the fields from which this was made."""
+        if len(fields) != len(self.fields):
+            return False
+        cdef Py_ssize_t i
+        for i in range(len(fields)):
+            if <PyObject *> fields[i] != <PyObject *> self.fields[i]:
+                return False
+        return True
+
+    cdef bint add_field(self, int place, field) except -1:
+        if type(field) is not FIELD_TYPES[place] or type(field.name) is not str:
+            return False
+        if field.name != NAMES[place] or type(field.expressions) is not list:
+            return False
+        for expression in tuple(field.expressions):
+            if not self.add_expression(place, expression):
+                return False
+        return True
+
+    cdef bint add_expression(self, int place, expression) except -1:
+        cdef int first, last = HIGHEST[place], step = 1, option, weekday
+        kind = type(expression)
+        if kind is LastDayOfMonth and place == DAY:
+            self.schedule.last_day = True
+            return True
+        if kind is WeekdayPosition and place == DAY:
+            option = small_int(expression.option_num)
+            weekday = small_int(expression.weekday)
+            if not (0 <= option <= 5 and 0 <= weekday <= 6):
+                return False
+            self.schedule.positions |= (<uint64_t> 1) << (7 * option + weekday)
+            return True
+        if kind is AllExpression:
+            first = LOWEST[place]
+        elif kind in RANGES:
+            first = small_int(expression.first)
+            if expression.last is not None:
+                last = min(last, small_int(expression.last))
+        else:
+            return False
+        if expression.step is not None:
+            step = small_int(expression.step) or 1
+        if first < 0 or last < 0 or step < 0:
+            return False
+        first = max(first, LOWEST[place])
+        if place != YEAR:
+            while first <= last:
+                self.schedule.masks[place] |= (<uint64_t> 1) << first
+                first += step
+            return True
+        if self.schedule.count == MAX_YEARS:
+            return False
+        self.schedule.years[self.schedule.count] = Range(first, last, step)
+        self.schedule.count += 1
+        return True
+
+
+ctypedef struct Moment:
+    Zone zone
+    int64_t wall  # to the second
+    int offset
+    int microsecond
+
+
+cdef bint read_moment(PyObject *given, Moment *moment) except -1:
+    """Read a datetime. False if the stock method has to decide what it means."""
+    if not is_datetime(given) or fold_of(given):
+        return False
+    if not zone_of(tzinfo_of(given), &moment.zone):
+        return False
+    moment.wall = wall_of(given)
+    moment.microsecond = microsecond_of(given)
+    moment.offset = offset_at(&moment.zone, moment.wall)
+    return moment.offset != IRREGULAR
+
+
+cdef inline int64_t wall_microseconds(const Moment *moment):
+    return moment.wall * 1000000 + moment.microsecond
+
+
+cdef int order(const Moment *a, const Moment *b):
+    """Return -1, 0 or 1 as `a` is before, at or after `b`; 2 if the wall times disagree."""
+    cdef int64_t apart = wall_microseconds(a) - wall_microseconds(b)
+    cdef int64_t offsets = <int64_t> (a.offset - b.offset) * 1000000
+    cdef int sign = (apart > offsets) - (apart < offsets)
+    if a.zone.tzinfo == b.zone.tzinfo and sign != (apart > 0) - (apart < 0):
+        return 2
+    return sign
+
+
+cdef bint first_date(
+    const Zone *zone, PyObject *previous, PyObject *now, PyObject *start_date, Date *date
+) except -1:
+    """Find where the search starts, rounded up to a second. False if the stock method decides."""
+    cdef Moment current, other
+    cdef Moment *chosen = &current
+    cdef int microsecond, sign
+    cdef int64_t floor
+    if not read_moment(now, &current):
+        return False
+    if previous != <PyObject *> None:
+        if not read_moment(previous, &other):
+            return False
+        sign = order(&current, &other)
+        if sign == 2:
+            return False
+        if sign >= 0:
+            chosen = &other
+            other.microsecond += 1
+            sign = order(&current, &other)
+            # Equal times of two zones need not be equal datetimes: not so in a fold.
+            if sign == 2 or (sign <= 0 and not (
+                current.zone.tzinfo == other.zone.tzinfo == zone.tzinfo
+            )):
+                return False
+    elif start_date != <PyObject *> None:
+        if not read_moment(start_date, &other):
+            return False
+        sign = order(&current, &other)
+        if sign == 2 or (sign == 0 and current.zone.tzinfo != other.zone.tzinfo):
+            return False
+        if sign < 0:
+            chosen = &other
+    floor = chosen.wall
+    microsecond = chosen.microsecond
+    date.wall = floor + (microsecond > 0)
+    date.offset = chosen.offset
+    if microsecond > 0:
+        date.offset = offset_at(&chosen.zone, date.wall)
+        if date.offset != chosen.offset:
+            return False
+    if chosen.zone.tzinfo != zone.tzinfo:
+        if not convert(zone, date.wall - date.offset, date):
+            return False
+        if microsecond > 0 and offset_at(zone, date.wall - 1) != date.offset:
+            return False
+    if not in_range(date.wall):
+        return False
+    date_set_fields(date)
+    return True
+
+
+cdef bint convert(const Zone *zone, int64_t utc, Date *date) except -1:
+    """Convert a time in UTC to a date of the zone. False if the stock method decides."""
+    if zone.fixed:
+        date.wall = utc + zone.offset
+    elif not wall_from_utc(zone.tzinfo, utc, &date.wall):
+        return False
+    date.offset = offset_at(zone, date.wall)
+    return date.offset != IRREGULAR and date.wall - date.offset == utc
+
+
+cdef bint last_wall(const Zone *zone, PyObject *end_date, int64_t *end) except -1:
+    """Find the last wall time that is not after the end. False if the stock method decides."""
+    cdef Zone other
+    if end_date == <PyObject *> None:
+        end[0] = INT64_MAX
+        return True
+    if not is_datetime(end_date):
+        return False
+    end[0] = wall_of(end_date)
+    if tzinfo_of(end_date) == zone.tzinfo:
+        return True
+    if not (zone.fixed and zone_of(tzinfo_of(end_date), &other) and other.fixed):
+        return False
+    end[0] += zone.offset - other.offset
+    return True
+
+
+cdef enum: MEMO_COMPILED, MEMO_ZONE, MEMO_START, MEMO_END, MEMO_PREVIOUS, MEMO_NOW, MEMO_RESULT
+cdef enum: MEMO_SIZE = MEMO_RESULT + 1
+cdef PyObject *memo[MEMO_SIZE]  # the last search, with references of its own
+
+
+cdef inline bint is_remembered(PyObject **search):
+    cdef int i
+    for i in range(MEMO_RESULT):
+        if memo[i] != search[i]:
+            return False
+    return True
+
+
+cdef void remember(PyObject **search):
+    cdef PyObject *before[MEMO_SIZE]
+    cdef int i
+    for i in range(MEMO_SIZE):
+        before[i] = memo[i]
+        Py_XINCREF(search[i])
+        memo[i] = search[i]
+    for i in range(MEMO_SIZE):
+        Py_XDECREF(before[i])  # last, as it may run Python code
+
+
+cdef object ask_stock(trigger, previous, now):
+    return StockCronTrigger.get_next_fire_time(trigger, previous, now)
+
+
+def next_fire_time(self, previous_fire_time, now):
+    """Return the next time, as APScheduler's method of this name does."""
+    cdef PyObject *trigger = <PyObject *> self
+    cdef PyObject *search[MEMO_SIZE]
+    cdef PyObject **at
+    cdef int64_t end
+    cdef int i, outcome
+    cdef Date date
+    cdef Zone zone
+    cdef Compiled compiled
+    if Py_TYPE(self) != trigger_type:
+        return ask_stock(self, previous_fire_time, now)
+    for i in range(SCHEDULE):
+        if slot_at(trigger, slot_offsets[i])[0] == NULL:
+            return ask_stock(self, previous_fire_time, now)
+    # References of this call's own, as any allocation may run code that changes the trigger.
+    tzinfo = <object> slot_at(trigger, slot_offsets[ZONE])[0]
+    start_date = <object> slot_at(trigger, slot_offsets[START_DATE])[0]
+    end_date = <object> slot_at(trigger, slot_offsets[END_DATE])[0]
+    fields = <object> slot_at(trigger, slot_offsets[FIELD_LIST])[0]
+    jitter = <object> slot_at(trigger, slot_offsets[JITTER])[0]
+    if type(fields) is not list:
+        return ask_stock(self, previous_fire_time, now)
+    at = slot_at(trigger, slot_offsets[SCHEDULE])
+    kept = None if at[0] == NULL else <object> at[0]
+    if type(kept) is Compiled and (<Compiled> kept).is_of(fields):
+        compiled = kept
+    else:
+        compiled = self._schedule = Compiled(fields)
+    if not compiled.known:
+        return ask_stock(self, previous_fire_time, now)
+
+    search[MEMO_COMPILED] = <PyObject *> compiled
+    search[MEMO_ZONE] = <PyObject *> tzinfo
+    search[MEMO_START] = <PyObject *> start_date
+    search[MEMO_END] = <PyObject *> end_date
+    search[MEMO_PREVIOUS] = <PyObject *> previous_fire_time
+    search[MEMO_NOW] = <PyObject *> now
+    if jitter is None and is_remembered(search):
+        return <object> memo[MEMO_RESULT]
+
+    if not zone_of(search[MEMO_ZONE], &zone) or not last_wall(&zone, search[MEMO_END], &end):
+        return ask_stock(self, previous_fire_time, now)
+    if not first_date(
+        &zone, search[MEMO_PREVIOUS], search[MEMO_NOW], search[MEMO_START], &date
+    ):
+        return ask_stock(self, previous_fire_time, now)
+    outcome = next_date(&compiled.schedule, &zone, adds, end, &date)
+    if outcome == STOCK_DECIDES:
+        return ask_stock(self, previous_fire_time, now)
+    found = None if outcome == PAST_END else date_to_datetime(&date, zone.tzinfo)
+    if jitter is None:
+        search[MEMO_RESULT] = <PyObject *> found
+        remember(search)
+        return found
+    if found is None:
+        return None
+    found = self._apply_jitter(found, jitter, now)
+    return min(found, end_date) if end_date is not None else found
