@@ -1,7 +1,7 @@
 """A whole scheduler: the store's share of a cycle, and the gain from adding in bulk."""
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
@@ -12,16 +12,18 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from measure import Variant
+from recurring import ZONES
 from schedulers import NullExecutor, started
 from variants import empty
 
 import jobstore
+from jobstore.triggers import use_fast_cron
 
 DUE = 1_000
 TRIGGERS: dict[str, Any] = {
-    "interval": lambda: IntervalTrigger(hours=1, start_date=SOON, timezone=timezone.utc),
-    "cron": lambda: CronTrigger(minute="*/5", start_date=SOON, timezone=timezone.utc),
-    "date": lambda: DateTrigger(SOON, timezone.utc),
+    "interval": lambda zone: IntervalTrigger(hours=1, start_date=SOON, timezone=zone),
+    "cron": lambda zone: CronTrigger(minute="*/5", start_date=SOON, timezone=zone),
+    "date": lambda zone: DateTrigger(SOON, zone),
 }
 EXECUTORS = {"null executor": NullExecutor, "thread pool": ThreadPoolExecutor}
 SOON = datetime.now(timezone.utc) + timedelta(hours=1)
@@ -30,17 +32,17 @@ SOON = datetime.now(timezone.utc) + timedelta(hours=1)
 class CycleVariant:
     """A scheduler with `size` jobs. DUE of them become due before each cycle."""
 
-    def __init__(self, store: Any, size: int, trigger: str, executor: str) -> None:
-        self.store = store
+    def __init__(self, store: Any, size: int, trigger: str, executor: str, zone: tzinfo) -> None:
+        self.store, self.zone = store, zone
         self.executor = EXECUTORS[executor]()
-        self.scheduler = started(store, self.executor)
-        made = TRIGGERS[trigger]()
+        self.scheduler = started(store, self.executor, zone)
+        made = TRIGGERS[trigger](zone)
         jobs = [
             {
                 "func": int,
                 "trigger": made,
                 "id": f"job-{i:08d}",
-                "next_run_time": SOON + timedelta(hours=1) * (i / size),
+                "next_run_time": (SOON + timedelta(hours=1) * (i / size)).astimezone(zone),
                 "misfire_grace_time": None,
                 "coalesce": True,
             }
@@ -51,7 +53,7 @@ class CycleVariant:
         self.some = store.get_all_jobs()[:: size // DUE]
 
     def make_due(self) -> None:
-        now = datetime.now(timezone.utc)
+        now = datetime.now(self.zone)
         for i, job in enumerate(self.some):
             job.next_run_time = now - timedelta(microseconds=i)
             if self.store.lookup_job(job.id):
@@ -89,35 +91,55 @@ class WithoutStore(StockMemoryJobStore):
 
 
 def cases() -> list[Any]:
-    quick = [(size, "interval", "null executor") for size in (1_000, 10_000, 100_000)]
+    null, full = "null executor", pytest.mark.full
+    quick = [(size, "interval", null, "UTC", False) for size in (1_000, 10_000, 100_000)]
     rest = [
-        (10_000, trigger, executor)
+        (10_000, trigger, executor, "UTC", False)
         for trigger in TRIGGERS
         for executor in EXECUTORS
-        if (trigger, executor) != ("interval", "null executor")
+        if (trigger, executor) != ("interval", null)
     ]
-    return [*quick, *(pytest.param(*case, marks=pytest.mark.full) for case in rest)]
+    rest += [(10_000, trigger, null, "ZoneInfo", False) for trigger in TRIGGERS]
+    rest += [(10_000, "cron", "thread pool", "UTC", True)]
+    fast = [(10_000, "cron", null, zone, True) for zone in ZONES]
+    return [
+        *quick,
+        *(pytest.param(*case, marks=pytest.mark.check) for case in fast),
+        *(pytest.param(*case, marks=full) for case in rest),
+    ]
 
 
-@pytest.mark.parametrize(("size", "trigger", "executor"), cases())
-def test_cycle(measure: Any, report: Any, size: int, trigger: str, executor: str) -> None:
-    """`_process_jobs` with 1,000 due jobs. The variants differ only in their store."""
+@pytest.mark.parametrize(("size", "trigger", "executor", "zone", "fast_cron"), cases())
+def test_cycle(
+    measure: Any, report: Any, size: int, trigger: str, executor: str, zone: str, fast_cron: bool
+) -> None:
+    """`_process_jobs` with 1,000 due jobs. The variants differ only in their store.
+
+    With `fast_cron`, the stores that have it give their jobs fast cron triggers.
+    """
     variants = {
-        name: CycleVariant(empty(name), size, trigger, executor)
+        name: CycleVariant(empty(name, fast_cron), size, trigger, executor, ZONES[zone])
         for name in ("ours", "twin", "stock")
     }
     without = WithoutStore()
-    variants["no store"] = CycleVariant(without, DUE, trigger, executor)
+    variants["no store"] = CycleVariant(without, DUE, trigger, executor, ZONES[zone])
     without.due = variants["no store"].some
+    if fast_cron:
+        for job in without.due:
+            use_fast_cron(job)
+    row = [f"{size:,} jobs", trigger, executor]
+    row += ["fast_cron"] if fast_cron else []
+    row += [zone] if zone != "UTC" else []
     times = measure(*(variant.variant() for variant in variants.values()), rounds=31)
     for variant in variants.values():
         variant.executor.shutdown()
     report(
         "A scheduler's whole cycle, 1,000 due: times faster than with the stock store",
-        f"{size:,} jobs, {trigger}, {executor}",
+        ", ".join(row),
         dict(zip(variants, times, strict=True)),
         "stock / ours",
-        size=size if (trigger, executor) == ("interval", "null executor") else None,
+        target=5 if fast_cron and executor == "null executor" else None,
+        size=size if row[1:] == ["interval", "null executor"] else None,
         operation="cycle",
     )
 

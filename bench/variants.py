@@ -48,15 +48,15 @@ class Jobs:
         return self.random.sample(jobs, count)
 
 
-def empty(implementation: str) -> Any:
-    """Make an empty store."""
+def empty(implementation: str, fast_cron: bool = False) -> Any:
+    """Make an empty store. Only ours can have fast cron triggers."""
     if implementation == "stock":
         return StockMemoryJobStore()
     if implementation == "heap + dict":
         return HeapStore()
     if implementation == "sorted":
         return SortedStore()
-    store = MemoryJobStore()
+    store = MemoryJobStore(fast_cron=fast_cron)
     store._index = {"ours": CompiledIndex, "twin": PythonIndex}[implementation]()
     return store
 
