@@ -60,11 +60,10 @@ def advance(
     >>> pickle.loads(advance(state, old, new))["next_run_time"] == new
     True
     """
-    if type(state) is not bytes:
+    if type(state) is not bytes or old_run_time is None or new_run_time is None:
         return None
     if type(old_run_time) not in DATETIMES or type(new_run_time) not in DATETIMES:
         return None
-    assert old_run_time is not None and new_run_time is not None
     if old_run_time.tzinfo is None or old_run_time.tzinfo is not new_run_time.tzinfo:
         return None
     length = len(state)
