@@ -107,7 +107,9 @@ def test_advanced_state_of_any_job_unpickles_as_a_pickled_one(data):
 @given(st.data())
 def test_state_of_an_ordinary_job_is_always_advanced(data):
     """The zone of the run time is the trigger's, and the arguments are atoms."""
-    zone = data.draw(st.sampled_from([zone for zone in TRIGGER_ZONES if not has_many_objects(zone)]))
+    zone = data.draw(
+        st.sampled_from([zone for zone in TRIGGER_ZONES if not has_many_objects(zone)])
+    )
     trigger = data.draw(triggers(zone))
     args = data.draw(st.lists(ATOMS, max_size=4).map(tuple) | MANY_ARGS)
     job = make_job(trigger, data.draw(run_times(zone)), args=args)

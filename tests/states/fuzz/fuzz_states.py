@@ -42,7 +42,7 @@ def bases():
 
 
 def damage(state, numbers):
-    """Change bytes near the end, most of all, then make the frame fit again or not."""
+    """Change, insert, remove and copy bytes: near the end, most of all."""
     damaged = bytearray(state)
     for code in numbers:
         place = len(damaged) - 1 - next(numbers, 0)
