@@ -56,7 +56,7 @@ TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))
 
 def has_many_objects(zone):
     """Whether run times and triggers have different objects: pytz has one for each offset."""
-    return hasattr(zone, "localize") and zone is not pytz.utc
+    return isinstance(zone, pytz.tzinfo.DstTzInfo)
 
 
 @st.composite
@@ -83,7 +83,7 @@ def triggers(draw, zone):
     return draw(st.sampled_from(kinds))
 
 
-@settings(max_examples=300)
+@settings(max_examples=500, deadline=None)
 @given(st.data())
 def test_advanced_state_of_any_job_unpickles_as_a_pickled_one(data):
     zone, other = data.draw(st.sampled_from(ZONES)), data.draw(st.sampled_from([*ZONES, None]))
@@ -103,7 +103,7 @@ def test_advanced_state_of_any_job_unpickles_as_a_pickled_one(data):
     advance_rightly(state, restored_time, new)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_state_of_an_ordinary_job_is_always_advanced(data):
     """The zone of the run time is the trigger's, and the arguments are atoms."""
@@ -144,7 +144,9 @@ def test_recurring_job_is_advanced_from_one_run_to_the_next(zone, protocol):
             else:
                 state = pickle.dumps(job.__getstate__(), protocol)
                 job = restored(state)
-        assert advanced == (0 if has_many_objects(zone) else 20), trigger
+        # a start date brings the object of the run times into the state, a bare zone another one
+        follows = not has_many_objects(zone) or getattr(trigger, "start_date", None) is not None
+        assert advanced == (20 if follows else 0), trigger
 
 
 # APScheduler 3.10 keeps zones of pytz; only run times have the object of their offset.

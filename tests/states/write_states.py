@@ -12,6 +12,7 @@ import sys
 import zlib
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -68,9 +69,12 @@ def states():
 
 
 def read():
-    """Return the states that are kept: by the version of APScheduler and their names."""
+    """Return the kept states that the installed APScheduler has the classes for."""
+    has_all = find_spec("apscheduler.triggers.calendarinterval") is not None
     for path in sorted(FOLDER.iterdir()):
         for name, state in json.loads(path.read_text()).items():
+            if "calendarinterval" in name and not has_all:
+                continue
             yield f"{path.stem}: {name}", zlib.decompress(base64.b64decode(state))
 
 
