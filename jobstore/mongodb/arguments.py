@@ -18,7 +18,6 @@ def check_arguments(
     watch: bool | float,
     shared: bool,
     lease: float,
-    fast_cron: bool,
 ) -> None:
     """Refuse arguments that the store can't use.
 
@@ -41,8 +40,6 @@ def check_arguments(
         raise ValueError(f"shared is True and mirror is {mirror!r}: a store can't be both")
     if isinstance(lease, bool) or not _is_number(lease, 0) or not 1 <= lease <= DAY:
         raise ValueError(f"lease is {lease!r}: it must be a number of seconds, 1 to {DAY}")
-    if fast_cron not in (False, True):
-        raise ValueError(f"fast_cron is {fast_cron!r}: it must be True or False")
 
 
 def check_catch_up(catch_up: str, overdue: float) -> None:

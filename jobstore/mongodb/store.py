@@ -15,6 +15,7 @@ from pymongo.collection import Collection
 
 from ..caller import cycle_events, is_cycle
 from ..in_flight import check_bound
+from ..triggers import check_fast_cron
 from .arguments import check_arguments, check_catch_up
 from .cached import LastQuery
 from .connection import Connection
@@ -96,9 +97,8 @@ class MongoDBJobStore(CallsOutsideCycle):
         **connect_args: Any,
     ) -> None:
         super().__init__()
-        check_arguments(
-            database, collection, batch_size, unreadable, mirror, watch, shared, lease, fast_cron
-        )
+        check_arguments(database, collection, batch_size, unreadable, mirror, watch, shared, lease)
+        check_fast_cron(fast_cron)
         check_catch_up(catch_up, overdue)
         check_bound(in_flight)
         self.pickle_protocol = pickle_protocol
