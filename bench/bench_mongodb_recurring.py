@@ -125,21 +125,30 @@ def test_whole_cycle_of_date_jobs(measure: Any, report: Any, client: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "zone", "target"),
+    ("kind", "zone", "fast_cron", "target"),
     [
-        pytest.param("interval", "UTC", 0.5),
-        pytest.param("interval", "ZoneInfo", 0.5, marks=check),
-        pytest.param("cron", "UTC", 0.2),
-        pytest.param("cron", "ZoneInfo", 0.2, marks=check),
+        ("interval", "UTC", False, 0.5),
+        pytest.param("interval", "ZoneInfo", False, 0.5, marks=check),
+        ("cron", "UTC", True, 0.2),
+        pytest.param("cron", "ZoneInfo", True, 0.2, marks=check),
+        ("cron", "ZoneInfo", False, 0.2),
     ],
 )
 def test_mirrored_store_part(
-    measure: Any, report: Any, client: Any, monkeypatch: Any, kind: str, zone: str, target: float
+    measure: Any,
+    report: Any,
+    client: Any,
+    monkeypatch: Any,
+    kind: str,
+    zone: str,
+    fast_cron: bool,
+    target: float,
 ) -> None:
     """Against the memory store's part, and the pickles of these jobs."""
     clock = Clock(monkeypatch, ZONES[zone])
-    ours = MirrorRecurring(mirrored(client), kind, DUE, clock)
-    memory = MemoryRecurring(jobstore.MemoryJobStore(), kind, DUE, clock)
+    ours = MirrorRecurring(mirrored(client, fast_cron=fast_cron), kind, DUE, clock)
+    rival = jobstore.MemoryJobStore(fast_cron=fast_cron)
+    memory = MemoryRecurring(rival, kind, DUE, clock)
     pickles = Variant(Pickles(due_jobs(kind, clock.zone, DUE)).go, DUE)
     *_, pickled = measure(
         ours.variant(), memory.variant(), pickles, rounds=21, prepare=clock.advance
@@ -151,7 +160,8 @@ def test_mirrored_store_part(
         "pickles": pickled,
         "memory + pickles": in_store(memory) + pickled,
     }
-    row = f"mirrored: the store's part of a cycle of 1,000 {kind} jobs, {zone}"
+    fast = ", fast_cron" if fast_cron else ""
+    row = f"mirrored: the store's part of a cycle of 1,000 {kind} jobs, {zone}{fast}"
     report(TABLE, row, values, "ours / memory + pickles", target=target, at_most=True)
 
 
