@@ -9,7 +9,7 @@ memo, the zones' answers) in steps without Python code, dropping references last
 cimport cython
 from cpython.object cimport PyObject, PyTypeObject, Py_TYPE
 from cpython.ref cimport Py_INCREF, Py_XDECREF, Py_XINCREF
-from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from zoneinfo import ZoneInfo
 
@@ -19,27 +19,20 @@ from apscheduler.triggers.cron import fields as stock_fields
 
 from ._cron_addition import ADDITION
 
-cdef extern from "run_time.h":
-    enum: KEY_OK
-    int key_of(object run_time, int64_t *key) except -1
-
 cdef extern from "zones.h":
-    enum: IRREGULAR, OFFSET_ERROR
     ctypedef struct Date:
-        int64_t wall
-        int offset
+        pass
     ctypedef struct Zone:
-        PyObject *tzinfo
-        bint fixed
-        int offset
+        pass
     int zones_init(object zone_info_type) except -1
-    int zone_of(PyObject *tzinfo, Zone *zone) except -1
-    int offset_at(const Zone *zone, int64_t wall) except? OFFSET_ERROR
-    int wall_from_utc(PyObject *zone, int64_t utc, int64_t *wall) except -1
-    bint in_range(int64_t wall)
-    int64_t wall_of(PyObject *datetime)
-    void date_set_fields(Date *date)
+    bint zone_of(PyObject *tzinfo, Zone *zone) except -1
     object date_to_datetime(const Date *date, PyObject *tzinfo)
+
+cdef extern from "moments.h":
+    bint first_date(
+        const Zone *zone, PyObject *previous, PyObject *now, PyObject *start_date, Date *date
+    ) except -1
+    bint last_wall(const Zone *zone, PyObject *end_date, int64_t *end) except -1
 
 cdef extern from "cron.h":
     enum: FOUND, PAST_END, STOCK_DECIDES
@@ -63,16 +56,6 @@ cdef extern from *:
     """
     #include <structmember.h> /* for Python before 3.12 */
 
-    static inline int is_datetime(PyObject *object) { return PyDateTime_CheckExact(object); }
-    static inline PyObject *tzinfo_of(PyObject *datetime)
-    {
-        return PyDateTime_DATE_GET_TZINFO(datetime);
-    }
-    static inline int fold_of(PyObject *datetime) { return PyDateTime_DATE_GET_FOLD(datetime); }
-    static inline int microsecond_of(PyObject *datetime)
-    {
-        return PyDateTime_DATE_GET_MICROSECOND(datetime);
-    }
     /* The offset of a slot in an object, or -1 if the descriptor is not a slot's. */
     static Py_ssize_t slot_offset(PyObject *descriptor)
     {
@@ -86,10 +69,6 @@ cdef extern from *:
         return (PyObject **)((char *)object + offset);
     }
     """
-    bint is_datetime(PyObject *object)
-    PyObject *tzinfo_of(PyObject *datetime)
-    bint fold_of(PyObject *datetime)
-    int microsecond_of(PyObject *datetime)
     Py_ssize_t slot_offset(object descriptor)
     PyObject **slot_at(PyObject *object, Py_ssize_t offset)
 
@@ -228,118 +207,6 @@ cdef class Compiled:
         return True
 
 
-ctypedef struct Moment:
-    Zone zone
-    int64_t wall  # to the second
-    int offset
-    int microsecond
-
-
-cdef bint read_moment(PyObject *given, Moment *moment) except -1:
-    """Read a datetime. False if the stock method has to decide what it means."""
-    if not is_datetime(given) or fold_of(given):
-        return False
-    if not zone_of(tzinfo_of(given), &moment.zone):
-        return False
-    moment.wall = wall_of(given)
-    moment.microsecond = microsecond_of(given)
-    moment.offset = offset_at(&moment.zone, moment.wall)
-    return moment.offset != IRREGULAR
-
-
-cdef inline int64_t wall_microseconds(const Moment *moment):
-    return moment.wall * 1000000 + moment.microsecond
-
-
-cdef int order(const Moment *a, const Moment *b):
-    """Return -1, 0 or 1 as `a` is before, at or after `b`; 2 if the wall times disagree."""
-    cdef int64_t apart = wall_microseconds(a) - wall_microseconds(b)
-    cdef int64_t offsets = <int64_t> (a.offset - b.offset) * 1000000
-    cdef int sign = (apart > offsets) - (apart < offsets)
-    if a.zone.tzinfo == b.zone.tzinfo and sign != (apart > 0) - (apart < 0):
-        return 2
-    return sign
-
-
-cdef bint first_date(
-    const Zone *zone, PyObject *previous, PyObject *now, PyObject *start_date, Date *date
-) except -1:
-    """Find where the search starts, rounded up to a second. False if the stock method decides."""
-    cdef Moment current, other
-    cdef Moment *chosen = &current
-    cdef int microsecond, sign
-    cdef int64_t floor
-    if not read_moment(now, &current):
-        return False
-    if previous != <PyObject *> None:
-        if not read_moment(previous, &other):
-            return False
-        sign = order(&current, &other)
-        if sign == 2:
-            return False
-        if sign >= 0:
-            chosen = &other
-            other.microsecond += 1
-            sign = order(&current, &other)
-            # Equal times of two zones need not be equal datetimes: not so in a fold.
-            if sign == 2 or (sign <= 0 and not (
-                current.zone.tzinfo == other.zone.tzinfo == zone.tzinfo
-            )):
-                return False
-    elif start_date != <PyObject *> None:
-        if not read_moment(start_date, &other):
-            return False
-        sign = order(&current, &other)
-        if sign == 2 or (sign == 0 and current.zone.tzinfo != other.zone.tzinfo):
-            return False
-        if sign < 0:
-            chosen = &other
-    floor = chosen.wall
-    microsecond = chosen.microsecond
-    date.wall = floor + (microsecond > 0)
-    date.offset = chosen.offset
-    if microsecond > 0:
-        date.offset = offset_at(&chosen.zone, date.wall)
-        if date.offset != chosen.offset:
-            return False
-    if chosen.zone.tzinfo != zone.tzinfo:
-        if not convert(zone, date.wall - date.offset, date):
-            return False
-        if microsecond > 0 and offset_at(zone, date.wall - 1) != date.offset:
-            return False
-    if not in_range(date.wall):
-        return False
-    date_set_fields(date)
-    return True
-
-
-cdef bint convert(const Zone *zone, int64_t utc, Date *date) except -1:
-    """Convert a time in UTC to a date of the zone. False if the stock method decides."""
-    if zone.fixed:
-        date.wall = utc + zone.offset
-    elif not wall_from_utc(zone.tzinfo, utc, &date.wall):
-        return False
-    date.offset = offset_at(zone, date.wall)
-    return date.offset != IRREGULAR and date.wall - date.offset == utc
-
-
-cdef bint last_wall(const Zone *zone, PyObject *end_date, int64_t *end) except -1:
-    """Find the last wall time that is not after the end. False if the stock method decides."""
-    cdef Zone other
-    if end_date == <PyObject *> None:
-        end[0] = INT64_MAX
-        return True
-    if not is_datetime(end_date):
-        return False
-    end[0] = wall_of(end_date)
-    if tzinfo_of(end_date) == zone.tzinfo:
-        return True
-    if not (zone.fixed and zone_of(tzinfo_of(end_date), &other) and other.fixed):
-        return False
-    end[0] += zone.offset - other.offset
-    return True
-
-
 cdef enum: MEMO_COMPILED, MEMO_ZONE, MEMO_START, MEMO_END, MEMO_PREVIOUS, MEMO_NOW, MEMO_RESULT
 cdef enum: MEMO_SIZE = MEMO_RESULT + 1
 cdef PyObject *memo[MEMO_SIZE]  # the last search, with references of its own
@@ -418,7 +285,7 @@ def next_fire_time(self, previous_fire_time, now):
     outcome = next_date(&compiled.schedule, &zone, adds, end, &date)
     if outcome == STOCK_DECIDES:
         return ask_stock(self, previous_fire_time, now)
-    found = None if outcome == PAST_END else date_to_datetime(&date, zone.tzinfo)
+    found = None if outcome == PAST_END else date_to_datetime(&date, search[MEMO_ZONE])
     if jitter is None:
         search[MEMO_RESULT] = <PyObject *> found
         remember(search)

@@ -14,7 +14,7 @@ __all__ = ["DAY", "FIELDS", "HOUR", "MINUTE", "MONTH", "WEEK", "WEEKDAY", "YEAR"
 # Places in a trigger's list of fields.
 YEAR, MONTH, DAY, WEEK, WEEKDAY, HOUR, MINUTE, SECOND = range(8)
 # Of each place: the field's exact class and name, its lowest and highest value.
-FIELDS = (
+FIELDS: tuple[tuple[type[Any], str, int, int], ...] = (
     (fields.BaseField, "year", 1970, 9999),
     (fields.MonthField, "month", 1, 12),
     (fields.DayOfMonthField, "day", 1, 31),

@@ -16,12 +16,12 @@ for module in _cron_c, _cron_py:
     module.adopt(CronTrigger)
 
 UTC = timezone.utc
-NAMES = (
-    "Europe/Berlin Europe/Dublin America/New_York America/Sao_Paulo America/Havana Asia/Beirut "
-    "Africa/Cairo Africa/Casablanca Africa/El_Aaiun Africa/Monrovia Antarctica/Troll Asia/Tehran "
-    "Asia/Kathmandu Asia/Gaza Australia/Lord_Howe Pacific/Apia Pacific/Kiritimati Pacific/Kwajalein "
-    "America/Nuuk America/Caracas Etc/GMT+12 UTC"
-).split()
+NAMES = """
+Europe/Berlin Europe/Dublin America/New_York America/Sao_Paulo America/Havana America/Caracas
+America/Nuuk Asia/Beirut Asia/Tehran Asia/Kathmandu Asia/Gaza Africa/Cairo Africa/Casablanca
+Africa/El_Aaiun Africa/Monrovia Antarctica/Troll Australia/Lord_Howe Pacific/Apia
+Pacific/Kiritimati Pacific/Kwajalein Etc/GMT+12 UTC
+""".split()  # noqa: SIM905
 ZONES = [ZoneInfo(name) for name in NAMES]
 OFFSETS = [{"hours": 5, "minutes": 30}, {"hours": -3}, {"seconds": 1}, {"microseconds": 1}]
 FIXED = [UTC, *(timezone(timedelta(**offset)) for offset in OFFSETS)]
@@ -29,9 +29,9 @@ OTHERS = [pytz.timezone("Europe/Berlin"), pytz.timezone("America/New_York"), pyt
 
 RANGES = {"month": (1, 12), "day": (1, 31), "week": (1, 53), "day_of_week": (0, 6)}
 RANGES |= {"hour": (0, 23), "minute": (0, 59), "second": (0, 59)}
-WEEKDAYS = "mon tue wed thu fri sat sun".split()
-MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
-POSITIONS = "1st 2nd 3rd 4th 5th last".split()
+WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+POSITIONS = ["1st", "2nd", "3rd", "4th", "5th", "last"]
 
 
 @cache
@@ -89,7 +89,7 @@ def expressions(chance, year):
         field: ",".join(expression(chance, field) for _ in range(chance.choice([1, 1, 1, 2, 4])))
         for field in chosen
     }
-    if "week" in given and len(given) > 1 or {"month", "day"} <= set(given):
+    if ("week" in given and len(given) > 1) or {"month", "day"} <= set(given):
         given["year"] = f"{year}-{min(year + 2, MAXYEAR)}"
     elif chance.random() < 0.15:
         first = min(max(1970, year + chance.randint(-3, 3)), MAXYEAR - 4)
