@@ -19,7 +19,11 @@ from states.write_states import triggers
 from support.states import BERLIN, UTC, ZONES, advance, assert_same, make_job, restored
 
 OLD = datetime(2026, 1, 31, 12, tzinfo=BERLIN)
-EVERY_TRIGGER = list(triggers(BERLIN).items())
+EVERY_TRIGGER = {
+    **triggers(BERLIN),
+    "or with a date": OrTrigger([DateTrigger(OLD, BERLIN), IntervalTrigger(1, timezone=BERLIN)]),
+}
+ONCE = EVERY_TRIGGER.pop("date")
 
 
 def interval():
@@ -55,7 +59,7 @@ class Worker:
 WORKER = Worker()
 
 
-@pytest.mark.parametrize("trigger", [each for _, each in EVERY_TRIGGER], ids=dict(EVERY_TRIGGER))
+@pytest.mark.parametrize("trigger", EVERY_TRIGGER.values(), ids=EVERY_TRIGGER)
 def test_job_of_atoms_with_a_stock_trigger_is_eligible(trigger):
     atoms = (None, True, 1, 1.5, 2j, "text", b"bytes")
     made = job(trigger, args=atoms, kwargs={"a": 1, "b": None})
@@ -114,6 +118,7 @@ def test_job_with_another_argument_is_not_eligible(value):
         ("trigger", OrTrigger([interval(), OwnTrigger(minutes=1, timezone=BERLIN)])),
         ("trigger", OrTrigger((interval(),))),
         ("trigger", OrTrigger([interval() for _ in range(MAX_TRIGGERS)])),
+        ("trigger", ONCE),
         ("trigger", None),
     ],
     ids=repr,
@@ -187,7 +192,7 @@ def slot_names(cls):
         yield from [slots] if isinstance(slots, str) else slots
 
 
-@pytest.mark.parametrize("trigger", [each for _, each in EVERY_TRIGGER], ids=dict(EVERY_TRIGGER))
+@pytest.mark.parametrize("trigger", EVERY_TRIGGER.values(), ids=EVERY_TRIGGER)
 def test_trigger_changed_in_place_is_noticed(trigger):
     made = job(trigger)
     parts = parts_of(made)
@@ -235,17 +240,15 @@ def test_run_time_in_a_state_is_replaced_and_all_else_keeps_its_bytes():
 
 
 @pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("trigger", [each for _, each in EVERY_TRIGGER], ids=dict(EVERY_TRIGGER))
+@pytest.mark.parametrize("trigger", [*EVERY_TRIGGER.values(), ONCE], ids=str)
 def test_state_with_another_run_time_is_the_same_pickled_or_advanced(trigger, protocol):
     for run_time in (OLD, OLD.astimezone(UTC), OLD.replace(tzinfo=None), None):
         content = make_job(trigger, run_time, args=([1],)).__getstate__()
         changed = with_run_time(pickle.dumps(content, protocol), OLD.timestamp() + 3600.5)
         zone = getattr(run_time, "tzinfo", None) or getattr(trigger, "timezone", None)
-        zone = zone or (trigger.run_date.tzinfo if type(trigger) is DateTrigger else BERLIN)
+        zone = zone or (UTC if trigger is ONCE else BERLIN)  # a date trigger has no zone
         expected = datetime.fromtimestamp(OLD.timestamp() + 3600.5, zone)
         read = pickle.loads(changed)
-        if type(trigger) is DateTrigger and not getattr(run_time, "tzinfo", None):
-            expected = expected.astimezone(UTC)  # its zone is unknown
         assert_same(read, pickle.loads(pickle.dumps(content | {"next_run_time": expected}, 5)))
         paused = pickle.loads(with_run_time(changed, None))
         assert_same(paused, read | {"next_run_time": None})
