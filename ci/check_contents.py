@@ -14,7 +14,14 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-NEEDED = ["setup.py", "pyproject.toml", "ext/_index_c.pyx", "ext/index.h", "tests/conftest.py"]
+NEEDED = [
+    "setup.py",
+    "pyproject.toml",
+    "ext/_index_c.pyx",
+    "ext/index.h",
+    "ext/_cron_c.pyx",
+    "tests/conftest.py",
+]
 NEEDED += [
     "SECURITY.md",
     "bench/conftest.py",
@@ -26,7 +33,9 @@ NEEDED += [
     "Makefile",
     "ci/README.md",
 ]
-WHEEL = re.compile(r"jobstore/(\w+/){0,2}(\w+\.py|py\.typed|_index_c\.[\w-]+\.(so|pyd))$")
+WHEEL = re.compile(
+    r"jobstore/(\w+/){0,2}(\w+\.py|py\.typed|_(cron|index|states)_c\.[\w-]+\.(so|pyd))$"
+)
 METADATA = re.compile(r"jobstore-[\w.]+\.dist-info/")
 # No core may name these folders, as search paths, assertions and debug information do.
 PLACES = [str(place) for place in (Path.home(), Path.cwd(), tempfile.gettempdir())]
@@ -48,7 +57,7 @@ def main() -> None:
         if name.endswith(".whl"):
             with zipfile.ZipFile(name) as wheel:
                 files = [file for file in wheel.namelist() if not file.endswith("/")]
-                cores = {file: wheel.read(file) for file in files if "/_index_c." in file}
+                cores = {file: wheel.read(file) for file in files if "_c." in file}
             wrong = [file for file in files if not (WHEEL.match(file) or METADATA.match(file))]
             wrong += [
                 f"{file} names this machine's {place}"
@@ -56,8 +65,8 @@ def main() -> None:
                 for place in PLACES
                 if f"{place}/".encode() in core
             ]
-            if not cores:
-                wrong.append("no compiled core")
+            if len(cores) < 3:
+                wrong.append("not all compiled parts")
             if "linux" in name.rpartition("-")[2]:
                 wrong += [fault for core in cores.values() for fault in linux_faults(name, core)]
         else:
