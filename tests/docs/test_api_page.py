@@ -17,6 +17,7 @@ SECTIONS = dict(re.findall(r"^::: ([\w.]+)\n((?:    .*\n)*)", API, re.MULTILINE)
 OF_APSCHEDULER = {"ConflictingIdError", "JobLookupError"}  # documented there
 NEVER_RAISED_TO_CALLERS = {
     "NotLiveError",
+    "StockDecidesError",
     "StreamLostError",
     "UnknownFieldError",
     "UnreadableError",
