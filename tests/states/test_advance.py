@@ -1,6 +1,7 @@
 """An advanced state unpickles as a pickled one does; the states of ordinary jobs are advanced."""
 
 import pickle
+import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -101,6 +102,23 @@ def test_advanced_state_of_any_job_unpickles_as_a_pickled_one(data):
     # as it is in the store: both times have the zone that was unpickled
     advance_rightly(state, restored_time, new.replace(tzinfo=restored_time.tzinfo))
     advance_rightly(state, restored_time, new)
+
+
+def test_references_to_late_objects_are_recognised():
+    """The pickler writes them with four bytes behind the 256th object."""
+    offset = timezone(timedelta(hours=1))
+    crons = [CronTrigger(minute=minute, timezone=BERLIN) for minute in range(8)]
+    interval = IntervalTrigger(minutes=5, start_date=datetime(2026, 1, 1), timezone=offset)
+    for last, zone, end in [
+        (interval, BERLIN, rb"time\x94j.{4}C\n.{10}\x94h.\x86"),
+        (interval, offset, rb"time\x94j.{4}C\n.{10}\x94j.{4}\x86"),
+        (CronTrigger(timezone=offset), offset, rb"time\x94j.{4}\x8c\x08datetime.*j.{4}\x86"),
+    ]:
+        old = datetime(2026, 1, 31, tzinfo=zone)
+        job = make_job(OrTrigger([*crons, last]), old)
+        state = pickle.dumps(job.__getstate__(), 5)
+        assert re.search(end, state[-80:], re.DOTALL)
+        assert advance_rightly(state, old, old + timedelta(days=1))
 
 
 @settings(max_examples=200, deadline=None)
@@ -241,6 +259,8 @@ def test_bytes_that_are_not_those_of_the_old_run_time_give_none():
 def test_bytes_behind_the_end_of_the_state_give_none():
     """Unpickling stops where the stream ends."""
     assert advance(STATE + b".", OLD, NEW) is None
+    longer = (len(STATE) - 10).to_bytes(8, "little")  # as if the frame had one byte more
+    assert advance(STATE[:3] + longer + STATE[11:] + b".", OLD, NEW) is None
     assert advance(STATE + STATE, OLD, NEW) is None
 
 
