@@ -16,6 +16,7 @@ from jobstore.mongodb.documents import with_run_time
 from jobstore.mongodb.recurring import MAX_TRIGGERS, parts_of
 from jobstore.triggers import CronTrigger
 from states.write_states import triggers
+from support.parameters import kind
 from support.states import BERLIN, UTC, ZONES, advance, assert_same, make_job, restored
 
 OLD = datetime(2026, 1, 31, 12, tzinfo=BERLIN)
@@ -96,7 +97,7 @@ def test_class_method_as_a_function_is_eligible():
 @pytest.mark.parametrize(
     "value",
     [[], {}, set(), (1,), Number(1), Decimal(1), date(2026, 1, 1), Worker(), print],
-    ids=repr,
+    ids=kind,
 )
 def test_job_with_another_argument_is_not_eligible(value):
     assert parts_of(job(args=(value,))) is None
@@ -121,7 +122,7 @@ def test_job_with_another_argument_is_not_eligible(value):
         ("trigger", ONCE),
         ("trigger", None),
     ],
-    ids=repr,
+    ids=kind,
 )
 def test_job_with_another_part_is_not_eligible(name, value):
     made = job()

@@ -13,6 +13,7 @@ from apscheduler.triggers.cron import expressions
 from apscheduler.triggers.cron.fields import BaseField
 
 from support.cron_cases import METHODS, CronTrigger, StockCronTrigger, outcome
+from support.parameters import kind
 
 UTC = timezone.utc
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -127,14 +128,14 @@ def agree(method, stock, fast, previous, now):
     assert outcome(method, fast, previous, now)[:2] == expected[:2]
 
 
-@pytest.mark.parametrize("previous", TIMES, ids=repr)
+@pytest.mark.parametrize("previous", TIMES, ids=kind)
 def test_any_arguments(method, previous):
     for now in TIMES:
         agree(method, *pair(), previous, now)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name in VALUES for value in VALUES[name]], ids=repr
+    ("name", "value"), [(name, value) for name in VALUES for value in VALUES[name]], ids=kind
 )
 @pytest.mark.parametrize("previous", [None, PREVIOUS, NOW], ids=str)
 def test_any_attribute(method, previous, name, value):
@@ -156,14 +157,14 @@ def test_junk_in_the_fields(method):
         agree(method, *pair(fields=fields, end_date=end), PREVIOUS, NOW)
 
 
-@pytest.mark.parametrize("junk", [None, 5, "", object()], ids=str)
+@pytest.mark.parametrize("junk", [None, 5, "", object()], ids=kind)
 def test_junk_in_the_slot_of_the_schedule_is_replaced(method, junk):
     stock, fast = pair()
     fast._schedule = junk
     agree(method, stock, fast, PREVIOUS, NOW)
 
 
-@pytest.mark.parametrize("trigger", [None, 5, object(), StockCronTrigger(timezone=UTC)], ids=str)
+@pytest.mark.parametrize("trigger", [None, 5, object(), StockCronTrigger(timezone=UTC)], ids=kind)
 def test_any_object_as_the_trigger(method, trigger):
     expected = outcome(StockCronTrigger.get_next_fire_time, trigger, PREVIOUS, NOW)
     assert outcome(method, trigger, PREVIOUS, NOW)[:2] == expected[:2]
