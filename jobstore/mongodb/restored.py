@@ -54,7 +54,8 @@ class Restored(NamedTuple):
 
     def after_write(self, written: Record) -> "Restored":
         """Return the job with its new record."""
-        return Restored(self.job, written, self.job.next_run_time, self.parts)
+        job, _, _, parts = self
+        return tuple.__new__(Restored, (job, written, job.next_run_time, parts))  # see `Record.of`
 
 
 class RestoredJobs:
@@ -95,11 +96,11 @@ class RestoredJobs:
         job, written, run_time, parts = kept
         if record.state != written.state or record.run_time != written.run_time:
             return None
-        if job.next_run_time is not run_time or not kept.is_unchanged():
+        if job.next_run_time is not run_time or parts is None or not is_unchanged(job, parts):
             return None
         if executors is not None and job.executor not in executors:
             return None
-        return Restored(job, record, run_time, parts)
+        return tuple.__new__(Restored, (job, record, run_time, parts))
 
     def _restore(self, record: Record) -> Restored:
         job = self._host.restore_runnable(record)

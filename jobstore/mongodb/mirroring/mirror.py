@@ -200,15 +200,16 @@ class Mirror:
         """
         if not self.live and not self.needs_written_records:  # most are live, and ask nothing else
             return write
-        theirs = self._get(write.record.id)
+        job_id = write.record.id
+        theirs = self._get(job_id)
         if theirs is not write.record:
             remaining = decide(write, theirs, self._write_behind.lines)
             if remaining is None:
                 return None
             write = remaining
-        self._put_own(write.record.id, theirs, write.after, None)
+        self._put_own(job_id, theirs, write.after, None)
         if write.quarantine:
-            self._marks[write.record.id] = write.quarantine
+            self._marks[job_id] = write.quarantine
         return write
 
     def acknowledged(
