@@ -29,6 +29,7 @@ OTHERS = [pytz.timezone("Europe/Berlin"), pytz.timezone("America/New_York"), pyt
 
 RANGES = {"month": (1, 12), "day": (1, 31), "week": (1, 53), "day_of_week": (0, 6)}
 RANGES |= {"hour": (0, 23), "minute": (0, 59), "second": (0, 59)}
+RARE = {"month", "day", "day_of_week"}  # together, they may never match
 WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 POSITIONS = ["1st", "2nd", "3rd", "4th", "5th", "last"]
@@ -81,7 +82,7 @@ def expression(chance, field):
 
 def expressions(chance, year):
     """Choose fields. A search that could take the stock trigger until 9999 ends earlier."""
-    chosen = chance.sample(["month", "day", "day_of_week"], chance.choice([0, 0, 0, 1, 1, 2]))
+    chosen = chance.sample(sorted(RARE), chance.choice([0, 0, 0, 1, 1, 2]))
     if chance.random() < 0.06:  # the stock trigger tries day after day
         chosen.append("week")
     chosen += chance.sample(["hour", "minute", "second"], chance.randint(0, 3))
@@ -89,7 +90,7 @@ def expressions(chance, year):
         field: ",".join(expression(chance, field) for _ in range(chance.choice([1, 1, 1, 2, 4])))
         for field in chosen
     }
-    if ("week" in given and len(given) > 1) or {"month", "day"} <= set(given):
+    if ("week" in given and len(given) > 1) or ("day" in given and len({*given} & RARE) > 1):
         given["year"] = f"{year}-{min(year + 2, MAXYEAR)}"
     elif chance.random() < 0.15:
         first = min(max(1970, year + chance.randint(-3, 3)), MAXYEAR - 4)
