@@ -23,7 +23,7 @@ Africa/El_Aaiun Africa/Monrovia Antarctica/Troll Australia/Lord_Howe Pacific/Api
 Pacific/Kiritimati Pacific/Kwajalein Etc/GMT+12 UTC
 """.split()  # noqa: SIM905
 ZONES = [ZoneInfo(name) for name in NAMES]
-OFFSETS = [{"hours": 5, "minutes": 30}, {"hours": -3}, {"seconds": 1}, {"microseconds": 1}]
+OFFSETS = [{"hours": 5, "minutes": 30}, {"hours": -3}, {"seconds": 1}, {"microseconds": 500_000}]
 FIXED = [UTC, *(timezone(timedelta(**offset)) for offset in OFFSETS)]
 OTHERS = [pytz.timezone("Europe/Berlin"), pytz.timezone("America/New_York"), pytz.utc]
 
