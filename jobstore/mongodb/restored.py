@@ -22,6 +22,8 @@ from .recurring import Parts, parts_of
 __all__ = ["Restored", "RestoredJobs"]
 
 MAX_KEPT = 10_000  # jobs, which take 2 kB each, or 6 kB with a cron trigger
+MAX_STATE = 4096  # bytes: larger jobs are not kept, so that all together take a bounded memory
+PROTOCOLS = {None: pickle.DEFAULT_PROTOCOL, -1: pickle.HIGHEST_PROTOCOL}  # as `pickle.dumps` reads
 
 
 class Restored(NamedTuple):
@@ -48,12 +50,12 @@ class Restored(NamedTuple):
         job, record, run_time, _ = self
         if run_time is None or job.next_run_time is None:
             return None
-        if record.state[1] != (protocol if protocol >= 0 else pickle.HIGHEST_PROTOCOL):
+        if record.state[1] != PROTOCOLS.get(protocol, protocol):
             return None
         return advance(record.state, run_time, job.next_run_time)
 
     def after_write(self, written: Record) -> "Restored":
-        """Return the job with its new record."""
+        """Return an unchanged job with its new record."""
         job, _, _, parts = self
         return tuple.__new__(Restored, (job, written, job.next_run_time, parts))  # see `Record.of`
 
@@ -112,6 +114,8 @@ class RestoredJobs:
         """Keep a job with its new record until its next hand-out."""
         kept, job_id = self._kept, restored.record.id
         kept.pop(job_id, None)
+        if len(restored.record.state) > MAX_STATE:
+            return
         kept[job_id] = restored
         if len(kept) > MAX_KEPT:
             for oldest in list(islice(kept, 1)):  # in one step: other threads may clear it

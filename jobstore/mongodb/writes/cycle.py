@@ -160,9 +160,13 @@ class Cycle:
                 lines.add(KEEPS_STATE, job.id, error)
                 state = with_run_time(record.state, run_time)
         write = GuardedWrite(record, run_time, state, None, self._lease)
-        self._handed_out[job.id] = restored = restored.after_write(write.after or record)
+        written = write.after or record
         if is_unchanged:
+            restored = restored.after_write(written)
             restored_jobs.keep(restored)
+        else:
+            restored = Restored(job, written, None, None)  # pickled from now on
+        self._handed_out[job.id] = restored
         return write
 
     def remove(self, job_id: str) -> GuardedWrite | None:

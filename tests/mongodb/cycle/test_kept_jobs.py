@@ -11,6 +11,8 @@ from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import restored
+from jobstore.mongodb.documents import Record, to_document
+from jobstore.mongodb.writes.cycle import Cycle
 from jobstore.triggers import CronTrigger as FastCronTrigger
 from support.clocks import SchedulerClock
 from support.every_store import MODES
@@ -180,6 +182,15 @@ def test_at_most_so_many_jobs_are_kept_and_the_least_recently_used_goes_first(fi
     assert len(firing.store._restored_jobs._kept) == 2
 
 
+def test_job_with_a_large_argument_is_not_kept_but_advanced(firing, monkeypatch):
+    firing = firing(recurring(args=("x" * restored.MAX_STATE,)))
+    monkeypatch.setattr("jobstore.mongodb.writes.cycle.dump", None)
+    first, second = (firing.round()["a"] for _ in range(2))
+    assert second is not first
+    assert second.__getstate__()["args"] == first.__getstate__()["args"]
+    assert firing.store._restored_jobs._kept == {}
+
+
 def test_job_whose_executor_is_gone_does_not_fire(firing):
     firing = firing(recurring(executor="second"))
     firing.scheduler.add_executor(type(firing.scheduler.executor)(firing._note), "second")
@@ -219,3 +230,25 @@ def test_job_is_pickled_by_the_protocol_of_the_store(firing):
     assert firing.state()[1] == pickle.HIGHEST_PROTOCOL
     firing.round()
     assert firing.state()[1] == 4
+
+
+@pytest.mark.parametrize(
+    ("protocol", "number"), [(None, pickle.DEFAULT_PROTOCOL), (-1, pickle.HIGHEST_PROTOCOL)]
+)
+def test_protocol_may_be_one_that_pickle_chooses(firing, protocol, number):
+    firing = firing(recurring(), pickle_protocol=protocol)
+    first, second = (firing.round()["a"] for _ in range(2))
+    assert first is second
+    assert firing.state()[1] == number
+
+
+def test_state_of_a_job_that_was_changed_and_changed_back_is_that_of_a_pickle():
+    store = MongoDBJobStore()  # never started: it has no scheduler
+    (first,), _ = store._restored_jobs.restore_all([Record.of(to_document(recurring(), 5))])
+    changed, cycle = first.job, Cycle(at(0), [first])
+    old_name = changed.name
+    for name, run_time in [("new", at(300)), (old_name, at(600))]:
+        changed.name, changed.next_run_time = name, run_time
+        write = cycle.advance(changed, store._restored_jobs, 5, store._write_behind.lines)
+        assert pickle.loads(write.state)["name"] == name
+    store.shutdown()
