@@ -129,7 +129,8 @@ static int last_wall(const Zone *zone, PyObject *end_date, int64_t *end)
     if (!zone->fixed)
         return 0;
     int known = zone_of(PyDateTime_DATE_GET_TZINFO(end_date), &other);
-    *end += zone->offset - other.offset;
+    if (known > 0) /* else the offset is none */
+        *end += zone->offset - other.offset;
     return known < 0 ? -1 : known && other.fixed;
 }
 

@@ -112,11 +112,13 @@ static int32_t offset_from(PyObject *answer)
 {
     if (answer == NULL)
         return OFFSET_ERROR;
-    int32_t offset = IRREGULAR;
+    int64_t offset = IRREGULAR; /* a damaged zone may answer with thousands of days */
     if (PyDelta_CheckExact(answer) && PyDateTime_DELTA_GET_MICROSECONDS(answer) == 0)
-        offset = PyDateTime_DELTA_GET_DAYS(answer) * 86400 + PyDateTime_DELTA_GET_SECONDS(answer);
+        offset = INT64_C(86400) * PyDateTime_DELTA_GET_DAYS(answer)
+            + PyDateTime_DELTA_GET_SECONDS(answer);
     Py_DECREF(answer);
-    return offset > -86400 && offset < 86400 ? offset : IRREGULAR; /* datetime refuses others */
+    /* datetime refuses others */
+    return offset > -86400 && offset < 86400 ? (int32_t)offset : IRREGULAR;
 }
 
 /* Return 1 if the compiled search knows this tzinfo, 0 if not, -1 on error. */

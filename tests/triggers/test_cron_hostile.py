@@ -2,9 +2,11 @@
 
 import gc
 import random
+import struct
 import sys
 import weakref
 from datetime import datetime, timedelta, timezone, tzinfo
+from io import BytesIO
 from threading import Thread
 from zoneinfo import ZoneInfo
 
@@ -43,6 +45,13 @@ class LongOffset(RaisingZone):
 
 class ZoneInfoSubclass(ZoneInfo):
     pass
+
+
+def damaged_zone(offset):
+    """Make a ZoneInfo from a file with one offset, in seconds, which may be longer than a day."""
+    counts = struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+    data = b"TZif" + bytes(16) + counts + struct.pack(">lbb", offset, 0, 0) + b"BAD\0"
+    return ZoneInfo.from_file(BytesIO(data), "damaged")
 
 
 class OtherField(BaseField):
@@ -149,6 +158,16 @@ def test_a_trigger_without_an_attribute(method, name):
         delattr(trigger, name)
     agree(method, stock, fast, PREVIOUS, NOW)
     agree(method, *(cls.__new__(cls) for cls in (StockCronTrigger, CronTrigger)), PREVIOUS, NOW)
+
+
+@pytest.mark.parametrize("offset", [-(2**31), 2**31 - 1, 86400], ids=str)
+def test_a_zone_whose_file_is_damaged(method, offset):
+    agree(method, *pair(timezone=damaged_zone(offset)), PREVIOUS, NOW)
+
+
+def test_an_end_date_whose_offset_has_microseconds(method):
+    end = datetime(2027, 1, 1, tzinfo=timezone(timedelta(microseconds=1)))
+    agree(method, *pair(timezone=timezone(timedelta(hours=-1)), end_date=end), PREVIOUS, NOW)
 
 
 def test_junk_in_the_fields(method):
