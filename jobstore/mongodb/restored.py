@@ -15,7 +15,7 @@ from apscheduler.job import Job
 
 from .._states import advance, is_unchanged
 from ..triggers import use_fast_cron
-from .documents import Record, UnreadableError
+from .documents import DocumentId, Record, UnreadableError
 from .host import Host
 from .recurring import Parts, parts_of
 
@@ -120,6 +120,11 @@ class RestoredJobs:
         if len(kept) > MAX_KEPT:
             for oldest in list(islice(kept, 1)):  # in one step: other threads may clear it
                 kept.pop(oldest, None)
+
+    def forget(self, job_id: DocumentId) -> None:
+        """Drop a job that is kept, as its document is about to be written or removed."""
+        if type(job_id) is str:
+            self._kept.pop(job_id, None)
 
     def forget_all(self) -> None:
         """Drop the jobs that are kept."""

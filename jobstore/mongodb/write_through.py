@@ -42,6 +42,7 @@ class WriteThrough:
         self._connection, self._quarantine = parts.connection, parts.quarantine
         self._write_behind, self._reader = parts.write_behind, parts.reader
         self._hand_out, self._wakeups, self._limit = parts.hand_out, parts.wakeups, limit
+        self._restored_jobs = parts.restored_jobs
 
     # One job
 
@@ -125,6 +126,7 @@ class WriteThrough:
             self._write_behind.flush()
             queries.remove_all(self._connection)
             self._quarantine.forget_all()
+            self._restored_jobs.forget_all()
             self._reader.cleared()
 
     def __len__(self) -> int:
@@ -215,6 +217,7 @@ class WriteThrough:
             hash(job_id)  # raises the TypeError of an unhashable id before any removal
             self._cycles.note_rewrite(job_id)
             self._hand_out.forget(job_id)
+            self._restored_jobs.forget(job_id)
             self._quarantine.forget(job_id)
             self._reader.about_to_write(job_id)
 

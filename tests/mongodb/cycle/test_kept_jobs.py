@@ -199,6 +199,18 @@ def test_job_whose_executor_is_gone_does_not_fire(firing):
     assert firing.round() == {}
 
 
+def test_jobs_removed_through_the_store_are_not_kept(firing):
+    firing = firing(*(recurring(name) for name in "abcd"))
+    firing.round()
+    kept = firing.store._restored_jobs._kept
+    assert kept.keys() == set("abcd")
+    firing.store.remove_job("a")
+    firing.store.remove_jobs(["b"])
+    assert kept.keys() == set("cd")
+    firing.store.remove_all_jobs()
+    assert kept == {}
+
+
 def test_jobs_are_kept_no_longer_than_until_the_shutdown(firing, monkeypatch):
     firing = firing(recurring())
     first = firing.round()["a"]
