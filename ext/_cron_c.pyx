@@ -52,24 +52,8 @@ cdef extern from "cron.h":
     int next_date(
         const Schedule *schedule, const Zone *zone, int adds, int64_t end, Date *date) except -1
 
-cdef extern from *:
-    """
-    #include <structmember.h> /* for Python before 3.12 */
-
-    /* The offset of a slot in an object, or -1 if the descriptor is not a slot's. */
-    static Py_ssize_t slot_offset(PyObject *descriptor)
-    {
-        if (!Py_IS_TYPE(descriptor, &PyMemberDescr_Type))
-            return -1;
-        PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
-        return member->type == T_OBJECT_EX && member->flags == 0 ? member->offset : -1;
-    }
-    static inline PyObject **slot_at(PyObject *object, Py_ssize_t offset)
-    {
-        return (PyObject **)((char *)object + offset);
-    }
-    """
-    Py_ssize_t slot_offset(object descriptor)
+cdef extern from "slots.h":
+    Py_ssize_t slot_offset(PyTypeObject *owner, object slot)
     PyObject **slot_at(PyObject *object, Py_ssize_t offset)
 
 zones_init(ZoneInfo)
@@ -88,8 +72,10 @@ def adopt(trigger: object):
     global trigger_type
     cdef int i
     cdef Py_ssize_t offset
+    if not isinstance(trigger, type):
+        raise TypeError(f"{trigger!r} is no class")
     for i in range(SLOTS):
-        offset = slot_offset(getattr(trigger, SLOT_NAMES[i]))
+        offset = slot_offset(<PyTypeObject *> trigger, getattr(trigger, SLOT_NAMES[i]))
         if offset <= 0:
             return  # not a slot in this APScheduler, so the stock method always decides
         slot_offsets[i] = offset

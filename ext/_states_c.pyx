@@ -12,12 +12,14 @@ from cpython.object cimport PyObject, PyTypeObject
 cdef extern from "states.h":
     int states_init() except -1
     object state_advance(object state, object old, object new)
-    Py_ssize_t slot_offset(PyTypeObject *owner, object slot)
     bint slots_are_same(
         PyObject *owner, const Py_ssize_t *offsets, Py_ssize_t count, PyObject *values)
     object slots_read(object owner, const Py_ssize_t *offsets, Py_ssize_t count)
     bint dict_is_same(PyObject *dict, PyObject *items)
     bint list_is_same(PyObject *list, PyObject *items)
+
+cdef extern from "slots.h":
+    Py_ssize_t slot_offset(PyTypeObject *owner, object slot)
 
 cdef extern from "Python.h":
     bint PyTuple_CheckExact(PyObject *object)

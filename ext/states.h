@@ -4,8 +4,9 @@
 
 #include <Python.h>
 #include <datetime.h>
-#include <structmember.h>
 #include <string.h>
+
+#include "slots.h"
 
 #define HEADER 11 /* bytes: the protocol, and the frame with its length */
 #define PACKED _PyDateTime_DATETIME_DATASIZE
@@ -120,31 +121,13 @@ static inline PyObject *state_advance(PyObject *state, PyObject *old, PyObject *
     return advanced;
 }
 
-/* Return the offset of a slot in the objects of a class, or -1 if it is none. */
-static inline Py_ssize_t slot_offset(PyTypeObject *owner, PyObject *slot)
-{
-    if (!Py_IS_TYPE(slot, &PyMemberDescr_Type))
-        return -1;
-    PyMemberDef *member = ((PyMemberDescrObject *)slot)->d_member;
-    PyTypeObject *definer = ((PyMemberDescrObject *)slot)->d_common.d_type;
-    if (member->type != T_OBJECT_EX || !PyType_HasFeature(definer, Py_TPFLAGS_HEAPTYPE)
-        || !PyType_IsSubtype(owner, definer))
-        return -1;
-    return member->offset;
-}
-
-static inline PyObject *slot_value(PyObject *owner, Py_ssize_t offset)
-{
-    return *(PyObject **)((char *)owner + offset);
-}
-
 static inline int slots_are_same(
     PyObject *owner, const Py_ssize_t *offsets, Py_ssize_t count, PyObject *values)
 {
     if (!PyTuple_CheckExact(values) || PyTuple_GET_SIZE(values) != count)
         return 0;
     for (Py_ssize_t i = 0; i < count; i++)
-        if (slot_value(owner, offsets[i]) != PyTuple_GET_ITEM(values, i))
+        if (*slot_at(owner, offsets[i]) != PyTuple_GET_ITEM(values, i))
             return 0; /* an empty slot is NULL, and no item of a tuple is */
     return 1;
 }
@@ -156,7 +139,7 @@ static inline PyObject *slots_read(PyObject *owner, const Py_ssize_t *offsets, P
     if (values == NULL)
         return NULL;
     for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *value = slot_value(owner, offsets[i]);
+        PyObject *value = *slot_at(owner, offsets[i]);
         if (value == NULL) {
             Py_DECREF(values);
             Py_RETURN_NONE;

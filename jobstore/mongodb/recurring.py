@@ -3,6 +3,7 @@
 Such a job consists of immutable objects and of a trigger of APScheduler's that keeps no state.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from types import MethodType
 from typing import Any
@@ -28,7 +29,17 @@ ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 MAX_TRIGGERS = 16  # of one job: the check of each costs time
 
 FUNC, FUNC_REF, TRIGGER, ARGS, KWARGS = range(5)
-JOB = Slots(
+
+
+def _slots(owner: type, names: Sequence[str]) -> Slots | None:
+    """Return the slots of a class; None if the installed APScheduler has others."""
+    try:
+        return Slots(owner, names)
+    except (AttributeError, TypeError):
+        return None
+
+
+JOB = _slots(
     Job,
     (
         *("func", "func_ref", "trigger", "args", "kwargs"),
@@ -44,23 +55,23 @@ COMBINED = ("triggers", "jitter")
 COMBINING = (AndTrigger, OrTrigger)
 
 # The slots of each class of triggers; a list comes first.
-TRIGGERS: dict[type, Slots] = {
-    DateTrigger: Slots(DateTrigger, ("run_date",)),
-    IntervalTrigger: Slots(
+TRIGGERS = {
+    DateTrigger: _slots(DateTrigger, ("run_date",)),
+    IntervalTrigger: _slots(
         IntervalTrigger,
         ("timezone", "start_date", "end_date", "interval", "interval_length", "jitter"),
     ),
-    StockCronTrigger: Slots(StockCronTrigger, CRON),
-    CronTrigger: Slots(CronTrigger, CRON),
-    AndTrigger: Slots(AndTrigger, COMBINED),
-    OrTrigger: Slots(OrTrigger, COMBINED),
+    StockCronTrigger: _slots(StockCronTrigger, CRON),
+    CronTrigger: _slots(CronTrigger, CRON),
+    AndTrigger: _slots(AndTrigger, COMBINED),
+    OrTrigger: _slots(OrTrigger, COMBINED),
 }
 try:
     from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
 except ImportError:  # before APScheduler 3.11
     pass
 else:
-    TRIGGERS[CalendarIntervalTrigger] = Slots(
+    TRIGGERS[CalendarIntervalTrigger] = _slots(
         CalendarIntervalTrigger, CalendarIntervalTrigger.__slots__
     )
 
@@ -71,7 +82,7 @@ def parts_of(job: Job) -> Parts | None:
     None is the answer if more than the run time may change, or if the job runs only once. Takes
     O(args + triggers), 2 µs for an interval trigger.
     """
-    values = JOB.read(job)
+    values = None if JOB is None else JOB.read(job)
     if values is None:
         return None
     args, kwargs = values[ARGS], values[KWARGS]

@@ -7,9 +7,10 @@ wrote, the job needs no unpickling. The memory store hands out the same object e
 
 import pickle
 from collections.abc import Container, Iterable
-from datetime import datetime
+from datetime import datetime, timezone
 from itertools import islice
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from apscheduler.job import Job
 
@@ -23,13 +24,16 @@ __all__ = ["Restored", "RestoredJobs"]
 
 MAX_KEPT = 10_000  # jobs, which take 2 kB each, or 6 kB with a cron trigger
 MAX_STATE = 4096  # bytes: larger jobs are not kept, so that all together take a bounded memory
+# In other zones, equal wall times may be different times: pytz has an object for each offset. So a
+# run time that the document corrects may look like the one in the state.
+EXACT_ZONES = (timezone, ZoneInfo)
 PROTOCOLS = {None: pickle.DEFAULT_PROTOCOL, -1: pickle.HIGHEST_PROTOCOL}  # as `pickle.dumps` reads
 
 
 class Restored(NamedTuple):
     """A job with its record.
 
-    :ivar run_time: the job's run time as the record has it.
+    :ivar run_time: the job's run time in the record's state; None if that is not certain.
     :ivar parts: all else of the job; None if more than the run time can change.
     """
 
@@ -108,7 +112,10 @@ class RestoredJobs:
         job = self._host.restore_runnable(record)
         if self._fast_cron:
             use_fast_cron(job)
-        return Restored(job, record, job.next_run_time, parts_of(job))
+        run_time = job.next_run_time
+        if type(getattr(run_time, "tzinfo", None)) not in EXACT_ZONES:
+            run_time = None  # the first write pickles the job: see `EXACT_ZONES`
+        return Restored(job, record, run_time, parts_of(job))
 
     def keep(self, restored: Restored) -> None:
         """Keep a job with its new record until its next hand-out."""

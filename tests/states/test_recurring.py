@@ -12,6 +12,7 @@ from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from jobstore._states import is_unchanged
+from jobstore.mongodb import recurring
 from jobstore.mongodb.documents import with_run_time
 from jobstore.mongodb.recurring import MAX_TRIGGERS, parts_of
 from jobstore.triggers import CronTrigger
@@ -88,6 +89,13 @@ def test_zone_may_be_of_any_class(zone):
     made = job()
     made.trigger.timezone = zone
     assert is_unchanged(made, parts_of(made))
+
+
+def test_no_job_is_eligible_if_apscheduler_has_other_slots(monkeypatch):
+    assert recurring._slots(Worker, ["work"]) is None
+    assert recurring._slots(Job, ["no_such_attribute"]) is None
+    monkeypatch.setattr(recurring, "JOB", None)
+    assert parts_of(job()) is None
 
 
 def test_class_method_as_a_function_is_eligible():

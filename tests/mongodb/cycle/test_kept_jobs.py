@@ -1,10 +1,11 @@
 """A recurring job that comes back as the store wrote it is the same object; others are restored."""
 
 import pickle
-from datetime import timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+import pytz
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from pymongo import MongoClient
@@ -263,4 +264,19 @@ def test_state_of_a_job_that_was_changed_and_changed_back_is_that_of_a_pickle():
         changed.name, changed.next_run_time = name, run_time
         write = cycle.advance(changed, store._restored_jobs, 5, store._write_behind.lines)
         assert pickle.loads(write.state)["name"] == name
+    store.shutdown()
+
+
+def test_state_of_a_run_time_that_the_document_corrects_in_a_zone_of_pytz_is_pickled():
+    zone = pytz.timezone("Europe/Berlin")
+    first_0235 = zone.localize(datetime(2026, 10, 25, 2, 35), is_dst=True)
+    trigger = IntervalTrigger(days=1, start_date=first_0235, timezone=zone)
+    stored = Record.of(to_document(recurring(trigger=trigger, next_run_time=first_0235), 5))
+    second_0235 = stored._replace(run_time=stored.run_time + 3600)  # by another process
+    store = MongoDBJobStore()
+    (each,), _ = store._restored_jobs.restore_all([second_0235])
+    following = each.job.next_run_time + timedelta(days=1)
+    each.job.next_run_time, cycle = following, Cycle(at(0), [each])
+    write = cycle.advance(each.job, store._restored_jobs, 5, store._write_behind.lines)
+    assert pickle.loads(write.state)["next_run_time"] == following
     store.shutdown()
