@@ -270,7 +270,8 @@ def test_state_of_a_job_that_was_changed_and_changed_back_is_that_of_a_pickle():
 def test_state_of_a_run_time_that_the_document_corrects_in_a_zone_of_pytz_is_pickled():
     zone = pytz.timezone("Europe/Berlin")
     first_0235 = zone.localize(datetime(2026, 10, 25, 2, 35), is_dst=True)
-    trigger = IntervalTrigger(days=1, start_date=first_0235, timezone=zone)
+    day_before = first_0235 - timedelta(days=1)  # its offset is summer's, too
+    trigger = IntervalTrigger(days=1, start_date=day_before, timezone=zone)
     stored = Record.of(to_document(recurring(trigger=trigger, next_run_time=first_0235), 5))
     second_0235 = stored._replace(run_time=stored.run_time + 3600)  # by another process
     store = MongoDBJobStore()
