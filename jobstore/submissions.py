@@ -61,47 +61,50 @@ class FailedSubmission(NamedTuple):
 
 
 class FailedSubmissions:
-    """The jobs that their executors did not take, until an executor takes them."""
+    """The jobs that their executors did not take, until an executor takes them.
+
+    :ivar by_id: these jobs, by id.
+    """
 
     def __init__(self) -> None:
-        self._failed: dict[str, FailedSubmission] = {}
+        self.by_id: dict[str, FailedSubmission] = {}
         self._taken = 0  # jobs taken while some are in `_failed`
 
     def __bool__(self) -> bool:
-        return bool(self._failed)
+        return bool(self.by_id)
 
     def __contains__(self, job_id: object) -> bool:
-        return job_id in self._failed
+        return job_id in self.by_id
 
     def add(self, job_id: str, run_time: object, seconds: float) -> bool:
         """Note a failed submission; return whether it is the job's first one at that run time.
 
         :param seconds: how long to wait until the next try.
         """
-        old = self._failed.get(job_id)
+        old = self.by_id.get(job_id)
         if old and old.run_time != run_time:
             old = None
         tries, taken = (old.tries, old.taken_before) if old else (0, self._taken)
         retry_at = time.monotonic() + seconds
-        self._failed[job_id] = FailedSubmission(run_time, retry_at, tries + 1, taken)
+        self.by_id[job_id] = FailedSubmission(run_time, retry_at, tries + 1, taken)
         return old is None
 
     def note_taken(self, job_id: str) -> None:
         """Note that an executor took a job."""
-        self._failed.pop(job_id, None)
+        self.by_id.pop(job_id, None)
         self._taken += 1
 
     def forget(self, job_id: str) -> None:
         """Try a job again at once, as it is about to be changed."""
-        self._failed.pop(job_id, None)
+        self.by_id.pop(job_id, None)
 
     def forget_all(self) -> None:
         """Try all jobs again at once."""
-        self._failed.clear()
+        self.by_id.clear()
 
     def is_hopeless(self, job_id: str, run_time: object) -> bool:
         """Whether `MAX_TRIES` submissions of a job failed, while executors took other jobs."""
-        failed = self._failed.get(job_id)
+        failed = self.by_id.get(job_id)
         return (
             failed is not None
             and failed.run_time == run_time
@@ -113,11 +116,11 @@ class FailedSubmissions:
         """Return the jobs that wait for their next try, by id."""
         now = time.monotonic()
         waiting = {}
-        for job_id, failed in list(self._failed.items()):  # a copy: several threads call this
+        for job_id, failed in list(self.by_id.items()):  # a copy: several threads call this
             if failed.retry_at > now:
                 waiting[job_id] = failed
             elif failed.retry_at + FORGET_SECONDS < now:
-                self._failed.pop(job_id, None)
+                self.by_id.pop(job_id, None)
         return waiting
 
     def next_retry(self) -> float | None:

@@ -11,6 +11,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone, tzinfo
 from typing import Any, NamedTuple, Protocol, overload
+from zoneinfo import ZoneInfo
 
 from apscheduler.job import Job
 from apscheduler.jobstores.base import TransientJobError
@@ -28,6 +29,7 @@ __all__ = [
     "INTERRUPTS",
     "MIN_TIME",
     "REPLACEMENT",
+    "STANDARD_ZONES",
     "CountedRecord",
     "Document",
     "DocumentId",
@@ -58,6 +60,7 @@ FIELDS = ["next_run_time", "job_state", "quarantine", "acquired_by"]  # read alo
 MIN_TIME = datetime_to_utc_timestamp(datetime.min)  # seconds; no datetime is earlier
 END_OF_TIME = datetime_to_utc_timestamp(datetime.max.replace(microsecond=0)) + 1  # the year 10000
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes: https://www.mongodb.com/docs/manual/reference/limits/
+STANDARD_ZONES = (timezone, ZoneInfo)  # a wall time, with its fold, has one offset there
 INTERRUPTS = KeyboardInterrupt, SystemExit
 REPLACEMENT = "\ufffd"  # read in place of bytes that are not UTF-8
 
@@ -145,7 +148,7 @@ def timestamp(run_time: datetime | None) -> float | None:
     """
     if run_time is None:
         return None
-    if run_time.utcoffset() is None:
+    if type(run_time.tzinfo) not in STANDARD_ZONES and run_time.utcoffset() is None:
         run_time = run_time.replace(tzinfo=timezone.utc)
     seconds = run_time.timestamp()
     if not MIN_TIME <= seconds < END_OF_TIME:

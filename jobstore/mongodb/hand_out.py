@@ -174,7 +174,7 @@ class HandOut:
         :param lines: collects a log line.
         """
         if cycle.submissions.took(job_id):
-            if self._failed:
+            if self._failed.by_id:
                 self._failed.note_taken(job_id)
             return True
         handed_out = cycle.handed_out(job_id)

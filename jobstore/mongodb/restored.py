@@ -7,16 +7,15 @@ wrote, the job needs no unpickling. The memory store hands out the same object e
 
 import pickle
 from collections.abc import Container, Iterable
-from datetime import datetime, timezone
+from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from apscheduler.job import Job
 
 from .._states import advance, is_unchanged
 from ..triggers import use_fast_cron
-from .documents import DocumentId, Record, UnreadableError
+from .documents import STANDARD_ZONES, DocumentId, Record, UnreadableError
 from .host import Host
 from .recurring import Parts, parts_of
 
@@ -24,9 +23,6 @@ __all__ = ["Restored", "RestoredJobs"]
 
 MAX_KEPT = 10_000  # jobs, which take 2 kB each, or 6 kB with a cron trigger
 MAX_STATE = 4096  # bytes: larger jobs are not kept, so that all together take a bounded memory
-# In other zones, equal wall times may be different times: pytz has an object for each offset. So a
-# run time that the document corrects may look like the one in the state.
-EXACT_ZONES = (timezone, ZoneInfo)
 PROTOCOLS = {None: pickle.DEFAULT_PROTOCOL, -1: pickle.HIGHEST_PROTOCOL}  # as `pickle.dumps` reads
 
 
@@ -113,8 +109,10 @@ class RestoredJobs:
         if self._fast_cron:
             use_fast_cron(job)
         run_time = job.next_run_time
-        if type(getattr(run_time, "tzinfo", None)) not in EXACT_ZONES:
-            run_time = None  # the first write pickles the job: see `EXACT_ZONES`
+        if type(getattr(run_time, "tzinfo", None)) not in STANDARD_ZONES:
+            # Pytz has an object for each offset. So a run time that the document has corrected may
+            # have the wall time of the state, but be another time.
+            run_time = None
         return Restored(job, record, run_time, parts_of(job))
 
     def keep(self, restored: Restored) -> None:

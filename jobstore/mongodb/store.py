@@ -251,17 +251,23 @@ class MongoDBJobStore(CallsOutsideCycle):
         :raises TransientJobError: if the job's function can't be imported by name.
         :raises pymongo.errors.DocumentTooLarge: names the job and its size, over 16 MiB.
         """
-        with self._cycle_lock():
-            cycle = self._cycles.current
-            if cycle.has_handed_out(job):
-                if not self._hand_out.was_taken(cycle, job.id, self._write_behind.lines):
-                    return
-                write = cycle.advance(
-                    job, self._restored_jobs, self.pickle_protocol, self._write_behind.lines
-                )
-                self._write_behind.add(write, self._reader.apply_optimistically)
-                return
-        self._write_through.update_job(job)
+        if self._reader.is_live:
+            is_deferred = self._defer_update(job)
+        else:
+            with self._locks.io_lock:
+                is_deferred = self._defer_update(job)
+        if not is_deferred:
+            self._write_through.update_job(job)
+
+    def _defer_update(self, job: Job) -> bool:
+        """Defer the write of a job that the current cycle has handed out; False for others."""
+        cycle, lines = self._cycles.current, self._write_behind.lines
+        if not cycle.has_handed_out(job):
+            return False
+        if self._hand_out.was_taken(cycle, job.id, lines):
+            write = cycle.advance(job, self._restored_jobs, self.pickle_protocol, lines)
+            self._write_behind.add(write, self._reader.apply_optimistically)
+        return True
 
     def remove_job(self, job_id: str) -> None:
         """Remove a job; 1 command, deferred in a cycle that has handed the job out.

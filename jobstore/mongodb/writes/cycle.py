@@ -140,10 +140,12 @@ class Cycle:
         :param protocol: the protocol of the pickle.
         :param lines: collects a log line for a state that can't be pickled.
         """
-        if self._ignores(job.id):
+        job_id = job.id
+        if self._ignores(job_id):
             return None
-        self._mark_fired(job.id)
-        restored = self._handed_out[job.id]
+        if self._lease:
+            self._lease.mark_fired(job_id)
+        restored = self._handed_out[job_id]
         record = restored.record
         try:
             run_time = timestamp(job.next_run_time)
@@ -157,7 +159,7 @@ class Cycle:
             except INTERRUPTS:
                 raise
             except BaseException as error:
-                lines.add(KEEPS_STATE, job.id, error)
+                lines.add(KEEPS_STATE, job_id, error)
                 state = with_run_time(record.state, run_time)
         write = GuardedWrite(record, run_time, state, None, self._lease)
         written = write.after or record
@@ -166,7 +168,7 @@ class Cycle:
             restored_jobs.keep(restored)
         else:
             restored = Restored(job, written, None, None)  # pickled from now on
-        self._handed_out[job.id] = restored
+        self._handed_out[job_id] = restored
         return write
 
     def remove(self, job_id: str) -> GuardedWrite | None:
@@ -178,7 +180,8 @@ class Cycle:
         if self._ignores(job_id):
             return None
         self._removed.add(job_id)
-        self._mark_fired(job_id)
+        if self._lease:
+            self._lease.mark_fired(job_id)
         return GuardedWrite(self._handed_out[job_id].record, None, None, lease=self._lease)
 
     def note_rewrite(self, job_id: str) -> None:
@@ -201,10 +204,6 @@ class Cycle:
         self._handed_out.clear()
         self._rewritten.clear()
         self._removed.clear()
-
-    def _mark_fired(self, job_id: str) -> None:
-        if self._lease:
-            self._lease.mark_fired(job_id)
 
     def _ignores(self, job_id: str) -> bool:
         return self.shut_down or job_id in self._removed

@@ -125,12 +125,15 @@ class WriteBehind:
         """
         if write is None:
             return
-        if self._bytes + _size(write) > FLUSH_BYTES:
+        size = _size(write)
+        if self._bytes + size > FLUSH_BYTES:
             self.request_flush()
         with self._locks.memory_lock:
-            write = apply(write)
-            if write is None:
+            applied = apply(write)
+            if applied is None:
                 return
+            if applied is not write:
+                write, size = applied, _size(applied)
             waiting, job_id = self._waiting, write.record.id
             earlier = waiting.get(job_id)
             if earlier:  # was not sent, so the guard is the record that it was given
@@ -138,7 +141,7 @@ class WriteBehind:
             elif not waiting:
                 self._waiting_since = time.monotonic()
             waiting[job_id] = write
-            self._bytes += _size(write) - (_size(earlier) if earlier else 0)
+            self._bytes += size - _size(earlier) if earlier else size
         if len(waiting) >= self._limit:
             self.request_flush()
         elif not self._wake_flusher and self._timer is None and not self.failing:
