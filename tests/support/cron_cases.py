@@ -186,7 +186,9 @@ def outcome(method, *arguments):
     try:
         result = method(*arguments)
     except Exception as error:
-        return type(error), str(error), None
+        # An AttributeError of a new Python names the class with its module.
+        text = str(error).replace(CronTrigger.__module__, StockCronTrigger.__module__)
+        return type(error), text, None
     if result is None:
         return None, "", None
     return result.replace(tzinfo=None, fold=0), (result.fold, id(result.tzinfo)), result
