@@ -147,33 +147,34 @@ class MemoryRecurring(RecurringVariant):
         self.in_store.append(self.seconds)
 
 
-class PlainRecurring(PlainCycle):
+class SameJobs:
+    """Makes a rival's jobs come back in each round, by the schedulers' clock."""
+
+    clock: Clock
+
+    def insert(self, collection: Any, kind: str, due: int, clock: Clock) -> None:
+        self.clock = clock
+        jobs = due_jobs(kind, clock.zone, due)
+        collection.insert_many([make_document(job) for job in jobs])
+
+    def make_due(self) -> None:
+        pass
+
+    def times(self) -> tuple[float, datetime]:
+        return self.clock.times()
+
+
+class PlainRecurring(SameJobs, PlainCycle):
     """The plain way with the same jobs."""
 
     def __init__(self, collection: Any, kind: str, due: int, clock: Clock) -> None:
         super().__init__(collection, due)
-        self.clock = clock
-        jobs = due_jobs(kind, clock.zone, due)
-        self.collection.insert_many([make_document(job) for job in jobs])
-
-    def make_due(self) -> None:
-        pass
-
-    def times(self) -> tuple[float, datetime]:
-        return self.clock.times()
+        self.insert(self.collection, kind, due, clock)
 
 
-class BareRecurring(BareCommands):
+class BareRecurring(SameJobs, BareCommands):
     """The bare commands of a shared store, with the same jobs."""
 
     def __init__(self, client: Any, kind: str, due: int, clock: Clock) -> None:
         super().__init__(client, due)
-        self.clock = clock
-        jobs = due_jobs(kind, clock.zone, due)
-        self.jobs.insert_many([make_document(job) for job in jobs])
-
-    def make_due(self) -> None:
-        pass
-
-    def times(self) -> tuple[float, datetime]:
-        return self.clock.times()
+        self.insert(self.jobs, kind, due, clock)

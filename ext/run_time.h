@@ -29,13 +29,17 @@ static inline int64_t to_microseconds(int64_t days, int64_t seconds, int64_t mic
     return (days * 86400 + seconds) * 1000000 + microseconds;
 }
 
+static inline int is_leap(int year)
+{
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
 static inline int64_t days_since_epoch(int year, int month, int day)
 {
     static const int before_month[13] = {0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
     int past = year - 1;
-    int leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     return (int64_t)past * 365 + past / 4 - past / 100 + past / 400
-        + before_month[month] + (leap && month > 2) + day - 719163;
+        + before_month[month] + (is_leap(year) && month > 2) + day - 719163;
 }
 
 /* Convert a run time to its key; the key of None is PAUSED. This calls utcoffset() of the tzinfo,

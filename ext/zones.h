@@ -37,11 +37,6 @@ static int zones_init(PyObject *zone_info_type)
     return zone_utcoffset && zone_fromutc && fixed_utcoffset ? 0 : -1;
 }
 
-static inline int is_leap(int year)
-{
-    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-}
-
 static inline int days_of_month(int year, int month)
 {
     return month == 2 ? 28 + is_leap(year) : 30 + ((month + (month > 7)) & 1);

@@ -251,7 +251,7 @@ class MongoDBJobStore(CallsOutsideCycle):
         :raises TransientJobError: if the job's function can't be imported by name.
         :raises pymongo.errors.DocumentTooLarge: names the job and its size, over 16 MiB.
         """
-        if self._reader.is_live:
+        if self._reader.is_live:  # as `_cycle_lock`, whose null context costs time for each job
             is_deferred = self._defer_update(job)
         else:
             with self._locks.io_lock:

@@ -1,6 +1,5 @@
 """Threads can share an index: each call takes effect wholly, or raises and changes nothing."""
 
-import sys
 from collections import Counter
 from contextlib import suppress
 from datetime import timedelta, tzinfo
@@ -10,6 +9,7 @@ from threading import Barrier, Thread
 from jobstore import ConflictingIdError, JobLookupError
 from support.hostile_calls import parametrized
 from support.indexes import COMPILED, Slotted, at
+from support.threads import run_interleaved
 
 THREADS = 8
 OPERATIONS = 1_000_000 // THREADS
@@ -171,15 +171,7 @@ def test_eight_threads_share_an_index_over_a_million_operations(make):
     workers = [Worker(index, number) for number in range(THREADS)]
     barrier = Barrier(THREADS)
     threads = [Thread(target=worker.run, args=(barrier,)) for worker in workers]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    run_interleaved(threads, 1e-5)
     index._check()
     for worker in workers:
         if worker.error:

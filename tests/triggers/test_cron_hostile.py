@@ -16,6 +16,7 @@ from apscheduler.triggers.cron.fields import BaseField
 
 from support.cron_cases import METHODS, CronTrigger, StockCronTrigger, outcome
 from support.parameters import kind
+from support.threads import run_interleaved
 
 UTC = timezone.utc
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -267,14 +268,5 @@ def test_threads_that_share_triggers_get_their_own_answers(method):
             if time != expected or time.tzinfo is not trigger.timezone:
                 wrong.append((trigger, now))
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [Thread(target=ask, args=(i,)) for i in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    run_interleaved([Thread(target=ask, args=(i,)) for i in range(4)], 1e-6)
     assert not wrong
