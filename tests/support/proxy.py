@@ -27,6 +27,8 @@ class Proxy:
         self.fault_count = 0
         self.wire_version: int | None = None  # claimed in the server's greeting; None: its own
         self.delay = 0.0  # seconds before each reply is forwarded
+        self.held: list[bytes] = []  # replies that wait for `release`
+        self._holds = False
         self.rate = 0.0  # bytes a second in each direction, for all connections; 0: no limit
         self._free_at = {"requests": 0.0, "replies": 0.0}  # when the line has forwarded all
         self._lock = threading.Lock()
@@ -63,6 +65,10 @@ class Proxy:
 
         self.faults.append(fault)
 
+    def hold(self) -> None:
+        """Hold all replies back until `release` forwards them: the server is slow, not gone."""
+        self._holds = True
+
     def refuse_pipelines(self) -> None:
         """Refuse updates with a pipeline, as an old server does."""
 
@@ -77,8 +83,9 @@ class Proxy:
     def release(self) -> None:
         """Forward all held replies, and end all faults."""
         self.faults.clear()
-        self._released.set()
-        self._released = threading.Event()
+        self._holds = False
+        released, self._released = self._released, threading.Event()
+        released.set()
 
     def close(self) -> None:
         self.release()
@@ -112,10 +119,12 @@ class Proxy:
         self._open += client, server
         for each in (client, server):
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        doomed: dict[bytes, str] = {}  # how the replies to these requests will fail
+        # How the replies to these requests will fail, and the event that ends their hang.
+        doomed: dict[bytes, tuple[str, threading.Event]] = {}
         self._start(self._reply, client, server, doomed)
         try:
             while request := message(client):
+                released = self._released  # read first: `release` ends the faults, then renews it
                 fault = next((how for each in self.faults if (how := each(request))), "")
                 if fault == "close":
                     break
@@ -123,7 +132,7 @@ class Proxy:
                     client.sendall(refusal(request))
                     continue
                 if fault:
-                    doomed[request[4:8]] = fault
+                    doomed[request[4:8]] = fault, released
                 self._send(server, request, "requests")
         except OSError:
             pass
@@ -144,14 +153,20 @@ class Proxy:
             connection.sendall(piece)
 
     def _reply(
-        self, client: socket.socket, server: socket.socket, doomed: dict[bytes, str]
+        self,
+        client: socket.socket,
+        server: socket.socket,
+        doomed: dict[bytes, tuple[str, threading.Event]],
     ) -> None:
         """Forward replies. One request may have several."""
         try:
             while reply := message(server):
-                fault = doomed.get(reply[8:12])
-                if fault == "hang":
-                    self._released.wait()
+                released = self._released  # read before `_holds`, as `release` resets that first
+                fault, released = doomed.get(reply[8:12], ("", released))
+                if self._holds or fault == "hang":
+                    self.held.append(reply)
+                    released.wait()
+                    self.held.remove(reply)
                 if self.delay:
                     self._waiting.wait(self.delay)
                 if fault:

@@ -1,5 +1,6 @@
 """Ways to wait: for a condition, and for a call in another thread."""
 
+import asyncio
 import threading
 import time
 
@@ -10,6 +11,15 @@ def until(condition, seconds=30):
     while not (result := condition()):
         assert time.monotonic() < deadline, f"not so after {seconds} s"
         time.sleep(0.005)
+    return result
+
+
+async def until_in_loop(condition, seconds=30):
+    """Wait as `until` does, while the event loop runs."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not so after {seconds} s"
+        await asyncio.sleep(0.005)
     return result
 
 
