@@ -1,13 +1,21 @@
 """`JobIndex` in readable Python: the compiled core's twin, its oracle in tests, its documentation.
 
-It gives the same results and errors as `ext/_index_c.pyx`. Only the compiled core also promises
-that neither hostile jobs nor failing memory leave a change half done.
+It gives the same results and errors as `ext/_index_c.pyx`, and threads can share it, too. A call
+takes the same steps: it reads the job, looks its id up again and changes the index under the lock,
+then drops references. So the lock is held only where no code of a job runs.
+
+Only the compiled core also promises that no change stays half done where memory fails, where a
+signal's handler raises, or where a finalizer calls the index in the middle of a change. The twin's
+lock is reentrant, so such a finalizer does not wait for its own thread.
 """
 
+import operator
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
+from threading import RLock
 from typing import Generic, Protocol, TypeVar
 
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
@@ -19,6 +27,13 @@ EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
 PAUSED = 2**63 - 1  # the key of a job without a run time: after all others
 FIRST, LAST = ((end - EPOCH) // MICROSECOND for end in (datetime.min, datetime.max))
+
+# All indexes share one lock, so that a fork can wait until no change is half done.
+LOCK = RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release
+    )
 
 
 class HasRunTime(Protocol):
@@ -67,15 +82,14 @@ def exact_id(job_id: object) -> str | None:
     return None
 
 
-def required_id(job_id: object) -> str:
-    """Return the id as an exact str.
+def required_id(job_id: str | None, given: object) -> str:
+    """Return an id from `exact_id`.
 
-    :raises TypeError: if the id is not a str.
+    :raises TypeError: if what was given is no str.
     """
-    exact = exact_id(job_id)
-    if exact is None:
-        raise TypeError(f"the id of a job must be a str, not {job_id!r}")
-    return exact
+    if job_id is None:
+        raise TypeError(f"the id of a job must be a str, not {given!r}")
+    return job_id
 
 
 def key_of_job(job: HasRunTime, job_id: str) -> int:
@@ -111,10 +125,17 @@ class JobIndex(Generic[T]):
         :raises OverflowError: if the run time is outside the years 1 to 9999 in UTC.
         """
         given = job.id
-        if exact_id(given) in self._entries:
-            raise ConflictingIdError(exact_id(given))
-        job_id = required_id(given)
-        self._put({job_id: (key_of_job(job, job_id), job)})
+        job_id = exact_id(given)
+        if self._has(job_id):
+            raise ConflictingIdError(job_id)
+        job_id = required_id(job_id, given)
+        entry = key_of_job(job, job_id), job
+        with LOCK:
+            is_free = job_id not in self._entries
+            if is_free:
+                self._put({job_id: entry})
+        if not is_free:
+            raise ConflictingIdError(job_id)
 
     def replace(self, job: T) -> None:
         """Replace the job that has the same id, and move it to the new run time; O(log n).
@@ -125,8 +146,17 @@ class JobIndex(Generic[T]):
         :raises TypeError: as in `add`.
         :raises OverflowError: as in `add`.
         """
-        job_id = self._find(job.id)
-        self._put({job_id: (key_of_job(job, job_id), job)})
+        given = job.id
+        job_id = exact_id(given)
+        if job_id is None or not self._has(job_id):
+            raise JobLookupError(given if job_id is None else job_id)
+        entry = key_of_job(job, job_id), job
+        replaced = None
+        with LOCK:
+            if job_id in self._entries:
+                replaced = self._put({job_id: entry})
+        if replaced is None:
+            raise JobLookupError(job_id)
 
     def remove(self, job_id: str) -> T:
         """Remove the job with that id and return it; O(log n).
@@ -135,24 +165,29 @@ class JobIndex(Generic[T]):
 
         :raises JobLookupError: if the index has no job with that id.
         """
-        found = self._find(job_id)
-        key, job = self._entries.pop(found)
-        self._order.remove((key, found))
-        return job
+        exact = exact_id(job_id)
+        with LOCK:
+            removed = self._pop(exact)
+        if removed is None:
+            raise JobLookupError(job_id if exact is None else exact)
+        return removed[1]
 
     def get(self, job_id: str) -> T | None:
         """Return the job with that id, or None; O(1).
 
         >>> job = index.get("backup")
         """
-        entry = self._entries.get(exact_id(job_id))  # type: ignore[arg-type]
+        exact = exact_id(job_id)
+        with LOCK:
+            entry = self._entries.get(exact)  # type: ignore[arg-type]
         return entry[1] if entry else None
 
     def __contains__(self, job_id: object) -> bool:
-        return exact_id(job_id) in self._entries
+        return self._has(exact_id(job_id))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        with LOCK:
+            return len(self._entries)
 
     def due(self, now: datetime, limit: int = sys.maxsize) -> list[T]:
         """Return the k jobs whose run time is `now` or earlier, in order; O(log n + k).
@@ -164,12 +199,16 @@ class JobIndex(Generic[T]):
         :raises TypeError: if `now` is not a datetime, or `limit` not a whole number.
         :raises ValueError: if the limit is negative.
         """
+        limit = min(operator.index(limit), sys.maxsize)
         if now is None:
             raise TypeError("now must be a datetime, not None")
         if limit < 0:
             raise ValueError(f"limit must be 0 or more, not {limit}")
-        count = self._order.bisect_left((key_of(now, "now") + 1,))  # type: ignore[arg-type]
-        return [self._entries[job_id][1] for _, job_id in islice(self._order, min(count, limit))]
+        key = key_of(now, "now")
+        with LOCK:
+            count = self._order.bisect_left((key + 1,))  # type: ignore[arg-type]
+            first = islice(islice(self._order, count), limit)
+            return [self._entries[job_id][1] for _, job_id in first]
 
     def first_run_time(self) -> datetime | None:
         """Return the first job's own `next_run_time`, or None if no job has one; O(1).
@@ -177,16 +216,19 @@ class JobIndex(Generic[T]):
         >>> index.first_run_time()
         datetime.datetime(2030, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)
         """
-        if not self._order or self._order[0][0] == PAUSED:
-            return None
-        return self._entries[self._order[0][1]][1].next_run_time
+        with LOCK:
+            if not self._order or self._order[0][0] == PAUSED:
+                return None
+            job = self._entries[self._order[0][1]][1]
+        return job.next_run_time
 
     def all(self) -> list[T]:
         """Return all n jobs in order; O(n).
 
         >>> jobs = index.all()
         """
-        return [self._entries[job_id][1] for _, job_id in self._order]
+        with LOCK:
+            return [self._entries[job_id][1] for _, job_id in self._order]
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.all())
@@ -196,8 +238,9 @@ class JobIndex(Generic[T]):
 
         >>> index.clear()
         """
-        self._order.clear()
-        self._entries.clear()
+        with LOCK:
+            _dropped_at_the_end, self._entries = self._entries, {}
+            self._order.clear()
 
     def add_many(self, jobs: Iterable[T]) -> list[str]:
         """Add k jobs; return the ids refused, in the order given; O(k log k + k log n).
@@ -241,43 +284,62 @@ class JobIndex(Generic[T]):
 
         :raises TypeError: if an id can't be hashed; then nothing has changed.
         """
-        refused = []
-        for given, job_id in [(given, exact_id(given)) for given in list(job_ids)]:
-            if job_id in self._entries:
-                self.remove(job_id)
-            else:
-                refused.append(given if job_id is None else job_id)
-        return refused
+        ids = [(given, exact_id(given)) for given in list(job_ids)]
+        with LOCK:
+            removed = [self._pop(job_id) for _, job_id in ids]
+        return [
+            given if job_id is None else job_id
+            for (given, job_id), entry in zip(ids, removed, strict=True)
+            if entry is None
+        ]
 
-    def _find(self, given: object) -> str:
-        job_id = exact_id(given)
-        if job_id not in self._entries:
-            raise JobLookupError(given if job_id is None else job_id)
-        return job_id
+    def _has(self, job_id: str | None) -> bool:
+        with LOCK:
+            return job_id in self._entries
 
-    def _put(self, items: dict[str, tuple[int, T]]) -> None:
-        for job_id in items.keys() & self._entries.keys():
-            self._order.remove((self._entries[job_id][0], job_id))
+    def _pop(self, job_id: str | None) -> tuple[int, T] | None:
+        """Under the lock, remove an id and return its entry, or None."""
+        entry = self._entries.pop(job_id, None)  # type: ignore[arg-type]
+        if entry:
+            self._order.remove((entry[0], job_id))  # type: ignore[arg-type]
+        return entry
+
+    def _put(self, items: dict[str, tuple[int, T]]) -> dict[str, tuple[int, T]]:
+        """Under the lock, put the items; return what they replace, to be dropped without it."""
+        replaced = {i: self._entries[i] for i in items.keys() & self._entries.keys()}
+        for job_id, (key, _) in replaced.items():
+            self._order.remove((key, job_id))
         self._order.update((key, job_id) for job_id, (key, _) in items.items())
         self._entries.update(items)
+        return replaced
 
     def _put_many(self, jobs: Iterable[T], *, add: bool, replace: bool) -> list[str]:
-        items: dict[str, tuple[int, T]] = {}
-        refused: list[str] = []
+        read: list[tuple[str, tuple[int, T] | None]] = []
+        accepted = set()
         for job in list(jobs):
             given = job.id
             job_id = exact_id(given)
-            there = job_id in self._entries or job_id in items
+            there = self._has(job_id) or job_id in accepted
             if replace if there else add:
-                job_id = required_id(given)
-                items[job_id] = (key_of_job(job, job_id), job)
-            else:
-                refused.append(given if job_id is None else job_id)
-        self._put(items)
+                job_id = required_id(job_id, given)
+                accepted.add(job_id)
+                read.append((job_id, (key_of_job(job, job_id), job)))
+            else:  # refused, so nobody needs its run time
+                read.append((given if job_id is None else job_id, None))
+        items: dict[str, tuple[int, T]] = {}
+        refused = []
+        with LOCK:
+            for job_id, entry in read:
+                if entry and (replace if job_id in self._entries or job_id in items else add):
+                    items[job_id] = entry
+                else:
+                    refused.append(job_id)
+            _dropped_at_the_end = self._put(items)
         return refused
 
     def _check(self) -> None:
         """Verify every invariant; raise AssertionError if one is broken."""
-        self._order._check()  # type: ignore[attr-defined]
-        assert list(self._order) == sorted((key, i) for i, (key, _) in self._entries.items())
-        assert all(type(job_id) is str for job_id in self._entries)
+        with LOCK:
+            self._order._check()  # type: ignore[attr-defined]
+            assert list(self._order) == sorted((key, i) for i, (key, _) in self._entries.items())
+            assert all(type(job_id) is str for job_id in self._entries)

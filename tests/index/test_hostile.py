@@ -12,7 +12,6 @@ from support.hostile_calls import (
     STORED,
     Calling,
     both,
-    compiled,
     each_call,
     forbidden,
     parametrized,
@@ -142,7 +141,7 @@ def test_run_time_outside_the_years_1_to_9999_in_utc_changes_nothing(make, call,
         give(index, Slotted(name, edge.replace(tzinfo=Zone(offset))))
 
 
-@compiled
+@both
 @each_call
 @parametrized("action", ACTIONS)
 def test_change_by_a_time_zone_takes_effect_before_the_call(make, call, action):
@@ -155,7 +154,7 @@ def test_change_by_a_time_zone_takes_effect_before_the_call(make, call, action):
     assert by_id(index) == by_id(model)
 
 
-@compiled
+@both
 @parametrized("action", ACTIONS)
 def test_change_by_the_zone_of_now_takes_effect_before_due(make, action):
     index, model = filled(make), filled(make)

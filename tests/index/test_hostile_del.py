@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from jobstore import ConflictingIdError, JobLookupError, MemoryJobStore
-from support.hostile_calls import ACTIONS, NEW, STORED, compiled, each_call, parametrized
+from support.hostile_calls import ACTIONS, NEW, STORED, both, compiled, each_call, parametrized
 from support.indexes import Slotted, at, by_id, filled, job
 
 
@@ -45,7 +45,7 @@ DROPS = {
 }
 
 
-@compiled
+@both
 @parametrized("drop", DROPS)
 @parametrized("action", ACTIONS)
 def test_change_by_a_dropped_job_takes_effect_after_the_call(make, drop, action):
@@ -65,7 +65,7 @@ def test_change_by_a_dropped_job_takes_effect_after_the_call(make, drop, action)
     assert by_id(index) == by_id(model)
 
 
-@compiled
+@both
 @parametrized("drop", DROPS)
 def test_many_dropped_jobs_can_each_change_the_index(make, drop):
     index = filled(make)
@@ -88,7 +88,7 @@ def test_many_dropped_jobs_can_each_change_the_index(make, drop):
     assert index.all() == []
 
 
-@compiled
+@both
 def test_dropped_job_can_put_itself_back(make):
     index = filled(make)
     kept = []
@@ -118,7 +118,7 @@ def attempt(call, *args):
         return type(error)
 
 
-@compiled
+@both
 @each_call
 @parametrized("action", ACTIONS)
 @pytest.mark.parametrize("attribute", ["id", "next_run_time"])
@@ -152,7 +152,7 @@ def test_dropped_attribute_can_change_the_index(make, call, action, attribute):
     assert (result, by_id(index)) in (possible if attribute == "id" else possible[:1])
 
 
-@compiled
+@both
 def test_jobs_of_a_dropped_index_can_change_another_index(make):
     index = filled(make)
     other = filled(make)

@@ -9,7 +9,6 @@ from support.hostile_calls import (
     ACTIONS,
     STORED,
     both,
-    compiled,
     each_call,
     forbidden,
     parametrized,
@@ -190,7 +189,7 @@ LOOK_UP_OR_GIVE = {
 }
 
 
-@compiled
+@both
 @parametrized("action", ACTIONS)
 @parametrized("call", LOOK_UP_OR_GIVE)
 def test_change_by_the_hash_of_an_id_takes_effect_before_the_call(make, action, call):
