@@ -1,14 +1,15 @@
-# cython: language_level=3, auto_pickle=False
+# cython: language_level=3, auto_pickle=False, freethreading_compatible=True
 """`next_fire_time`, compiled. Its twin, `jobstore/_cron_py.py`, has the full documentation.
 
 Python code can run inside a call: allocations may start a garbage collection. So a call holds its
 own references to everything that it read from the trigger, and changes what calls share (the
-memo, the zones' answers) in steps without Python code, dropping references last.
+memo, the zones' answers) in steps without Python code, dropping references last. Without the GIL
+these steps hold a mutex.
 """
 
 cimport cython
 from cpython.object cimport PyObject, PyTypeObject, Py_TYPE
-from cpython.ref cimport Py_INCREF, Py_XDECREF, Py_XINCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint64_t
 
 from zoneinfo import ZoneInfo
@@ -54,7 +55,14 @@ cdef extern from "cron.h":
 
 cdef extern from "slots.h":
     Py_ssize_t slot_offset(PyTypeObject *owner, object slot)
-    PyObject **slot_at(PyObject *object, Py_ssize_t offset)
+    bint slots_take(
+        PyObject *owner, const Py_ssize_t *offsets, Py_ssize_t count, PyObject **values)
+    bint list_is_same(PyObject *list, PyObject *items)
+
+cdef extern from "memo.h":
+    enum: BY_SCHEDULE, BY_ZONE, BY_START, BY_END, BY_PREVIOUS, BY_NOW, SEARCH_PARTS
+    PyObject *memo_get(PyObject **search)
+    void memo_put(PyObject **search, PyObject *result)
 
 zones_init(ZoneInfo)
 
@@ -135,16 +143,6 @@ cdef class Compiled:
         except AttributeError:
             self.known = False
 
-    cdef bint is_of(self, list fields):
-        """Whether the list has the fields from which this was made."""
-        if len(fields) != len(self.fields):
-            return False
-        cdef Py_ssize_t i
-        for i in range(len(fields)):
-            if <PyObject *> fields[i] != <PyObject *> self.fields[i]:
-                return False
-        return True
-
     cdef bint add_field(self, int place, field) except -1:
         if type(field) is not FIELD_TYPES[place] or type(field.name) is not str:
             return False
@@ -193,28 +191,13 @@ cdef class Compiled:
         return True
 
 
-cdef enum: MEMO_COMPILED, MEMO_ZONE, MEMO_START, MEMO_END, MEMO_PREVIOUS, MEMO_NOW, MEMO_RESULT
-cdef enum: MEMO_SIZE = MEMO_RESULT + 1
-cdef PyObject *memo[MEMO_SIZE]  # the last search, with references of its own
-
-
-cdef inline bint is_remembered(PyObject **search):
-    cdef int i
-    for i in range(MEMO_RESULT):
-        if memo[i] != search[i]:
-            return False
-    return True
-
-
-cdef void remember(PyObject **search):
-    cdef PyObject *before[MEMO_SIZE]
-    cdef int i
-    for i in range(MEMO_SIZE):
-        before[i] = memo[i]
-        Py_XINCREF(search[i])
-        memo[i] = search[i]
-    for i in range(MEMO_SIZE):
-        Py_XDECREF(before[i])  # last, as it may run Python code
+cdef inline object owned(PyObject *reference):
+    """Take over a reference; NULL gives None."""
+    if reference == NULL:
+        return None
+    result = <object> reference
+    Py_DECREF(result)
+    return result
 
 
 cdef object ask_stock(trigger, previous, now):
@@ -223,58 +206,59 @@ cdef object ask_stock(trigger, previous, now):
 
 def next_fire_time(self, previous_fire_time, now):
     """Return the next time, as APScheduler's method of this name does."""
-    cdef PyObject *trigger = <PyObject *> self
-    cdef PyObject *search[MEMO_SIZE]
-    cdef PyObject **at
+    cdef PyObject *values[SLOTS]
+    cdef PyObject *search[SEARCH_PARTS]
+    cdef PyObject *known
     cdef int64_t end
     cdef int i, outcome
+    cdef bint complete = True
     cdef Date date
     cdef Zone zone
     cdef Compiled compiled
     if Py_TYPE(self) != trigger_type:
         return ask_stock(self, previous_fire_time, now)
-    for i in range(SCHEDULE):
-        if slot_at(trigger, slot_offsets[i])[0] == NULL:
-            return ask_stock(self, previous_fire_time, now)
     # References of this call's own, as any allocation may run code that changes the trigger.
-    tzinfo = <object> slot_at(trigger, slot_offsets[ZONE])[0]
-    start_date = <object> slot_at(trigger, slot_offsets[START_DATE])[0]
-    end_date = <object> slot_at(trigger, slot_offsets[END_DATE])[0]
-    fields = <object> slot_at(trigger, slot_offsets[FIELD_LIST])[0]
-    jitter = <object> slot_at(trigger, slot_offsets[JITTER])[0]
-    if type(fields) is not list:
+    slots_take(<PyObject *> self, slot_offsets, SLOTS, values)
+    for i in range(SCHEDULE):
+        complete = complete and values[i] != NULL
+    tzinfo = owned(values[ZONE])
+    start_date = owned(values[START_DATE])
+    end_date = owned(values[END_DATE])
+    fields = owned(values[FIELD_LIST])
+    jitter = owned(values[JITTER])
+    kept = owned(values[SCHEDULE])
+    if not complete or type(fields) is not list:
         return ask_stock(self, previous_fire_time, now)
-    at = slot_at(trigger, slot_offsets[SCHEDULE])
-    kept = None if at[0] == NULL else <object> at[0]
-    if type(kept) is Compiled and (<Compiled> kept).is_of(fields):
+    if type(kept) is Compiled and list_is_same(
+        <PyObject *> fields, <PyObject *> (<Compiled> kept).fields
+    ):
         compiled = kept
     else:
         compiled = self._schedule = Compiled(fields)
     if not compiled.known:
         return ask_stock(self, previous_fire_time, now)
 
-    search[MEMO_COMPILED] = <PyObject *> compiled
-    search[MEMO_ZONE] = <PyObject *> tzinfo
-    search[MEMO_START] = <PyObject *> start_date
-    search[MEMO_END] = <PyObject *> end_date
-    search[MEMO_PREVIOUS] = <PyObject *> previous_fire_time
-    search[MEMO_NOW] = <PyObject *> now
-    if jitter is None and is_remembered(search):
-        return <object> memo[MEMO_RESULT]
+    search[BY_SCHEDULE] = <PyObject *> compiled
+    search[BY_ZONE] = <PyObject *> tzinfo
+    search[BY_START] = <PyObject *> start_date
+    search[BY_END] = <PyObject *> end_date
+    search[BY_PREVIOUS] = <PyObject *> previous_fire_time
+    search[BY_NOW] = <PyObject *> now
+    if jitter is None:
+        known = memo_get(search)
+        if known != NULL:
+            return owned(known)
 
-    if not zone_of(search[MEMO_ZONE], &zone) or not last_wall(&zone, search[MEMO_END], &end):
+    if not zone_of(search[BY_ZONE], &zone) or not last_wall(&zone, search[BY_END], &end):
         return ask_stock(self, previous_fire_time, now)
-    if not first_date(
-        &zone, search[MEMO_PREVIOUS], search[MEMO_NOW], search[MEMO_START], &date
-    ):
+    if not first_date(&zone, search[BY_PREVIOUS], search[BY_NOW], search[BY_START], &date):
         return ask_stock(self, previous_fire_time, now)
     outcome = next_date(&compiled.schedule, &zone, adds, end, &date)
     if outcome == STOCK_DECIDES:
         return ask_stock(self, previous_fire_time, now)
-    found = None if outcome == PAST_END else date_to_datetime(&date, search[MEMO_ZONE])
+    found = None if outcome == PAST_END else date_to_datetime(&date, search[BY_ZONE])
     if jitter is None:
-        search[MEMO_RESULT] = <PyObject *> found
-        remember(search)
+        memo_put(search, <PyObject *> found)
         return found
     if found is None:
         return None

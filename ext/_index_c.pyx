@@ -1,4 +1,5 @@
 # cython: language_level=3, always_allow_keywords=False, auto_pickle=False, binding=False
+# cython: freethreading_compatible=True
 """`JobIndex`, compiled. Its twin, `jobstore/_index_py.py`, has the full documentation.
 
 Each call makes its whole change, or raises and changes nothing. So every call that changes the
@@ -6,12 +7,12 @@ index takes its steps in this order:
 
 1. read the id and look it up: lookup errors come before all others;
 2. read the run time and convert it: the last step that may run Python code;
-3. look the id up again, because that code may have added or removed it;
-4. change the index in one function of `index.h` or `bulk.h`, which makes its whole change or, if
-   memory is short, none;
-5. drop references, which may run Python code again.
+3. in one function of `index.h` or `bulk.h`, look the id up again, because that code may have added
+   or removed it, and change the index. The function makes its whole change or, if memory is short,
+   none;
+4. drop references, which may run Python code again.
 
-The GIL is held throughout, so other threads run only before step 3 or after step 4.
+Each function of these headers is atomic: by the GIL or, without it, by the index's mutex.
 """
 
 cimport cython
@@ -35,34 +36,28 @@ cdef extern from "entries.h":
     ctypedef struct Entry:
         PyObject *id
         PyObject *job
-        int64_t key
-    ctypedef struct Entries:
-        Entry *at
-        uint32_t count
     int id_make_ready(object id) except -1
     uint32_t hash_bits(object id)
-    uint64_t *entries_find_cell(const Entries *entries, object id, uint32_t hash)
-    uint32_t entries_find(const Entries *entries, object id, uint32_t hash)
 
-cdef extern from "btree.h":
-    ctypedef struct Node:
-        pass
-    ctypedef struct Index:
-        Entries entries
-        Node *first_leaf
-    int64_t *keys_of(const Node *node)
-    uint32_t *slots_of(const Node *node)
+cdef extern from "lists.h":
+    list list_with_room(Py_ssize_t room)
 
 cdef extern from "index.h":
+    ctypedef struct Index:
+        pass
     void index_init(Index *index, int leaf_capacity)
-    int index_add(Index *index, object id, object job, int64_t key) except -1
-    void index_prefetch(const Index *index, uint32_t slot)
-    int index_replace(
-        Index *index, uint32_t slot, object job, int64_t key, PyObject **old) except -1
-    void index_remove(Index *index, uint64_t *cell, PyObject **id, PyObject **job)
+    bint index_has(Index *index, object id)
+    PyObject *index_get(Index *index, object id)
+    PyObject *index_first(Index *index)
+    uint32_t index_count(Index *index)
+    bint index_add(Index *index, object id, object job, int64_t key) except -1
+    bint index_expect(Index *index, object id)
+    bint index_replace(
+        Index *index, object id, object job, int64_t key, PyObject **old) except -1
+    bint index_remove(Index *index, object id, Entry *removed)
     void index_clear(Index *index)
-    list index_jobs(const Index *index, int64_t key, Py_ssize_t limit)
-    size_t index_bytes(const Index *index)
+    list index_jobs(Index *index, int64_t key, Py_ssize_t limit)
+    size_t index_bytes(Index *index)
 
 cdef extern from "bulk.h":
     const int64_t NO_KEY
@@ -70,14 +65,15 @@ cdef extern from "bulk.h":
         PyObject *id
         PyObject *job
         int64_t key
+        PyObject *removed_id
         uint32_t slot
         uint32_t hash
     int index_put_items(
         Index *index, Item *items, size_t count, int add, int replace, list report) except -1
-    int index_remove_items(Index *index, Item *items, size_t count, list report) except -1
+    void index_remove_items(Index *index, Item *items, size_t count, list report)
 
 cdef extern from "check.h":
-    const char *index_check(const Index *index)
+    const char *index_check(Index *index)
 
 cdef extern from "gc.h":
     void gc_install(PyTypeObject *type, Py_ssize_t offset)
@@ -96,18 +92,13 @@ cdef inline object exact_id(object given):
     return None
 
 
-cdef inline uint32_t slot_of(Index *index, object job_id):
-    """Return the slot of an id from `exact_id`, or NO_SLOT."""
-    if job_id is None:
-        return NO_SLOT
-    return entries_find(&index.entries, job_id, hash_bits(job_id))
-
-
-cdef uint32_t required_slot(Index *index, object job_id, object given) except? NO_SLOT:
-    cdef uint32_t slot = slot_of(index, job_id)
-    if slot == NO_SLOT:
-        raise JobLookupError(given if job_id is None else job_id)
-    return slot
+cdef inline object owned(PyObject *reference):
+    """Take over a reference; NULL gives None."""
+    if reference == NULL:
+        return None
+    result = <object> reference
+    Py_DECREF(result)
+    return result
 
 
 cdef inline int64_t checked_key(object run_time, object job_id) except? -1:
@@ -129,7 +120,8 @@ cdef class Items:
 
     cdef Item *items
     cdef size_t count
-    cdef bint done  # the change is complete: the items own their jobs now
+    cdef bint put  # the change is complete: the items own their jobs now
+    cdef bint removed  # likewise, and their removed ids
 
     def __cinit__(self, tuple given):
         self.items = <Item *> PyMem_Malloc((len(given) + 1) * sizeof(Item))
@@ -140,7 +132,9 @@ cdef class Items:
         cdef size_t i
         for i in range(self.count):
             Py_XDECREF(self.items[i].id)
-            if self.done:
+            if self.removed:
+                Py_XDECREF(self.items[i].removed_id)
+            if self.put or self.removed:
                 Py_XDECREF(self.items[i].job)
         PyMem_Free(self.items)
 
@@ -180,50 +174,44 @@ cdef class JobIndex:
     def add(self, job):
         given = job.id
         job_id = exact_id(given)
-        if slot_of(&self.index, job_id) != NO_SLOT:
-            raise ConflictingIdError(job_id)
         if job_id is None:
             raise TypeError(f"the id of a job must be a str, not {given!r}")
-        cdef int64_t key = checked_key(job.next_run_time, job_id)
-        if slot_of(&self.index, job_id) != NO_SLOT:
+        if index_has(&self.index, job_id):
             raise ConflictingIdError(job_id)
-        index_add(&self.index, job_id, job, key)
+        cdef int64_t key = checked_key(job.next_run_time, job_id)
+        if not index_add(&self.index, job_id, job, key):
+            raise ConflictingIdError(job_id)
 
     def replace(self, job):
-        cdef PyObject *old
+        cdef PyObject *old = NULL
         given = job.id
         job_id = exact_id(given)
-        cdef uint32_t slot = required_slot(&self.index, job_id, given)
-        index_prefetch(&self.index, slot)
+        if job_id is None or not index_expect(&self.index, job_id):
+            raise JobLookupError(given if job_id is None else job_id)
         cdef int64_t key = checked_key(job.next_run_time, job_id)
-        slot = required_slot(&self.index, job_id, given)
-        index_replace(&self.index, slot, job, key, &old)
+        if not index_replace(&self.index, job_id, job, key, &old):
+            raise JobLookupError(job_id)
         Py_DECREF(<object> old)
 
     def remove(self, job_id):
-        cdef PyObject *id
-        cdef PyObject *job
+        cdef Entry removed
         exact = exact_id(job_id)
-        cdef uint64_t *cell = NULL
-        if exact is not None:
-            cell = entries_find_cell(&self.index.entries, exact, hash_bits(exact))
-        if cell == NULL or cell[0] == 0:
+        if exact is None or not index_remove(&self.index, exact, &removed):
             raise JobLookupError(job_id if exact is None else exact)
-        index_remove(&self.index, cell, &id, &job)
-        removed = <object> job
-        Py_DECREF(removed)
-        Py_DECREF(<object> id)
-        return removed
+        job = owned(removed.job)
+        Py_DECREF(<object> removed.id)
+        return job
 
     def get(self, job_id):
-        cdef uint32_t slot = slot_of(&self.index, exact_id(job_id))
-        return None if slot == NO_SLOT else <object> self.index.entries.at[slot].job
+        exact = exact_id(job_id)
+        return None if exact is None else owned(index_get(&self.index, exact))
 
     def __contains__(self, job_id):
-        return slot_of(&self.index, exact_id(job_id)) != NO_SLOT
+        exact = exact_id(job_id)
+        return exact is not None and index_has(&self.index, exact)
 
     def __len__(self):
-        return self.index.entries.count
+        return index_count(&self.index)
 
     def due(self, now, Py_ssize_t limit=PY_SSIZE_T_MAX):
         if now is None:
@@ -233,10 +221,8 @@ cdef class JobIndex:
         return index_jobs(&self.index, checked_key(now, None), limit)
 
     def first_run_time(self):
-        if self.index.first_leaf == NULL or keys_of(self.index.first_leaf)[0] == PAUSED:
-            return None
-        job = <object> self.index.entries.at[slots_of(self.index.first_leaf)[0]].job
-        return job.next_run_time
+        job = owned(index_first(&self.index))
+        return None if job is None else job.next_run_time
 
     def all(self):
         return index_jobs(&self.index, PAUSED, PY_SSIZE_T_MAX)
@@ -268,9 +254,9 @@ cdef class JobIndex:
                 item = items.append(job_id)
                 item.key = PAUSED  # any key but NO_KEY makes the call look the id up
                 item.hash = hash_bits(job_id)
-        cdef list refused = []
+        cdef list refused = list_with_room(items.count)
         index_remove_items(&self.index, items.items, items.count, refused)
-        items.done = True
+        items.removed = True
         return refused
 
     def _check(self):
@@ -289,7 +275,8 @@ cdef list put_many(Index *index, tuple jobs, bint add, bint replace):
         given = job.id
         job_id = exact_id(given)
         item = items.append(given if job_id is None else job_id)
-        if not (add if slot_of(index, job_id) == NO_SLOT else replace):
+        known = job_id is not None and index_has(index, job_id)
+        if not (replace if known else add):
             continue  # refused, so nobody needs its run time
         if job_id is None:
             raise TypeError(f"the id of a job must be a str, not {given!r}")
@@ -301,9 +288,9 @@ cdef list put_many(Index *index, tuple jobs, bint add, bint replace):
             continue  # refused: a second job with the same id
         item.job = <PyObject *> job
         item.hash = hash_bits(job_id)
-    cdef list refused = []
+    cdef list refused = list_with_room(items.count)
     index_put_items(index, items.items, items.count, add, replace, refused)
-    items.done = True
+    items.put = True
     return refused
 
 

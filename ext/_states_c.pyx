@@ -1,8 +1,9 @@
 # cython: language_level=3, always_allow_keywords=False, auto_pickle=False, binding=False
+# cython: freethreading_compatible=True
 """Functions about pickled states, compiled. Their twins in `jobstore/_states_py.py` document them.
 
 Only `Slots` may call Python code, when it is made and when it makes a tuple. All else only compares
-pointers and bytes, with the GIL held.
+pointers and bytes: with the GIL held or, without it, in critical sections of the objects.
 """
 
 cimport cython
@@ -12,14 +13,14 @@ from cpython.object cimport PyObject, PyTypeObject
 cdef extern from "states.h":
     int states_init() except -1
     object state_advance(object state, object old, object new)
-    bint slots_are_same(
-        PyObject *owner, const Py_ssize_t *offsets, Py_ssize_t count, PyObject *values)
     object slots_read(object owner, const Py_ssize_t *offsets, Py_ssize_t count)
-    bint dict_is_same(PyObject *dict, PyObject *items)
-    bint list_is_same(PyObject *list, PyObject *items)
 
 cdef extern from "slots.h":
     Py_ssize_t slot_offset(PyTypeObject *owner, object slot)
+    bint slots_are_same(
+        PyObject *owner, const Py_ssize_t *offsets, Py_ssize_t count, PyObject *values)
+    bint dict_is_same(PyObject *dict, PyObject *items)
+    bint list_is_same(PyObject *list, PyObject *items)
 
 cdef extern from "Python.h":
     bint PyTuple_CheckExact(PyObject *object)

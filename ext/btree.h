@@ -6,8 +6,9 @@
 #ifndef JOBSTORE_BTREE_H
 #define JOBSTORE_BTREE_H
 
-#include "run_time.h"
 #include "entries.h"
+#include "lock.h"
+#include "run_time.h"
 
 #define MAX_HEIGHT 40 /* enough for 2**32 jobs: each node holds at least 2 */
 
@@ -26,6 +27,7 @@ typedef struct {
     Node *first_leaf;
     int height; /* levels, leaves included */
     int leaf_capacity;
+    MUTEX
 } Index;
 
 typedef struct { /* one level of a path from the root to a leaf */
@@ -34,10 +36,7 @@ typedef struct { /* one level of a path from the root to a leaf */
 } Step;
 
 static inline int64_t *keys_of(const Node *node) { return (int64_t *)(node + 1); }
-static inline void **refs_of(const Node *node)
-{
-    return (void **)(keys_of(node) + node->capacity);
-}
+static inline void **refs_of(const Node *node) { return (void **)(keys_of(node) + node->capacity); }
 static inline uint32_t *slots_of(const Node *node)
 {
     return (uint32_t *)(refs_of(node) + node->capacity);

@@ -3,9 +3,8 @@
    Each item owns its reference to the id. It borrows its job until the change is complete; then
    its job is the reference that the change released, or NULL, and the caller drops it.
 
-   A plain array, allocated before the change, collects the refused ids. Appending to a list could
-   fail in the middle of the change, and creating its MemoryError could start the garbage
-   collector. */
+   The refused ids go into a list that the caller has made with room for all. So appending to it
+   can't fail in the middle of the change, nor start the garbage collector. */
 #ifndef JOBSTORE_BULK_H
 #define JOBSTORE_BULK_H
 
@@ -17,7 +16,10 @@
 typedef struct {
     PyObject *id;
     PyObject *job;
-    int64_t key;
+    union {
+        int64_t key;
+        PyObject *removed_id; /* after a removal: another reference for the caller to drop */
+    };
     uint32_t slot; /* NO_SLOT at first, and for a refused or superseded item */
     uint32_t hash; /* bits of the id's hash */
 } Item;
@@ -45,26 +47,13 @@ static void items_sort(Item *items, Item *spare, size_t count)
     }
 }
 
-/* Return a new array of the refused ids, in the order given: those of the items without a slot.
-   It borrows its references until refused_report(). Return NULL if memory is short. */
-static PyObject **refused_collect(const Item *items, size_t count, Py_ssize_t *refused)
+/* Append the refused ids to a list with room, in the order given: those of the items without a
+   slot. */
+static void refused_report(PyObject *report, const Item *items, size_t count)
 {
-    *refused = 0;
     for (size_t i = 0; i < count; i++)
-        *refused += items[i].slot == NO_SLOT;
-    PyObject **ids = PyMem_New(PyObject *, *refused);
-    for (size_t i = 0, n = 0; i < count && ids != NULL; i++)
         if (items[i].slot == NO_SLOT)
-            ids[n++] = items[i].id;
-    return ids;
-}
-
-/* After the change: hand the refused ids to a new, empty list. */
-static void refused_report(PyObject *list, PyObject **ids, Py_ssize_t refused)
-{
-    for (Py_ssize_t i = 0; i < refused; i++)
-        Py_INCREF(ids[i]);
-    list_adopt((PyListObject *)list, ids, refused, refused);
+            list_append(report, items[i].id);
 }
 
 /* Give each item the slot of its id, adding an entry for a new id, or refuse the item. Return -1
@@ -203,61 +192,54 @@ static int index_put_items(Index *index, Item *items, size_t count, int add, int
                            PyObject *report)
 {
     size_t kept = 0, placed = 0;
-    Py_ssize_t refused = 0;
-    PyObject **ids = NULL;
     Item *spare = PyMem_New(Item, count);
-    int done = spare != NULL && items_assign_slots(index, items, count, add, replace) == 0
-        && (ids = refused_collect(items, count, &refused)) != NULL;
+    if (spare == NULL)
+        return no_memory();
+    LOCK(index);
+    int done = items_assign_slots(index, items, count, add, replace) == 0;
     if (done) {
+        refused_report(report, items, count);
         kept = items_keep_last(index, items, count);
         placed = items_insert(index, items, spare, kept);
         done = placed == kept;
     }
-    PyMem_Free(spare);
-    if (!done) {
+    if (done) {
+        items_commit(index, items, kept);
+    } else {
         items_undo_insert(index, items, placed);
         items_undo_slots(index, items, count);
-        PyMem_Free(ids);
-        return no_memory();
     }
-    items_commit(index, items, kept);
+    UNLOCK(index);
     for (size_t i = kept; i < count; i++)
         items[i].job = NULL;
-    refused_report(report, ids, refused);
-    return 0;
+    PyMem_Free(spare);
+    return done ? 0 : no_memory();
 }
 
-/* Remove the jobs of the items' ids. Put the ids not found into the list `report`. Return -1 with
-   a MemoryError, and nothing changed. */
-static int index_remove_items(Index *index, Item *items, size_t count, PyObject *report)
+/* Remove the jobs of the items' ids. Put the ids not found into the list `report`. */
+static void index_remove_items(Index *index, Item *items, size_t count, PyObject *report)
 {
     Entries *entries = &index->entries;
+    LOCK(index);
     for (size_t i = 0; i < count; i++) {
         if (items[i].key != NO_KEY)
             items[i].slot = entries_find(entries, items[i].id, items[i].hash);
         if (items[i].slot != NO_SLOT)
             entries_unlink(entries, items[i].slot);
     }
-    Py_ssize_t refused;
-    PyObject **ids = refused_collect(items, count, &refused);
-    if (ids == NULL) {
-        for (size_t i = 0; i < count; i++)
-            if (items[i].slot != NO_SLOT)
-                entries_relink(entries, items[i].slot);
-        return no_memory();
-    }
+    refused_report(report, items, count);
     for (size_t i = 0; i < count; i++) {
+        items[i].removed_id = NULL;
         if (items[i].slot == NO_SLOT)
             continue;
-        const Entry *entry = &entries->at[items[i].slot];
+        Entry *entry = &entries->at[items[i].slot];
         btree_remove(index, entry->key, items[i].slot);
-        Py_DECREF(entry->id); /* an exact str: dropping it runs no code */
+        items[i].removed_id = entry->id;
         items[i].job = entry->job;
         entries_free_slot(entries, items[i].slot);
     }
     index_shrink(index);
-    refused_report(report, ids, refused);
-    return 0;
+    UNLOCK(index);
 }
 
 #endif

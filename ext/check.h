@@ -63,8 +63,7 @@ static const char *check_node(Visit *visit, const Node *node, int height, int is
     return NULL;
 }
 
-/* Return the text of the first broken invariant, or NULL. */
-static const char *index_check(const Index *index)
+static const char *check_index(const Index *index)
 {
     const Entries *entries = &index->entries;
     Visit visit = {index, 0, 0, NULL};
@@ -89,6 +88,15 @@ static const char *index_check(const Index *index)
     EXPECT(taken_cells == entries->count);
     EXPECT((size_t)entries->count * 3 <= (entries->mask + 1) * 2);
     return NULL;
+}
+
+/* Return the text of the first broken invariant, or NULL. */
+static const char *index_check(Index *index)
+{
+    LOCK(index);
+    const char *broken = check_index(index);
+    UNLOCK(index);
+    return broken;
 }
 
 #endif

@@ -69,7 +69,11 @@ static inline int id_make_ready(PyObject *id)
 
 static inline uint32_t hash_bits(PyObject *id)
 {
+#ifdef Py_GIL_DISABLED
+    Py_hash_t known = _Py_atomic_load_ssize_relaxed(&((PyASCIIObject *)id)->hash);
+#else
     Py_hash_t known = ((PyASCIIObject *)id)->hash; /* -1 until it is computed */
+#endif
     uint64_t hash = (uint64_t)(known != -1 ? known : PyObject_Hash(id)); /* can't fail for str */
     return (uint32_t)(hash ^ hash >> 32);
 }
@@ -193,13 +197,6 @@ static inline void entries_unlink(Entries *entries, uint32_t slot)
 {
     PyObject *id = entries->at[slot].id;
     entries_unlink_cell(entries, entries_find_cell(entries, id, hash_bits(id)));
-}
-
-/* Put an unlinked entry back into the hash table. */
-static inline void entries_relink(Entries *entries, uint32_t slot)
-{
-    cells_put(entries->cells, entries->mask, hash_bits(entries->at[slot].id), slot);
-    entries->count++;
 }
 
 /* Free the slot of an unlinked entry; the caller now owns its references. */

@@ -1,20 +1,25 @@
 /* Operations on one job, and on all: each changes the entries and the B+ tree together.
 
-   Each function makes its whole change or, if memory is short, none. None runs Python code before
-   its change is complete. The caller drops the references that a change releases. */
+   Each function holds the index's mutex from its first look to its last change. So on a
+   free-threaded build, too, it makes its whole change or, if memory is short, none. None runs
+   Python code before that: errors are raised, and references dropped, after the mutex. */
 #ifndef JOBSTORE_INDEX_H
 #define JOBSTORE_INDEX_H
 
 #include "btree.h"
+#include "lists.h"
 
-#ifdef Py_GIL_DISABLED
-#error "jobstore's compiled core does not support free-threaded builds of CPython yet"
-#endif
+static void index_empty(Index *index)
+{
+    entries_init(&index->entries);
+    index->root = index->first_leaf = NULL;
+    index->height = 0;
+}
 
 static void index_init(Index *index, int leaf_capacity)
 {
     memset(index, 0, sizeof *index);
-    entries_init(&index->entries);
+    index_empty(index);
     index->leaf_capacity = leaf_capacity;
 }
 
@@ -24,35 +29,91 @@ static int no_memory(void)
     return -1;
 }
 
-/* Add an id that is not there. Return -1 with a MemoryError, and nothing changed. */
-static int index_add(Index *index, PyObject *id, PyObject *job, int64_t key)
+static inline int index_has(Index *index, PyObject *id)
+{
+    uint32_t hash = hash_bits(id);
+    LOCK(index);
+    int found = entries_find(&index->entries, id, hash) != NO_SLOT;
+    UNLOCK(index);
+    return found;
+}
+
+/* Return a new reference to the job with that id, or NULL without an error. */
+static inline PyObject *index_get(Index *index, PyObject *id)
+{
+    uint32_t hash = hash_bits(id);
+    LOCK(index);
+    uint32_t slot = entries_find(&index->entries, id, hash);
+    PyObject *job = slot == NO_SLOT ? NULL : Py_NewRef(index->entries.at[slot].job);
+    UNLOCK(index);
+    return job;
+}
+
+/* Return a new reference to the first job, or NULL without an error if all jobs are paused. */
+static inline PyObject *index_first(Index *index)
+{
+    LOCK(index);
+    const Node *leaf = index->first_leaf;
+    PyObject *job = leaf == NULL || keys_of(leaf)[0] == PAUSED ? NULL : Py_NewRef(refs_of(leaf)[0]);
+    UNLOCK(index);
+    return job;
+}
+
+static inline uint32_t index_count(Index *index)
+{
+    LOCK(index);
+    uint32_t count = index->entries.count;
+    UNLOCK(index);
+    return count;
+}
+
+/* Insert an id that is not there. Return -1, with nothing changed, if memory is short. */
+static inline int index_insert(Index *index, PyObject *id, uint32_t hash, PyObject *job,
+                               int64_t key)
 {
     Entries *entries = &index->entries;
     if (entries_reserve(entries, 1) < 0)
-        return no_memory();
-    uint32_t slot = entries_add(entries, id, hash_bits(id));
+        return -1;
+    uint32_t slot = entries_add(entries, id, hash);
     if (btree_insert(index, key, slot, job) < 0) {
         entries_unlink(entries, slot);
         entries_free_slot(entries, slot);
         Py_DECREF(id); /* the caller has another reference */
-        return no_memory();
+        return -1;
     }
     Py_INCREF(job);
     entries->at[slot].job = job;
     entries->at[slot].key = key;
-    return 0;
+    return 1;
 }
 
-/* Prefetch the leaf of the job in a slot: replacing the job will change it. */
-PREFETCHING index_prefetch(const Index *index, uint32_t slot)
+/* Add a job. Return 1; 0 if its id is there; -1 with a MemoryError, and nothing changed. */
+static int index_add(Index *index, PyObject *id, PyObject *job, int64_t key)
 {
-    if (index->height > 2)
+    uint32_t hash = hash_bits(id);
+    LOCK(index);
+    int is_new = entries_find(&index->entries, id, hash) == NO_SLOT;
+    int outcome = is_new ? index_insert(index, id, hash, job, key) : 0;
+    UNLOCK(index);
+    return outcome < 0 ? no_memory() : outcome;
+}
+
+/* Return whether an id is there, and prefetch the leaf of its job: replacing it will change it. */
+static inline int index_expect(Index *index, PyObject *id)
+{
+    uint32_t hash = hash_bits(id);
+    LOCK(index);
+    uint32_t slot = entries_find(&index->entries, id, hash);
+    if (slot != NO_SLOT && index->height > 2)
         btree_prefetch(index, index->entries.at[slot].key);
+    UNLOCK(index);
+    return slot != NO_SLOT;
 }
 
 /* Replace the job in a slot; `*old` receives the previous job. The insertion at the new key comes
    before the removal at the old one, because only the insertion can lack memory. */
-static int index_replace(Index *index, uint32_t slot, PyObject *job, int64_t key, PyObject **old)
+static inline int index_exchange(Index *index, uint32_t slot, PyObject *job, int64_t key,
+                                 PyObject **old)
 {
     Entry *entry = &index->entries.at[slot];
     if (entry->key == key) {
@@ -60,14 +121,26 @@ static int index_replace(Index *index, uint32_t slot, PyObject *job, int64_t key
             btree_set_job(index, key, slot, job);
     } else {
         if (btree_insert(index, key, slot, job) < 0)
-            return no_memory();
+            return -1;
         btree_remove(index, entry->key, slot);
         entry->key = key;
     }
     *old = entry->job;
     Py_INCREF(job);
     entry->job = job;
-    return 0;
+    return 1;
+}
+
+/* Replace the job with that id; the caller drops `*old`, the previous job. Return 1; 0 if there is
+   none; -1 with a MemoryError, and nothing changed. */
+static int index_replace(Index *index, PyObject *id, PyObject *job, int64_t key, PyObject **old)
+{
+    uint32_t hash = hash_bits(id);
+    LOCK(index);
+    uint32_t slot = entries_find(&index->entries, id, hash);
+    int outcome = slot == NO_SLOT ? 0 : index_exchange(index, slot, job, key, old);
+    UNLOCK(index);
+    return outcome < 0 ? no_memory() : outcome;
 }
 
 /* Release memory: move the entries to an array that fits them. If there is no memory for that
@@ -105,25 +178,35 @@ static inline void index_shrink(Index *index)
         index_compact(index);
 }
 
-/* Remove the entry of a cell; the caller drops its id and its job. */
-static void index_remove(Index *index, uint64_t *cell, PyObject **id, PyObject **job)
+/* Remove the job with that id; the caller drops the references of `*entry`. Return 0 if there is
+   none. */
+static int index_remove(Index *index, PyObject *id, Entry *removed)
 {
     Entries *entries = &index->entries;
-    uint32_t slot = cell_slot(*cell);
-    *id = entries->at[slot].id;
-    *job = entries->at[slot].job;
-    PREFETCH(*job); /* the caller drops it next */
-    btree_remove(index, entries->at[slot].key, slot);
-    entries_unlink_cell(entries, cell);
-    entries_free_slot(entries, slot);
-    index_shrink(index);
+    uint32_t hash = hash_bits(id);
+    LOCK(index);
+    uint64_t *cell = entries_find_cell(entries, id, hash);
+    int found = *cell != 0;
+    if (found) {
+        uint32_t slot = cell_slot(*cell);
+        *removed = entries->at[slot];
+        PREFETCH(removed->job); /* the caller drops it next */
+        btree_remove(index, removed->key, slot);
+        entries_unlink_cell(entries, cell);
+        entries_free_slot(entries, slot);
+        index_shrink(index);
+    }
+    UNLOCK(index);
+    return found;
 }
 
 /* Empty the index, then drop its references: any code that this runs finds an empty index. */
 static void index_clear(Index *index)
 {
+    LOCK(index);
     Index old = *index;
-    index_init(index, old.leaf_capacity);
+    index_empty(index);
+    UNLOCK(index);
     btree_free(old.root);
     for (uint32_t slot = 0; slot < old.entries.used; slot++) {
         Py_XDECREF(old.entries.at[slot].job);
@@ -132,6 +215,7 @@ static void index_clear(Index *index)
     entries_free(&old.entries);
 }
 
+/* The garbage collector calls this while no other thread runs. */
 static int index_traverse(const Index *index, visitproc visit, void *arg)
 {
     for (uint32_t slot = 0; slot < index->entries.used; slot++)
@@ -139,53 +223,25 @@ static int index_traverse(const Index *index, visitproc visit, void *arg)
     return 0;
 }
 
-/* Hand an array of `count` references, allocated for `room`, to a new, empty list, in the way of
-   list_new_prealloc() in CPython's Objects/listobject.c. The rest of the array is released; if
-   that fails, the list keeps it as room to grow. */
-static void list_adopt(PyListObject *list, PyObject **items, Py_ssize_t count, Py_ssize_t room)
-{
-    if (count == 0) {
-        PyMem_Free(items);
-        return;
-    }
-    if (count < room) {
-        PyObject **fitting = PyMem_Realloc(items, (size_t)count * sizeof *items);
-        if (fitting != NULL) {
-            items = fitting;
-            room = count;
-        }
-    }
-    list->ob_item = items;
-    list->allocated = room;
-    Py_SET_SIZE(list, count);
-}
-
-/* Return a list of the jobs whose keys are `key` or less, in order, at most `limit` of them.
-
-   Making a list may start the garbage collector, and so run any code. So the list is made first,
-   empty; filling its array then runs nothing that could change the jobs. PyList_New(count) would
-   need the count, and would first set its array to NULL, a fifth of the whole cost. */
-static PyObject *index_jobs(const Index *index, int64_t key, Py_ssize_t limit)
+/* Return a new array of references to the jobs whose keys are `key` or less, in order, at most
+   `limit` of them; NULL if memory is short. `*room` receives the size of the array. */
+static PyObject **index_collect(const Index *index, int64_t key, Py_ssize_t limit,
+                                Py_ssize_t *count, Py_ssize_t *room)
 {
     Step path[MAX_HEIGHT];
-    PyListObject *jobs = (PyListObject *)PyList_New(0);
-    if (jobs == NULL || index->root == NULL || limit == 0)
-        return (PyObject *)jobs;
+    *count = *room = 0;
+    if (index->root == NULL || limit == 0)
+        return PyMem_New(PyObject *, 0);
     const Node *end_leaf, *leaf = btree_first_leaf(index, path);
     int end;
-    Py_ssize_t room = btree_end(index, key, &end_leaf, &end), count = 0;
-    if (room > limit)
-        room = limit;
-    PyObject **items = PyMem_New(PyObject *, room);
-    if (items == NULL) {
-        Py_DECREF(jobs);
-        return PyErr_NoMemory();
-    }
-    for (;;) {
+    *room = Py_MIN(btree_end(index, key, &end_leaf, &end), limit);
+    PyObject **items = PyMem_New(PyObject *, *room);
+    for (int is_last = items == NULL; !is_last;) {
         PyObject **refs = (PyObject **)refs_of(leaf);
-        int is_last = leaf == end_leaf, from_leaf = is_last ? end : leaf->count;
-        if (from_leaf >= limit - count) {
-            from_leaf = (int)(limit - count);
+        is_last = leaf == end_leaf;
+        int from_leaf = is_last ? end : leaf->count;
+        if (from_leaf >= limit - *count) {
+            from_leaf = (int)(limit - *count);
             is_last = 1;
         }
         if (!is_last) {
@@ -196,14 +252,22 @@ static PyObject *index_jobs(const Index *index, int64_t key, Py_ssize_t limit)
         }
         for (int i = 0; i < from_leaf; i++) {
             Py_INCREF(refs[i]);
-            items[count + i] = refs[i];
+            items[*count + i] = refs[i];
         }
-        count += from_leaf;
-        if (is_last)
-            break;
+        *count += from_leaf;
     }
-    list_adopt(jobs, items, count, room);
-    return (PyObject *)jobs;
+    return items;
+}
+
+/* Return a list of the jobs whose keys are `key` or less, in order, at most `limit` of them.
+   Making a list may start the garbage collector, and so run any code: it comes last. */
+static PyObject *index_jobs(Index *index, int64_t key, Py_ssize_t limit)
+{
+    Py_ssize_t count, room;
+    LOCK(index);
+    PyObject **items = index_collect(index, key, limit, &count, &room);
+    UNLOCK(index);
+    return items == NULL ? PyErr_NoMemory() : list_of(items, count, room);
 }
 
 static size_t btree_bytes(const Node *node)
@@ -218,12 +282,15 @@ static size_t btree_bytes(const Node *node)
 }
 
 /* Return the bytes that the index has allocated, without the object itself. */
-static size_t index_bytes(const Index *index)
+static size_t index_bytes(Index *index)
 {
     const Entries *entries = &index->entries;
+    LOCK(index);
     size_t cells = entries->cells == no_cells ? 0 : entries->mask + 1;
-    return entries->capacity * sizeof(Entry) + cells * sizeof *entries->cells
+    size_t bytes = entries->capacity * sizeof(Entry) + cells * sizeof *entries->cells
         + btree_bytes(index->root);
+    UNLOCK(index);
+    return bytes;
 }
 
 #endif

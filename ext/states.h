@@ -1,4 +1,4 @@
-/* Pickled states of jobs: where a state has its run time; the slots of objects, compared. */
+/* Pickled states of jobs: where a state has its run time. */
 #ifndef JOBSTORE_STATES_H
 #define JOBSTORE_STATES_H
 
@@ -121,56 +121,15 @@ static inline PyObject *state_advance(PyObject *state, PyObject *old, PyObject *
     return advanced;
 }
 
-static inline int slots_are_same(
-    PyObject *owner, const Py_ssize_t *offsets, Py_ssize_t count, PyObject *values)
-{
-    if (!PyTuple_CheckExact(values) || PyTuple_GET_SIZE(values) != count)
-        return 0;
-    for (Py_ssize_t i = 0; i < count; i++)
-        if (*slot_at(owner, offsets[i]) != PyTuple_GET_ITEM(values, i))
-            return 0; /* an empty slot is NULL, and no item of a tuple is */
-    return 1;
-}
-
-/* Return the values as a new tuple; None if a slot is empty; NULL. */
+/* Return the slots' values as a new tuple; None if a slot is empty; NULL on error. */
 static inline PyObject *slots_read(PyObject *owner, const Py_ssize_t *offsets, Py_ssize_t count)
 {
     PyObject *values = PyTuple_New(count); /* may run code of finalizers */
-    if (values == NULL)
-        return NULL;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *value = *slot_at(owner, offsets[i]);
-        if (value == NULL) {
-            Py_DECREF(values);
-            Py_RETURN_NONE;
-        }
-        Py_INCREF(value);
-        PyTuple_SET_ITEM(values, i, value);
+    if (values != NULL && !slots_take(owner, offsets, count, &PyTuple_GET_ITEM(values, 0))) {
+        Py_DECREF(values);
+        Py_RETURN_NONE;
     }
     return values;
-}
-
-static inline int dict_is_same(PyObject *dict, PyObject *items)
-{
-    if (!PyDict_CheckExact(dict) || !PyTuple_CheckExact(items)
-        || PyTuple_GET_SIZE(items) != 2 * PyDict_GET_SIZE(dict))
-        return 0;
-    Py_ssize_t place = 0, i = 0;
-    for (PyObject *key, *value; PyDict_Next(dict, &place, &key, &value); i += 2)
-        if (key != PyTuple_GET_ITEM(items, i) || value != PyTuple_GET_ITEM(items, i + 1))
-            return 0;
-    return 1;
-}
-
-static inline int list_is_same(PyObject *list, PyObject *items)
-{
-    if (!PyList_CheckExact(list) || !PyTuple_CheckExact(items)
-        || PyTuple_GET_SIZE(items) != PyList_GET_SIZE(list))
-        return 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++)
-        if (PyList_GET_ITEM(list, i) != PyTuple_GET_ITEM(items, i))
-            return 0;
-    return 1;
 }
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef JOBSTORE_ZONES_H
 #define JOBSTORE_ZONES_H
 
+#include "lock.h"
 #include "run_time.h"
 
 /* Dates between these two can be converted to UTC and back: no offset is longer than a day. */
@@ -161,11 +162,14 @@ static int32_t ask_zone(PyObject *zone, int64_t wall)
 /* Answers of zones. A ZoneInfo never changes, and jobs run at the same times. */
 #define ANSWERS 1024
 
-static struct {
+typedef struct {
     PyObject *zone; /* owned */
     int64_t wall;
     int32_t offset;
-} answers[ANSWERS];
+    MUTEX /* one each, so that threads seldom wait for each other */
+} Answer;
+
+static Answer answers[ANSWERS];
 
 /* Return the offset at a wall time that stays the same if converted to UTC and back, with fold 0.
    All others, as those in a gap, are IRREGULAR. */
@@ -175,16 +179,23 @@ static inline int32_t offset_at(const Zone *zone, int64_t wall)
         return in_range(wall) ? zone->offset : IRREGULAR;
     uint64_t mixed = ((uint64_t)wall ^ ((uint64_t)(uintptr_t)zone->tzinfo << 20))
         * UINT64_C(0x9E3779B97F4A7C15);
-    size_t i = mixed >> 54;
-    if (answers[i].zone == zone->tzinfo && answers[i].wall == wall)
-        return answers[i].offset;
-    int32_t offset = ask_zone(zone->tzinfo, wall);
+    Answer *answer = &answers[mixed >> 54];
+    LOCK(answer);
+    int32_t offset = answer->offset;
+    int known = answer->zone == zone->tzinfo && answer->wall == wall;
+    UNLOCK(answer);
+    if (known)
+        return offset;
+    offset = ask_zone(zone->tzinfo, wall);
     if (offset == OFFSET_ERROR)
         return offset;
-    PyObject *before = answers[i].zone;
-    answers[i].zone = Py_NewRef(zone->tzinfo);
-    answers[i].wall = wall;
-    answers[i].offset = offset;
+    Py_INCREF(zone->tzinfo);
+    LOCK(answer);
+    PyObject *before = answer->zone;
+    answer->zone = zone->tzinfo;
+    answer->wall = wall;
+    answer->offset = offset;
+    UNLOCK(answer);
     Py_XDECREF(before); /* last, as it may run Python code */
     return offset;
 }
