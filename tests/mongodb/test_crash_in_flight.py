@@ -19,14 +19,14 @@ def ids(runs):
 def test_killed_process_loses_only_runs_in_flight(one_offs, mode, in_flight):
     every = one_offs.add(2_000)
     killed = one_offs.start(mode, in_flight=in_flight, lease=2, seconds=SECONDS)
-    until(lambda: len(one_offs.begun()) >= 300, 60)
+    until(lambda: len(one_offs.begun()) >= 300)
     one_offs.kill(killed)
     ended, stored = ids(one_offs.ended()), one_offs.stored()
     assert len(ended) < len(every)
     assert len(every - stored - ended) <= MOST_IN_FLIGHT[in_flight]
 
     one_offs.start(mode, in_flight=in_flight, lease=2, seconds=0)
-    until(lambda: stored <= ids(one_offs.ended()) and not one_offs.stored(), 60)
+    until(lambda: stored <= ids(one_offs.ended()) and not one_offs.stored())
     assert len(every - ids(one_offs.ended())) <= MOST_IN_FLIGHT[in_flight]
 
 
@@ -41,7 +41,7 @@ def test_process_that_ends_without_shutdown_loses_no_job(one_offs, mode, in_flig
     assert every - ids(one_offs.ended()) <= one_offs.stored()
 
     one_offs.start(mode, in_flight=in_flight, lease=2, seconds=0)
-    until(lambda: ids(one_offs.ended()) == every and not one_offs.stored(), 60)
+    until(lambda: ids(one_offs.ended()) == every and not one_offs.stored())
 
 
 @pytest.mark.parametrize("in_flight", ["auto", None])
@@ -49,7 +49,7 @@ def test_scheduler_without_a_pool_leaves_all_jobs_to_the_other(one_offs, in_flig
     """Its main thread has ended in mid-cycle, and its process lives on."""
     every = one_offs.add(200)
     without = one_offs.start("shared", in_flight=in_flight, close_at=10, lives_on=True)
-    until(lambda: len(one_offs.ended()) >= 9, 60)
+    until(lambda: len(one_offs.ended()) >= 9)
     one_offs.start("shared", in_flight=in_flight)
-    until(lambda: ids(one_offs.ended()) == every and not one_offs.stored(), 60)
+    until(lambda: ids(one_offs.ended()) == every and not one_offs.stored())
     assert without.poll() is None

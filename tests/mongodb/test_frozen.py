@@ -26,12 +26,12 @@ DAY = timedelta(days=1)
 
 
 def until(condition):
-    """Wait at most 30 s of real time. The clock of `support.waiting.until` is frozen."""
-    for _ in range(6000):
+    """Wait at most 120 s of real time. The clock of `support.waiting.until` is frozen."""
+    for _ in range(24_000):
         if condition():
             return
         threading.Event().wait(0.005)
-    raise AssertionError("not so after 30 s")
+    raise AssertionError("not so after 120 s")
 
 
 def run(store):

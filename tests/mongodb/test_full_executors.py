@@ -70,14 +70,14 @@ def test_full_executor_does_not_hold_up_the_jobs_of_another(server, database, st
     ]
     quick = [job(f"quick-{n:03}", 10 + n / 1000, every=None) for n in range(200)]
     with running(server, database, mode, slow + quick, "auto", slow=2, default=10) as (store, runs):
-        until(lambda: all_have_run(runs, quick), 60)
+        until(lambda: all_have_run(runs, quick))
         later = [job(f"later-{n:03}", every=None) for n in range(50)]
         store.add_jobs(later)
         until(lambda: all_have_run(runs, later))
         assert stored(store, "slow-") >= 2_000 - 2 * 2
         until(lambda: leased(store, "slow-") == 0)  # other schedulers may take these jobs
         GATE.set()
-        until(lambda: all_have_run(runs, slow), 60)
+        until(lambda: all_have_run(runs, slow))
     assert names(stock) == []
     assert all(len(runs.of(each.id)) == 1 for each in slow + quick + later)
 

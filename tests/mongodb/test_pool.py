@@ -116,7 +116,6 @@ def test_mirror_is_filled_through_one_connection(client, database, stock):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_time_out_of_the_wait_for_a_connection_is_no_outage(client, database, mode, monkeypatch):
-    monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.2)
     busy = client(1)
     store = MongoDBJobStore(database.name, client=busy, **MODES[mode])
     scheduler = run(store)
@@ -127,6 +126,7 @@ def test_time_out_of_the_wait_for_a_connection_is_no_outage(client, database, mo
     database["others"].insert_many([{} for _ in range(3)])
     held = busy[database.name]["others"].find(batch_size=1, cursor_type=CursorType.EXHAUST)
     held.next()  # holds the connection until the cursor is closed
+    monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.2)
     until(lambda: failed)
     assert isinstance(failed[0], WaitQueueTimeoutError)
     assert watcher.connected

@@ -50,7 +50,7 @@ def cycles_until(scheduler, done):
         cycles.append([job_id for job_id, _ in submitted[before:]])
         return done()
 
-    until(cycle, 60)
+    until(cycle)
     return cycles
 
 
@@ -117,7 +117,7 @@ def test_mirror_has_written_all_after_a_cycle_of_large_jobs(line):
     slow.proxy.rate = RATE
     scheduler._process_jobs()
     assert len(scheduler.executor.submitted) == len(LARGE), "a mirror reads no jobs over the line"
-    until(lambda: is_quiet(slow.store), 60)
+    until(lambda: is_quiet(slow.store))
     assert slow.store.status().connected
     assert min(run_times(slow.store).values()) >= at(YEARS).timestamp()
     assert len(scheduler.executor.submitted) == len(LARGE)
@@ -184,4 +184,4 @@ def test_cycle_takes_two_reads_and_a_write_once_the_line_is_fast_again(line):
         scheduler._process_jobs()
         return slow.commands.names
 
-    until(lambda: commands_of_a_cycle() == ["find", "update", "find"], 60)
+    until(lambda: commands_of_a_cycle() == ["find", "update", "find"])

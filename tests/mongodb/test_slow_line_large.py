@@ -35,7 +35,7 @@ def cycle_until(scheduler, done):
         scheduler._process_jobs()
         return done()
 
-    until(cycle, 60)
+    until(cycle)
 
 
 @pytest.mark.parametrize("options", [{}, {"shared": True}], ids=["queried", "shared"])
@@ -56,7 +56,7 @@ def test_mirror_reads_and_writes_a_job_that_takes_longer_than_the_limit(line):
     wait_until_live(slow.store)
     assert mirrored(slow.store).keys() == {"large"}
     scheduler._process_jobs()
-    until(lambda: is_quiet(slow.store), 60)
+    until(lambda: is_quiet(slow.store))
     assert min(run_times(slow.store).values()) >= at(YEARS).timestamp()
     assert [name for name, _ in scheduler.executor.submitted] == ["large"]
 

@@ -4,8 +4,10 @@ import asyncio
 import threading
 import time
 
+PATIENCE = 120  # seconds until a test that hangs fails; no test depends on a fast machine
 
-def until(condition, seconds=30):
+
+def until(condition, seconds=PATIENCE):
     """Wait until the condition is true, and return its value. Fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
@@ -14,7 +16,7 @@ def until(condition, seconds=30):
     return result
 
 
-async def until_in_loop(condition, seconds=30):
+async def until_in_loop(condition, seconds=PATIENCE):
     """Wait as `until` does, while the event loop runs."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
@@ -28,5 +30,5 @@ def in_thread(call, *args):
     result = []
     thread = threading.Thread(target=lambda: result.append(call(*args)))
     thread.start()
-    thread.join(30)
+    thread.join(PATIENCE)
     return result[0]

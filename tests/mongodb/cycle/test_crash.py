@@ -194,12 +194,13 @@ def test_forked_process_leaves_deferred_writes_to_its_parent(server, store, data
 
 def test_commands_to_a_frozen_server_time_out(monkeypatch):
     """A hung process keeps its sockets open, and answers nothing."""
-    monkeypatch.setattr("jobstore.mongodb.connection.COMMAND_SECONDS", 0.5)
     with mongod() as server:
         running = RunningScheduler(server.uri, 50)
         running.executor.wait_for_more(60)
-        server.nodes[0].freeze()
-        with pytest.raises(PyMongoError):
-            running.store.lookup_job("0001")
-        server.nodes[0].thaw()
+        with monkeypatch.context() as patch:
+            patch.setattr("jobstore.mongodb.connection.COMMAND_SECONDS", 0.5)
+            server.nodes[0].freeze()
+            with pytest.raises(PyMongoError):
+                running.store.lookup_job("0001")
+            server.nodes[0].thaw()
         running.check()

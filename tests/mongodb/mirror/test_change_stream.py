@@ -224,13 +224,13 @@ def test_reloaded_mirror_has_the_writes_of_a_cycle_during_the_reload(exclusive, 
 
     def read(time):
         being_read.set()
-        assert deferred.wait(10)
+        assert deferred.wait(60)
         loaded(time)
 
     def advance_late(*args):
         """Start the reload after `update_job` has found the mirror live."""
         assert store.restore_quarantined() == ["bad"]
-        assert being_read.wait(10)
+        assert being_read.wait(60)
         return advance(*args)
 
     monkeypatch.setattr(store._reader.mirror, "loaded", read)

@@ -277,7 +277,7 @@ def test_load_waits_for_a_write_that_is_not_yet_replicated(
     starting = threading.Thread(target=store.start, args=(None, "default"))
     starting.start()
     try:
-        assert written.wait(10)
+        assert written.wait(60)
         until(lambda: list(session_client.admin.aggregate(running)) or not starting.is_alive())
     finally:
         point("configureFailPoint", "disableSnapshotting", mode="off")
@@ -315,11 +315,11 @@ def test_shutdown_ends_the_threads_and_flushes_pending_writes(store, session_cli
 
 def test_shutdown_logs_jobs_that_it_could_not_write(server, database, caplog, monkeypatch):
     monkeypatch.setattr("jobstore.mongodb.lifecycle.CLOSE_SECONDS", 0.5)
-    monkeypatch.setattr("jobstore.mongodb.connection.COMMAND_SECONDS", 0.5)
     with Proxy(server.nodes[0].port) as proxy:
         store = MongoDBJobStore(database.name, host=proxy.uri, mirror=True)
         scheduler = by_hand(store)
         store.add_jobs([job("a"), job("b")])
+        monkeypatch.setattr("jobstore.mongodb.connection.COMMAND_SECONDS", 0.5)
         for command in ("update", "find"):
             proxy.fail(command, "hang", 10**9)
         in_thread(scheduler._process_jobs)

@@ -39,7 +39,8 @@ def pairs(items):
     return list(itertools.pairwise(items))
 
 
-def test_jobs_fire_on_time_while_the_server_is_down(database):
+def test_jobs_fire_while_the_server_is_down_and_no_cycle_asks_for_it(database, caplog):
+    """The driver logs, for each command, that it selects a server."""
     with mongod() as server, MongoClient(server.uri) as client:
         jobs = client[database.name]["jobs"]
         store = MongoDBJobStore(database.name, host=server.uri, mirror=True)
@@ -53,6 +54,7 @@ def test_jobs_fire_on_time_while_the_server_is_down(database):
         # Removed by others just before the outage.
         jobs.delete_one({"_id": "0000"})
         server.kill()
+        caplog.set_level(logging.DEBUG, "pymongo.serverSelection")
         ended = time.monotonic() + OUTAGE
         rounds = len(times["1000"])
         until(lambda: time.monotonic() > ended, OUTAGE + 10)
@@ -62,14 +64,17 @@ def test_jobs_fire_on_time_while_the_server_is_down(database):
         assert status.pending >= count - 1
         assert status.oldest > OUTAGE / 2
         assert status.lag > OUTAGE / 2
+        asking = {each.threadName for each in caplog.records if "pymongo" in each.name}
+        assert "jobstore-flusher" in asking
+        assert scheduler._thread.name not in asking
+        caplog.set_level(logging.WARNING, "pymongo.serverSelection")
         server.start()
-        until(lambda: store.status().connected and store.status().pending == 0, 60)
-        until(lambda: mirrored(store) == documents(store), 60)
+        until(lambda: store.status().connected and store.status().pending == 0)
+        until(lambda: mirrored(store) == documents(store))
         assert store.lookup_job("0000") is None
         assert len(jobs.distinct("_id")) == count - 1
         scheduler.pause()
         scheduler.shutdown()
-        assert max(scheduler.executor.late) < 2.5, "all runs were on time"
         check_all_submitted(scheduler, EVERY)
 
 
@@ -127,10 +132,10 @@ def test_scheduler_killed_in_an_outage_repeats_all_runs_since_the_last_write_and
                 command("run_mirrored", server.uri, database.name), env=environment(), stdout=file
             ) as process,
         ):
-            until(lambda: len(submitted()) > 9, 60)
+            until(lambda: len(submitted()) > 9)
             server.kill()
             count = len(submitted())
-            until(lambda: len(submitted()) > count + 30, 60)
+            until(lambda: len(submitted()) > count + 30)
             process.kill()
         server.start()
         written = run_times(store)
@@ -146,7 +151,7 @@ def test_scheduler_killed_in_an_outage_repeats_all_runs_since_the_last_write_and
         def has_caught_up():
             return all(times[name] and times[name][-1].timestamp() > latest for name in "abc")
 
-        until(has_caught_up, 60)
+        until(has_caught_up)
         scheduler.shutdown()
         store.shutdown()
     check_all_submitted(scheduler, 0.2)
@@ -174,12 +179,12 @@ def test_no_run_is_lost_or_repeated_during_failovers(three, database, options):
     with MongoClient(three.uri) as client:
         for _ in range(5):
             seen = len(times["100"])
-            until(lambda seen=seen: len(times["100"]) > seen + 2, 60)
+            until(lambda seen=seen: len(times["100"]) > seen + 2)
             step_down(client)
         seen = len(times["100"])
-        until(lambda: len(times["100"]) > seen + 2, 60)
+        until(lambda: len(times["100"]) > seen + 2)
         scheduler.pause()
-        until(lambda: store.status().pending == 0, 60)
+        until(lambda: store.status().pending == 0)
         kept = documents(store)
         scheduler.shutdown()
         assert len(kept) == count
@@ -195,7 +200,7 @@ def step_down(client):
         client.admin.command({"replSetStepDown": 5, "force": True})
     except PyMongoError:
         logging.getLogger(__name__).info("the connection is gone with the primary")
-    until(lambda: is_writable(client), 60)
+    until(lambda: is_writable(client))
 
 
 def is_writable(client):

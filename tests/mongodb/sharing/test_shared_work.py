@@ -18,11 +18,11 @@ def test_each_process_claims_only_the_jobs_for_which_it_has_room(one_offs):
     gate = one_offs.file.with_name("gate")
     for _ in range(PROCESSES):
         one_offs.start("shared", in_flight="auto", gate=str(gate))
-    until(lambda: sorted(runs_by_process(one_offs.begun())) == PROCESSES * [WORKERS], 60)
+    until(lambda: sorted(runs_by_process(one_offs.begun())) == PROCESSES * [WORKERS])
     taken = PROCESSES * 2 * WORKERS
     until(lambda: len(one_offs.stored()) == len(every) - taken)
     gate.touch()
-    until(lambda: len(one_offs.ended()) >= len(every), 60)
+    until(lambda: len(one_offs.ended()) >= len(every))
     assert sorted(job_id for job_id, _ in one_offs.begun()) == sorted(every)
     until(lambda: not one_offs.stored())  # the last cycle writes after its jobs
 
@@ -32,7 +32,7 @@ def test_all_processes_work_until_the_end_of_a_backlog(one_offs):
     every = one_offs.add(count)
     for _ in range(PROCESSES):
         one_offs.start("shared", in_flight=2 * WORKERS)
-    until(lambda: len(one_offs.ended()) >= count, 60)
+    until(lambda: len(one_offs.ended()) >= count)
     until(lambda: not one_offs.stored())
     runs = one_offs.begun()
     assert sorted(job_id for job_id, _ in runs) == sorted(every), "each job ran once"
