@@ -46,8 +46,12 @@ def classified(prefix):
 
 
 def pythons_of_ci():
-    """Return the versions of `ci/pythons`."""
-    return re.search(r"for version in ([\d. ]+);", (ROOT / "ci/pythons").read_text())[1].split()
+    """Return the versions of `ci/pythons`; those that end in t are free-threaded."""
+    return re.search(r"^supported=\((.*?)\)", (ROOT / "ci/pythons").read_text(), re.M)[1].split()
+
+
+def with_gil(versions):
+    return [version for version in versions if not version.endswith("t")]
 
 
 def steps(workflow, action):
@@ -79,7 +83,22 @@ def slugs(page):
 
 def test_classifiers_name_the_pythons_that_continuous_integration_tests():
     versions = classified("Programming Language :: Python :: ")
-    assert [each for each in versions if each.startswith("3.")] == pythons_of_ci()
+    assert [each for each in versions if each.startswith("3.")] == with_gil(pythons_of_ci())
+    free_threaded = classified("Programming Language :: Python :: Free Threading :: ")
+    assert bool(free_threaded) == any(version.endswith("t") for version in pythons_of_ci())
+
+
+def test_pages_name_the_oldest_and_the_newest_python_that_continuous_integration_tests():
+    tested = with_gil(pythons_of_ci())
+    named = linked(r"CPython (3\.\d+) to (3\.\d+)")
+    assert {page for page, _ in named} >= {"README.md", "CHANGELOG.md", "docs/how-to/upgrade.md"}
+    assert {versions for _, versions in named} == {(tested[0], tested[-1])}
+
+
+def test_pythons_that_ci_gets_are_among_those_that_it_tests():
+    script = (ROOT / "ci/get-pythons").read_text()
+    gets = re.search(r"versions=\((3.*?)\)", script)[1].split()
+    assert set(gets) <= set(pythons_of_ci())
 
 
 def test_requires_python_is_the_oldest_tested_python():
