@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from itertools import count
 
 import pytest
@@ -14,6 +13,7 @@ from jobstore import MongoDBJobStore
 from jobstore.testing import mongod
 from support.jobs import job, names, note
 from support.pages import DOCS, blocks
+from support.tls import make_certificate
 from support.waiting import until
 
 PAGE = DOCS / "how-to" / "rights.md"
@@ -36,16 +36,8 @@ ROLE = role()
 def locked(tmp_path_factory):
     """Start a replica set that requires a login and TLS; return its options for the root user."""
     folder = tmp_path_factory.mktemp("tls")
-    key, certificate, pem = (folder / name for name in ("key.pem", "ca.pem", "mongod.pem"))
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-keyout", key, "-out", certificate, "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    certificate, key = make_certificate(folder)
+    pem = folder / "mongod.pem"
     pem.write_text(key.read_text() + certificate.read_text())
     pem.chmod(0o600)
     secret = folder / "secret"

@@ -1,7 +1,5 @@
 """A MongoDB user needs few rights; passwords and TLS options are passed to the client."""
 
-import subprocess
-
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
@@ -10,6 +8,7 @@ from jobstore import MongoDBJobStore
 from jobstore.testing import mongod
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import by_hand
+from support.tls import make_certificate, tls_before
 
 RIGHTS = ["find", "insert", "update", "remove"]
 PASSWORD = "keep-it-secret"
@@ -151,34 +150,16 @@ def test_wrong_password_raises_at_the_start_and_is_not_shown(locked):
     store.shutdown()
 
 
-def test_tls_options_reach_the_client(tmp_path):
-    pem = tmp_path / "server.pem"
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-keyout", key, "-out", certificate, "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    pem.write_text(key.read_text() + certificate.read_text())
-    # With "allowTLS" the fixture itself can connect without TLS. Newer servers don't start without
-    # a CA, and with a CA they require a client certificate unless told otherwise.
-    options = (
-        *("--tlsMode", "allowTLS", "--tlsCertificateKeyFile", str(pem)),
-        *("--tlsCAFile", str(certificate), "--tlsAllowConnectionsWithoutCertificates"),
-    )
-    with mongod(standalone=True, options=options) as server:
-        store = MongoDBJobStore(host=server.uri, tls=True, tlsCAFile=str(certificate))
+def test_tls_options_reach_the_client(server, database, tmp_path):
+    certificate, key = make_certificate(tmp_path)
+    with tls_before(server.nodes[0].port, certificate, key) as uri:
+        options = {"database": database.name, "host": uri, "tls": True}
+        store = MongoDBJobStore(**options, tlsCAFile=str(certificate))
         by_hand(store)
         store.add_job(job("a", 1))
         assert names(store) == ["a"]
-        (status,) = [store.client.admin.command("serverStatus")["security"]]
-        assert "SSLServerSubjectName" in status
         store.shutdown()
-        stranger = MongoDBJobStore(host=server.uri, tls=True, timeoutMS=1000)
+        stranger = MongoDBJobStore(**options, timeoutMS=1000)
         with pytest.raises(Exception, match="certificate verify failed"):
             stranger.start(None, "default")  # it has no certificate of the CA
         stranger.shutdown()
