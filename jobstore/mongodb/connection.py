@@ -38,8 +38,12 @@ START_SECONDS = 30.0  # a command's time limit at start, when an election may be
 CLOSE_SECONDS = 5.0  # the longest that `shutdown` waits for the last commands
 AWAIT_MS = 250
 UNAUTHORIZED = 13
-# Codes of transient errors: of an election, a shutdown, a time limit, a write conflict.
+# Codes of transient errors: of an election, a shutdown, a time limit, a write conflict, ...
 TRANSIENT = {50, 91, 112, 189, 262, 10107, 11600, 11601, 11602, 13435, 13436, 14031}
+# ... a query killed by a change of its collection, a cursor killed by an administrator, ...
+TRANSIENT |= {175, 237}
+TRANSIENT |= {462, 463}  # ... and a command that an overloaded server has not begun
+ROUTERS = {"Mongos", "LoadBalancer"}  # a load balancer stands before several mongos
 READ_BATCH = 1000  # documents of a cursor that are read within one time limit
 CODEC: CodecOptions[Document] = CodecOptions(
     document_class=dict,
@@ -114,6 +118,12 @@ class Connection:
             read_preference=ReadPreference.PRIMARY,
             write_concern=self.jobs.write_concern,
         )
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether commands go through a mongos; known after the first command."""
+        servers = self.client.topology_description.server_descriptions().values()
+        return any(each.server_type_name in ROUTERS for each in servers)
 
     def close(self) -> None:
         """Close the client if this package made it and no other store uses it.

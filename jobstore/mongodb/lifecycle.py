@@ -126,8 +126,7 @@ class Lifecycle:
         if isinstance(self._reader, Mirrored):
             self._start_mirror(self._reader)
         elif wakes:
-            poll_interval = None if self._watch is True else self._watch
-            self._start_watcher(self._reader, None, poll_interval)
+            self._start_watcher(self._reader, None, self._poll_interval())
 
     def _enable_wakeups(self) -> bool:
         """Enable wake-ups if they are wanted and possible; returns whether they are enabled."""
@@ -140,8 +139,23 @@ class Lifecycle:
         self._wakeups.set_scheduler(weakref.proxy(scheduler) if enabled else None)
         return enabled
 
+    def _poll_interval(self) -> float | None:
+        """Choose the seconds between polls; None: follow a change stream."""
+        if self._watch is not True:
+            return self._watch
+        if not self.connection.is_routed:
+            return None
+        seconds = poll_seconds(self._host.scheduler)
+        self._host.logger.info("Polling every %g s: change streams lag behind a mongos", seconds)
+        return seconds
+
     def _start_mirror(self, mirrored: Mirrored) -> None:
         if mirrored.follows:
+            if self.connection.is_routed:
+                self._host.logger.warning(
+                    "Changes by others reach the mirror up to 10 s late: change streams lag behind "
+                    "a mongos"
+                )
             self._start_watcher(mirrored.queried, mirrored.mirror, None)
         else:
             mirrored.fill()

@@ -1,7 +1,9 @@
 """Without a change stream, the store polls the server often enough for jobs that are due now."""
 
+import logging
 import threading
 import time
+from datetime import datetime, timezone
 
 import pytest
 from apscheduler.events import EVENT_JOB_MISSED, EVENT_JOB_SUBMITTED
@@ -14,9 +16,12 @@ from jobstore import MongoDBJobStore
 from jobstore.mongodb import polling
 from jobstore.mongodb.mirroring.change_stream import Watcher
 from jobstore.testing import mongod
+from support.jobs import job
 from support.mirrored_stores import run
+from support.proxy import Proxy
 from support.waiting import until
 
+ROUTED = "Polling every 1 s: change streams lag behind a mongos"
 MODES = {"queried": {}, "shared": {"shared": True}}
 
 
@@ -59,6 +64,46 @@ def test_collection_dropped_while_the_stream_is_opened_does_not_make_the_store_p
     assert "No change stream" not in caplog.text
     assert store._lifecycle.watcher.sees_all_changes
     scheduler.shutdown()
+
+
+@pytest.fixture(params=[False, True], ids=["mongos", "load balancer"])
+def router(server, request):
+    """Return the URI of a proxy that greets as a mongos does."""
+    with Proxy(server.nodes[0].port) as proxy:
+        yield proxy.claim_router(balanced=request.param)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_store_behind_a_mongos_polls_instead_of_following_a_stream_that_lags(
+    router, database, stock, commands, caplog, mode
+):
+    caplog.set_level(logging.INFO)
+    with MongoClient(router, event_listeners=[commands]) as client:
+        store = MongoDBJobStore(database.name, client=client, **MODES[mode])
+        scheduler = run(store, job_defaults={"misfire_grace_time": 60})
+        stock.add_job(job("new", next_run_time=datetime.now(timezone.utc)))
+        until(lambda: scheduler.executor.times["new"])
+        scheduler.shutdown()
+    assert [each.message for each in caplog.records].count(ROUTED) == 1
+    assert "getMore" not in commands.names
+
+
+def test_interval_that_the_user_has_chosen_holds_behind_a_mongos(router, database, caplog):
+    caplog.set_level(logging.INFO)
+    store = MongoDBJobStore(database.name, host=router, watch=7)
+    scheduler = run(store)
+    assert store._lifecycle.watcher._poll_interval == 7
+    scheduler.shutdown()
+    assert "mongos" not in caplog.text
+
+
+def test_mirror_behind_a_mongos_warns_that_it_lags(router, database, stock, caplog):
+    store = MongoDBJobStore(database.name, host=router, mirror=True)
+    scheduler = run(store)
+    stock.add_job(job("new", next_run_time=datetime.now(timezone.utc)))
+    until(lambda: scheduler.executor.times["new"])
+    scheduler.shutdown()
+    assert "Changes by others reach the mirror up to 10 s late" in caplog.text
 
 
 @pytest.fixture(scope="module")

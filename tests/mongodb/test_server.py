@@ -68,7 +68,7 @@ def test_server_older_than_4_4_is_refused_when_pymongo_accepts_it(
     connect, proxy, database, mode, monkeypatch
 ):
     monkeypatch.setattr(common, "MIN_SUPPORTED_WIRE_VERSION", 6)  # that of PyMongo 4.7
-    proxy.wire_version = 8
+    proxy.greeting = {"maxWireVersion": 8}
     with pytest.raises(ValueError, match=r"wire version is 8, .*Use MongoDB 4\.4 or later"):
         by_hand(connect(**MODES[mode]))
     assert database.list_collection_names() == []

@@ -25,7 +25,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.faults: list[Callable[[bytes], str]] = []  # called with each request; "" is no fault
         self.fault_count = 0
-        self.wire_version: int | None = None  # claimed in the server's greeting; None: its own
+        self.greeting: dict[str, object] = {}  # fields to claim in the server's greeting
         self.delay = 0.0  # seconds before each reply is forwarded
         self.held: list[bytes] = []  # replies that wait for `release`
         self._holds = False
@@ -68,6 +68,14 @@ class Proxy:
     def hold(self) -> None:
         """Hold all replies back until `release` forwards them: the server is slow, not gone."""
         self._holds = True
+
+    def claim_router(self, *, balanced: bool = False) -> str:
+        """Greet as a mongos does, perhaps behind a load balancer; return the URI for that."""
+        self.greeting = {"msg": "isdbgrid", "setName": None}
+        if not balanced:
+            return self.uri
+        self.greeting["serviceId"] = bson.ObjectId()
+        return f"mongodb://127.0.0.1:{self.port}/?loadBalanced=true"
 
     def refuse_pipelines(self) -> None:
         """Refuse updates with a pipeline, as an old server does."""
@@ -171,8 +179,8 @@ class Proxy:
                     self._waiting.wait(self.delay)
                 if fault:
                     break
-                if self.wire_version is not None:
-                    reply = with_wire_version(reply, self.wire_version)
+                if self.greeting and b"\x10maxWireVersion\x00" in reply:
+                    reply = with_fields(reply, self.greeting)
                 self._send(client, reply, "replies")
         except OSError:
             pass
@@ -195,9 +203,11 @@ def refusal(request: bytes) -> bytes:
     return struct.pack("<i4s4siib", size, b"", request[4:8], 2013, 0, 0) + body
 
 
-def with_wire_version(reply: bytes, version: int) -> bytes:
-    before, field, after = reply.partition(b"\x10maxWireVersion\x00")
-    return before + field + struct.pack("<i", version) + after[4:] if field else reply
+def with_fields(reply: bytes, fields: dict[str, object]) -> bytes:
+    """Replace fields of a reply's document, which is the end of an OP_REPLY or an OP_MSG."""
+    start = 36 if reply[12:16] == struct.pack("<i", 1) else 21
+    body = bson.encode(bson.decode(reply[start:]) | fields)
+    return struct.pack("<i", start + len(body)) + reply[4:start] + body
 
 
 def message(connection: socket.socket) -> bytes:
