@@ -13,6 +13,7 @@ from jobstore.mongodb.slow_line import paced
 from jobstore.mongodb.writes import write_behind
 from jobstore.testing import mongod
 from support.commands import Commands
+from support.fail_points import point  # a fixture
 from support.mirrored_stores import start  # a fixture
 from support.one_offs import one_offs  # a fixture
 from support.overdue import start_on  # a fixture
@@ -20,7 +21,7 @@ from support.restarts import in_another_process, restart  # fixtures
 from support.shared_stores import clock, make  # fixtures
 from support.unsteady import mode, retry_clock, unsteady, unsteady_store  # fixtures
 
-__all__ = ["clock", "in_another_process", "make", "mode", "one_offs", "restart"]
+__all__ = ["clock", "in_another_process", "make", "mode", "one_offs", "point", "restart"]
 __all__ += ["retry_clock", "start", "start_on", "unsteady", "unsteady_store"]
 
 NUMBERS = itertools.count()

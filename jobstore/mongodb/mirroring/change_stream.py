@@ -36,9 +36,6 @@ CHECK_SECONDS = 0.25  # between two checks of the clock, and of whether the stor
 MAX_LAG_SECONDS = 1.0  # a stream with a longer lag is not relied on
 JOIN_SECONDS = 1.0
 NOT_A_REPLICA_SET = 40573
-# The driver doesn't resume after these: a cursor killed by an administrator, for example, and a
-# collection dropped while the server opened its stream.
-KILLED = {175, 237}
 LOST_CODES = {260, 280, 286, 10334}  # resume token invalid, fatal, too old, event over 16 MB
 ENDING_OPERATIONS = {"drop", "dropDatabase", "rename", "invalidate"}
 RUN_TIME_PIPELINE: list[Document] = [  # only the fields that a wake-up needs, no states
@@ -375,7 +372,8 @@ def _is_transient(error: OperationFailure) -> bool:
     return (
         error.timeout
         or error.has_error_label("ResumableChangeStreamError")
-        or error.code in TRANSIENT | KILLED
+        or error.has_error_label("SystemOverloadedError")
+        or error.code in TRANSIENT
     )
 
 

@@ -27,26 +27,6 @@ from support.proxy import Proxy
 from support.waiting import in_thread, until
 
 
-@pytest.fixture
-def point(session_client):
-    """Turns on a fail point of the server; the fixture turns all of them off again."""
-    names = []
-
-    def point(name, skip=0, **data):
-        names.append(name)
-        mode = {"configureFailPoint": name, "mode": {"skip": skip} if skip else "alwaysOn"}
-        session_client.admin.command(mode | ({"data": data} if data else {}))
-
-    def off():
-        for name in names:
-            session_client.admin.command({"configureFailPoint": name, "mode": "off"})
-        names.clear()
-
-    point.off = off
-    yield point
-    off()
-
-
 def count_answers(store):
     """Return a list that grows with each answer of the change stream."""
     answers, next_event = [], store._lifecycle.watcher._next_event
