@@ -224,24 +224,25 @@ static int index_traverse(const Index *index, visitproc visit, void *arg)
 }
 
 /* Return a new array of references to the jobs whose keys are `key` or less, in order, at most
-   `limit` of them; NULL if memory is short. `*room` receives the size of the array. */
-static PyObject **index_collect(const Index *index, int64_t key, Py_ssize_t limit,
-                                Py_ssize_t *count, Py_ssize_t *room)
+   `limit` of them; NULL if memory is short. */
+static inline PyObject **index_collect(const Index *index, int64_t key, Py_ssize_t limit,
+                                       Py_ssize_t *collected, Py_ssize_t *allocated)
 {
     Step path[MAX_HEIGHT];
-    *count = *room = 0;
-    if (index->root == NULL || limit == 0)
-        return PyMem_New(PyObject *, 0);
-    const Node *end_leaf, *leaf = btree_first_leaf(index, path);
-    int end;
-    *room = Py_MIN(btree_end(index, key, &end_leaf, &end), limit);
-    PyObject **items = PyMem_New(PyObject *, *room);
-    for (int is_last = items == NULL; !is_last;) {
+    const Node *end_leaf = NULL, *leaf = btree_first_leaf(index, path);
+    int end = 0;
+    Py_ssize_t count = 0, room = 0;
+    if (leaf != NULL && limit > 0)
+        room = btree_end(index, key, &end_leaf, &end);
+    if (room > limit)
+        room = limit;
+    PyObject **items = PyMem_New(PyObject *, room);
+    for (int is_last = items == NULL || room == 0; !is_last;) {
         PyObject **refs = (PyObject **)refs_of(leaf);
         is_last = leaf == end_leaf;
         int from_leaf = is_last ? end : leaf->count;
-        if (from_leaf >= limit - *count) {
-            from_leaf = (int)(limit - *count);
+        if (from_leaf >= limit - count) {
+            from_leaf = (int)(limit - count);
             is_last = 1;
         }
         if (!is_last) {
@@ -252,10 +253,12 @@ static PyObject **index_collect(const Index *index, int64_t key, Py_ssize_t limi
         }
         for (int i = 0; i < from_leaf; i++) {
             Py_INCREF(refs[i]);
-            items[*count + i] = refs[i];
+            items[count + i] = refs[i];
         }
-        *count += from_leaf;
+        count += from_leaf;
     }
+    *collected = count;
+    *allocated = room;
     return items;
 }
 
