@@ -6,6 +6,7 @@ import pytest
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb.mirroring import change_stream
+from jobstore.mongodb.mirroring.change_stream import Watcher
 from support.jobs import YEARS, at, job, run_times
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import run, wait_until_equal, wait_until_live
@@ -93,6 +94,28 @@ def test_mirror_stays_live_and_is_not_read_again(
     wait_until_equal(store)
     assert store._reader.is_live
     assert len(store) == 3
+
+
+def test_first_answer_of_a_stream_that_pymongo_has_resumed_does_not_count_as_quiet(
+    start, point, server, monkeypatch
+):
+    """The new primary may not have told the changes of the token's own time yet."""
+    _, store = start(f"{server.uri}&appName=newer")
+    watcher, next_event, answers = store._lifecycle.watcher, Watcher._next_event, []
+
+    def noting(self, stream):
+        cursor, has_event = stream._cursor, next_event(self, stream)
+        answers.append((stream._cursor is not cursor, watcher._stream_time == watcher._token_time))
+        return has_event
+
+    monkeypatch.setattr(Watcher, "_next_event", noting)
+    until(lambda: (False, True) in answers)
+    point("failCommand", failCommands=["getMore"], appName="newer", **ERRORS["election"])
+    point.wait_until_entered("failCommand", 2)
+    point.off()
+    until(lambda: answers[-1] == (False, True))
+    assert (True, False) in answers
+    assert (True, True) not in answers
 
 
 @pytest.mark.parametrize("mode", ["queried", "mirrored", "shared"])

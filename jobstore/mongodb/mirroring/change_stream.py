@@ -311,10 +311,14 @@ class Watcher:
 
         The stream has reached the time just before its resume token's. More changes may follow at
         the token's own time, such as those of the same transaction. The stream has reached that
-        time when the next answer has no event and the same token time.
+        time when the next answer has no event and the same token time, from the same cursor. After
+        an election PyMongo opens another cursor by itself, perhaps on a node that is behind.
         """
+        cursor = stream._cursor
         with limited_answer(self._connection, self._event_limit):
             event = stream.try_next()
+        if stream._cursor is not cursor:
+            self._token_time = 0
         self._answered_at = time.monotonic()
         if event is None or abs(time.time() - self._clock_checked_at) > CHECK_SECONDS:
             self._check_clock()

@@ -247,8 +247,14 @@ def test_mirror_is_not_live_when_only_the_stream_is_refused(start, point, server
     wait_until_equal(store)
 
 
+RESUMED = "no event, and another cursor"
+CHANGE = {"operationType": "delete", "documentKey": {"_id": "a"}}
+
+
 class Scripted:
-    """A change stream with given answers: (an event or None, the time in its token)."""
+    """A change stream with given answers: (an event, None or RESUMED, the time in its token)."""
+
+    _cursor = None
 
     def __init__(self, *answers):
         self._answers = list(answers)
@@ -256,7 +262,10 @@ class Scripted:
     def try_next(self):
         event, named = self._answers.pop(0)
         self.resume_token = {"_data": f"82{named:016X}00"}
-        return event and event | {"_id": self.resume_token}
+        if event is RESUMED:
+            self._cursor = object()
+            return None
+        return event and {**CHANGE, "_id": self.resume_token}
 
 
 @pytest.mark.parametrize(
@@ -267,6 +276,7 @@ class Scripted:
         ([("a", 5), ("b", 5), (None, 5)], [4, 4, 5]),  # a transaction
         ([("a", 5), (None, 6), ("b", 6), (None, 6)], [4, 5, 5, 6]),
         ([(None, 5), ("a", 5), (None, 5)], [4, 4, 5]),
+        ([(None, 5), (RESUMED, 5), (None, 5)], [4, 4, 5]),  # perhaps by another node
     ],
 )
 def test_stream_has_passed_a_time_when_no_event_of_that_time_can_follow(start, answers, times):
@@ -277,8 +287,7 @@ def test_stream_has_passed_a_time_when_no_event_of_that_time_can_follow(start, a
     watcher._mirror = SimpleNamespace(
         apply=lambda event: None, stream_reached=lambda time: seen.append(time) or []
     )
-    change = {"operationType": "delete", "documentKey": {"_id": "a"}}
-    stream = Scripted(*((event and change, named) for event, named in answers))
+    stream = Scripted(*answers)
     for _ in answers:
         watcher._next_event(stream)
     assert seen == times
