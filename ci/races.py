@@ -39,6 +39,7 @@ def our_frame(stack):
 
 
 def main():
+    """Read the reports, print each race of the compiled parts once, the first five in full."""
     races, others = {}, Counter()
     for report in "".join(Path(name).read_text() for name in sys.argv[1:]).split("=" * 18):
         if "WARNING: ThreadSanitizer" not in report:
@@ -53,7 +54,8 @@ def main():
         print(report, end="\n\n")
     for frames in races:
         print("race:", " and ".join(frames))
-    print(f"{len(races)} races in the compiled parts; {others.total()} elsewhere", *others, sep="\n  ")
+    print(f"{len(races)} races in the compiled parts; {others.total()} elsewhere")
+    print(*others, sep="\n")
     sys.exit(bool(races))
 
 

@@ -204,15 +204,16 @@ static int index_remove(Index *index, PyObject *id, Entry *removed)
 static void index_clear(Index *index)
 {
     LOCK(index);
-    Index old = *index;
+    Node *root = index->root; /* not a copy of all: others may be reading the mutex */
+    Entries entries = index->entries;
     index_empty(index);
     UNLOCK(index);
-    btree_free(old.root);
-    for (uint32_t slot = 0; slot < old.entries.used; slot++) {
-        Py_XDECREF(old.entries.at[slot].job);
-        Py_XDECREF(old.entries.at[slot].id);
+    btree_free(root);
+    for (uint32_t slot = 0; slot < entries.used; slot++) {
+        Py_XDECREF(entries.at[slot].job);
+        Py_XDECREF(entries.at[slot].id);
     }
-    entries_free(&old.entries);
+    entries_free(&entries);
 }
 
 /* The garbage collector calls this while no other thread runs. */

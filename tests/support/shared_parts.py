@@ -1,6 +1,6 @@
 """Shares each compiled part among threads, for ci/sanitize-threads: every method, the same objects.
 
-    python ci/shared_by_threads.py [SECONDS]
+    python -m support.shared_parts [SECONDS]
 
 A call may return, or raise an error that its arguments explain. Then the tests of threads run, with
 fewer operations.
@@ -8,17 +8,14 @@ fewer operations.
 
 import sys
 from datetime import datetime, timedelta, timezone, tzinfo
-from pathlib import Path
 from pickle import dumps
 from random import Random
 from threading import Barrier, Thread
 from time import monotonic
 from zoneinfo import ZoneInfo
 
-ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 from index import test_atomic_calls, test_threads
+
 from jobstore import ConflictingIdError, JobLookupError, _cron_c, _index_c, _states_c
 from jobstore.triggers import CronTrigger
 from support.indexes import COMPILED, Slotted, at
@@ -97,7 +94,7 @@ class Cron:
             CronTrigger(minute="*/5", timezone="UTC").fields,
         ]
         self.triggers = [CronTrigger(hour=hour, timezone=zone) for zone in ZONES for hour in "37"]
-        self.before = _cron_c.next_fire_time
+        self.next = _cron_c.next_fire_time
 
     def step(self, random):
         trigger, now = random.choice(self.triggers), random.choice(self.times)
@@ -107,7 +104,7 @@ class Cron:
             trigger.start_date = random.choice([None, *self.times])
         elif random.random() < 0.05:
             trigger.end_date = random.choice([None, now + timedelta(days=9000)])
-        self.before(trigger, random.choice([None, now]), now)
+        self.next(trigger, random.choice([None, now]), now)
 
 
 class States:
