@@ -6,19 +6,13 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-
-def compiled_core() -> list[Extension]:
-    if sys.implementation.name != "cpython":
-        return []  # other implementations use the Python twins
-    from Cython.Build import cythonize
-
-    headers = sorted(glob("ext/*.h"))
-    core = [
-        Extension(f"jobstore.{Path(source).stem}", [source], depends=headers)
-        for source in sorted(glob("ext/*.pyx"))
-    ]
-    # Every build generates the C code anew, outside the source tree.
-    return cythonize(core, build_dir="build/cython", force=True)  # type: ignore[no-any-return, no-untyped-call]
-
-
-setup(ext_modules=compiled_core())
+core = [
+    Extension(f"jobstore.{Path(source).stem}", [source], depends=sorted(glob("ext/*.h")))
+    for source in sorted(glob("ext/*.pyx"))
+]
+setup(
+    # Other implementations than CPython use the Python twins.
+    ext_modules=core if sys.implementation.name == "cpython" else [],
+    # setuptools lets Cython generate the C code, at each build anew, and outside the source tree.
+    options={"build_ext": {"force": "yes", "cython_c_in_temp": "yes"}},
+)
