@@ -155,7 +155,8 @@ class BoundedExecutor:
         # Counted after `ended`: a run that ends in between leads to an early check, not to none.
         in_flight, threshold = self.in_flight, self.threshold
         self.wake_at = ended + max(1, in_flight - threshold)
-        return in_flight <= threshold
+        # Asked again: the run that was waited for may have ended before `wake_at` said so.
+        return in_flight <= threshold or self._ended >= self.wake_at
 
 
 class Rooms:
@@ -230,9 +231,9 @@ class InFlight:
 
     def stop(self) -> None:
         """Listen no more."""
-        if self._scheduler:
-            self._scheduler.remove_listener(self._run_ended)
-        self._scheduler = None
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler:
+            scheduler.remove_listener(self._run_ended)
         self._executors = {}
 
     @property
@@ -246,11 +247,12 @@ class InFlight:
         :param closed: the aliases of executors that take no jobs any more, and have no place.
         """
         none = dict.fromkeys(closed, 0) if closed else UNBOUNDED
-        if self._scheduler is None:
+        scheduler = self._scheduler  # read once: another thread may shut the store down
+        if scheduler is None:
             return Rooms(none, True)
         executors = {
             alias: executor
-            for alias, executor in list(self._scheduler._executors.items())
+            for alias, executor in list(scheduler._executors.items())
             if alias not in closed
         }
         self._executors = {

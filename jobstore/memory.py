@@ -98,9 +98,10 @@ class MemoryJobStore(BaseJobStore):
                 # Here, as every job that fires comes by, however it was added or changed.
                 for job in jobs:
                     use_fast_cron(job)
-            outer = self._cycle if self._cycle is not None and is_nested_cycle() else None
-            self._cycle = Cycle(self._index, self._backlog, events, jobs, outer)
-            self._unchecked = events if self._cycle.is_simple else NO_EVENTS
+            outer = self._cycle
+            outer = outer if outer is not None and is_nested_cycle() else None
+            self._cycle = cycle = Cycle(self._index, self._backlog, events, jobs, outer)
+            self._unchecked = events if cycle.is_simple else NO_EVENTS
         return jobs
 
     def get_next_run_time(self) -> datetime | None:
@@ -258,7 +259,8 @@ class MemoryJobStore(BaseJobStore):
 
     def _needs_check(self, job_id: str) -> bool:
         """Whether an update or a removal may be one that the store ignores, or has to note."""
-        return self._cycle is None or not self._cycle.took_plainly(job_id)
+        cycle = self._cycle  # read once, as below: the scheduler's thread may end the cycle
+        return cycle is None or not cycle.took_plainly(job_id)
 
     def _ignores(
         self, events: Sequence[JobEvent] | None, job_id: str, updated: Job | None = None
@@ -282,20 +284,21 @@ class MemoryJobStore(BaseJobStore):
     def _note_put(self, jobs: list[Job]) -> list[Job]:
         """Note that these jobs are about to be added, or to replace others."""
         self._backlog.forget(job.id for job in jobs)
-        if self._cycle is not None:
+        cycle = self._cycle
+        if cycle is not None:
             for job in jobs:
-                self._cycle.note_changed(job)
-            if self._is_in_cycle():
-                self._cycle.note_before(jobs)
+                cycle.note_changed(job)
+            if self._is_in(cycle):
+                cycle.note_before(jobs)
                 self._unchecked = NO_EVENTS
         return jobs
 
-    def _is_in_cycle(self) -> bool:
-        """Whether the calling thread is in the cycle that got jobs from the store.
+    def _is_in(self, cycle: Cycle) -> bool:
+        """Whether the calling thread is in this cycle, which got jobs from the store.
 
         If an error ended that cycle, the store was not told. Then this forgets the cycle.
         """
-        if self._cycle is None or self._cycle.thread != get_ident():
+        if cycle.thread != get_ident():
             return False
         if not is_within_cycle():
             self._cycle = None

@@ -59,7 +59,7 @@ class Cycle:
         self._jobs = list(jobs)  # a copy: the caller may change its list
         # A list costs a third of a dict. The dict is made from it when a submission fails.
         self._run_times_in_order = [job.next_run_time for job in jobs]
-        self._run_times_by_id: dict[str, datetime | None] | None = None
+        self._run_times_by_id: dict[str, datetime | None] = {}
         self._before: dict[str, Job | None] = {}  # by id put meanwhile, the job stored before
         self.outer = outer
         self.thread = get_ident()
@@ -126,10 +126,12 @@ class Cycle:
     @property
     def _run_times(self) -> dict[str, datetime | None]:
         """The run times of the jobs handed out, by id; O(jobs handed out) the first time."""
-        if self._run_times_by_id is None:
-            ids = [job.id for job in self._jobs]
-            self._run_times_by_id = dict(zip(ids, self._run_times_in_order, strict=True))
-        return self._run_times_by_id
+        run_times = self._run_times_by_id
+        if len(run_times) < len(self._jobs):
+            # Two threads may do this at once: neither replaces a time that the other has noted.
+            for job, run_time in zip(self._jobs, self._run_times_in_order, strict=True):
+                run_times.setdefault(job.id, run_time)
+        return run_times
 
     def note_changed(self, job: Job) -> None:
         """Note the run time that the application is about to give to a job handed out."""

@@ -19,16 +19,16 @@ class LastQuery(NamedTuple):
     """When the store last asked the server for the earliest run time.
 
     :ivar at: seconds on the monotonic clock.
-    :ivar writes: how many commands of this store may have written something before.
+    :ivar last_write: the connection's last write before.
     """
 
     at: float
-    writes: int
+    last_write: object
 
     @classmethod
     def now(cls, connection: Connection) -> "LastQuery":
         """Note a query that is about to be sent."""
-        return cls(time.monotonic(), connection.writes)
+        return cls(time.monotonic(), connection.last_write)
 
     def is_fresh(self, connection: Connection) -> bool:
         """Whether the answer, as lowered by the change stream since, still holds.
@@ -36,4 +36,5 @@ class LastQuery(NamedTuple):
         It doesn't hold for more than 10 s, nor after a write of this store, which the stream
         reports later.
         """
-        return self.writes == connection.writes and time.monotonic() - self.at < MAX_AGE_SECONDS
+        is_last = self.last_write is connection.last_write
+        return is_last and time.monotonic() - self.at < MAX_AGE_SECONDS

@@ -60,9 +60,7 @@ class Connection:
         of another store with the same arguments.
     :param connect_args: arguments of the `MongoClient` to make.
     :ivar reading, writing: bound the bytes of commands on a slow line.
-    :ivar write_time: the operation time of the latest session, as a number; a mirror compares it
-        with the change stream's time.
-    :ivar writes: the number of sessions so far; each may have written something.
+    :ivar last_write: a new object after each session, which may have written something.
     :raises TypeError: if `client` is not a synchronous client.
     :raises ValueError: if writes are not acknowledged (``w=0``).
     """
@@ -78,8 +76,8 @@ class Connection:
                 'name one ("module:name")'
             )
         self._connect_args = connect_args
-        self.write_time = 0
-        self.writes = 0
+        self._write_times: dict[int, int] = {}  # by thread: each changes only its own
+        self.last_write = object()
         self.reading, self.writing = Pace(), Pace()
         self.closed = True
         self.open()
@@ -212,8 +210,17 @@ class Connection:
                     raise KeyboardInterrupt from error
                 raise
             finally:
-                self.write_time = max(self.write_time, operation_time(session.operation_time))
-                self.writes += 1
+                thread, time = threading.get_ident(), operation_time(session.operation_time)
+                self._write_times[thread] = max(time, self._write_times.get(thread, 0))
+                self.last_write = object()
+
+    @property
+    def write_time(self) -> int:
+        """The latest operation time of all sessions, as a number; 0 before the first one.
+
+        A mirror compares it with the change stream's time.
+        """
+        return max(list(self._write_times.values()), default=0)
 
     def now(self, seconds: float | None = None) -> Timestamp | None:
         """Ask the server for its last operation time, None if it is standalone; 1 command."""

@@ -63,7 +63,7 @@ class Lifecycle:
         self.flusher: Flusher | None = None
         self._starts = 0
         self._start_failed = False  # the last start, of the scheduler or of the store itself
-        _lifecycles.add(self)
+        _lifecycles[id(self)] = self
 
     def start(self) -> None:
         """Connect, prepare the collection, and start the threads; O(n) with a mirror.
@@ -272,9 +272,10 @@ class Lifecycle:
         scheduler = self._host.scheduler
         if scheduler is None or scheduler.state != STATE_STOPPED:
             return
-        for other in list(_lifecycles):
-            watcher = other.watcher
-            if watcher and other._host.scheduler is scheduler:
+        for reference in _lifecycles.valuerefs():  # in one step: another thread may make a store
+            other = reference()
+            watcher = other and other.watcher
+            if other and watcher and other._host.scheduler is scheduler:
                 watcher.signal_stop()
                 other._reader.reset()  # a mirror without a watcher would be stale
 
@@ -296,11 +297,11 @@ class Lifecycle:
         self.watcher = self.flusher = None
 
 
-_lifecycles: "weakref.WeakSet[Lifecycle]" = weakref.WeakSet()
+_lifecycles: "weakref.WeakValueDictionary[int, Lifecycle]" = weakref.WeakValueDictionary()
 
 
 def _forked() -> None:
-    for lifecycle in list(_lifecycles):
+    for lifecycle in list(_lifecycles.values()):
         lifecycle.forked()
 
 

@@ -7,8 +7,8 @@ wrote, the job needs no unpickling. The memory store hands out the same object e
 
 import pickle
 from collections.abc import Container, Iterable
+from contextlib import suppress
 from datetime import datetime
-from itertools import islice
 from typing import NamedTuple
 
 from apscheduler.job import Job
@@ -122,9 +122,9 @@ class RestoredJobs:
         if len(restored.record.state) > MAX_STATE:
             return
         kept[job_id] = restored
-        if len(kept) > MAX_KEPT:
-            for oldest in list(islice(kept, 1)):  # in one step: other threads may clear it
-                kept.pop(oldest, None)
+        while len(kept) > MAX_KEPT:
+            with suppress(RuntimeError, StopIteration):  # another thread has just changed it
+                kept.pop(next(iter(kept)), None)
 
     def forget(self, job_id: DocumentId) -> None:
         """Drop a job that is kept, as its document is about to be written or removed."""

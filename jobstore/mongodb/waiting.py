@@ -58,7 +58,7 @@ class WaitingJobs:
                 jobs.pop(job_id, None)  # another thread may have forgotten it meanwhile
                 places -= 1
             if not jobs:
-                del self._by_executor[executor]
+                self._by_executor.pop(executor, None)
 
     def current(self) -> dict[str, WaitingJob]:
         """Return the jobs that wait, by id."""

@@ -107,16 +107,17 @@ class Mirror:
             for each in documents
             if "quarantine" in each
         }
-        try:
-            self._index.put_many(records)
-        except (TypeError, UnreadableError):  # the index has taken none of them
-            validated = (
-                self._validated(record, marks.get(hashable_id(record.id))) for record in records
-            )
-            self._index.put_many(
-                [record for record in validated if record and type(record.id) is str]
-            )
-        self._marks |= marks
+        with self._locks.memory_lock:
+            try:
+                self._index.put_many(records)
+            except (TypeError, UnreadableError):  # the index has taken none of them
+                validated = (
+                    self._validated(record, marks.get(hashable_id(record.id))) for record in records
+                )
+                self._index.put_many(
+                    [record for record in validated if record and type(record.id) is str]
+                )
+            self._marks |= marks
 
     def loaded(self, time: int) -> None:
         """Note that all records were read, and at which operation time."""

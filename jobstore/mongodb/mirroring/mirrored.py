@@ -44,7 +44,7 @@ class Mirrored(Reader):
         self.follows = follows
         self.mirror = Mirror(parts.locks, parts.write_behind, follows)
         self._doubtful_writes = 0  # failed commands that may have written documents
-        self._filled_after = 0  # `_unseen_writes` when the mirror was filled
+        self._filled_after = self._unseen_writes  # when the mirror was filled
         self._logger = logging.getLogger(__name__)
 
     @property
@@ -178,9 +178,9 @@ class Mirrored(Reader):
             self.go_live()
 
     @property
-    def _unseen_writes(self) -> int:
-        """Count the writes, certain or possible, that the mirror has not taken."""
-        return self._quarantine.changes + self._doubtful_writes
+    def _unseen_writes(self) -> tuple[object, int]:
+        """The last of the writes, certain or possible, that the mirror has not taken."""
+        return self._quarantine.last_change, self._doubtful_writes
 
     @property
     def _lacks_writes(self) -> bool:

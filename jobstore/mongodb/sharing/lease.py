@@ -68,8 +68,12 @@ class Lease:
     @property
     def ever_expired(self) -> bool:
         """Whether others may have claimed a job before it was released, now or earlier."""
-        self._ever_expired |= time.monotonic() >= self._ends_at
+        self._note_end()
         return self._ever_expired
+
+    def _note_end(self) -> None:
+        if time.monotonic() >= self._ends_at:
+            self._ever_expired = True
 
     def holds(self, job_id: str) -> bool:
         """Return whether a job may be fired now; 2 commands if half of the lease is over.
@@ -90,7 +94,7 @@ class Lease:
     def _renew(self) -> None:
         held: set[IdKey] = set()
         started = time.monotonic()
-        self._ever_expired = self.ever_expired
+        self._note_end()
         ids = list(self._job_ids.values())
         ours = {"acquired_by": self._token, "acquired_until": {"$type": "date"}}
         try:

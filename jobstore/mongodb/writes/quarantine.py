@@ -106,7 +106,7 @@ class Quarantine:
     """Puts documents into quarantine, lists them, and puts back the jobs that can be restored.
 
     :param remove: whether to remove documents instead, as ``unreadable="remove"`` wants.
-    :ivar changes: the number of times that this object has written documents.
+    :ivar last_change: a new object each time that this one writes documents.
     :ivar passed_over: the documents whose jobs can't be restored here, and which are not in
         quarantine, by the keys of their ids. The scheduler does not wake up for them.
     """
@@ -114,7 +114,7 @@ class Quarantine:
     def __init__(self, connection: Connection, remove: bool) -> None:
         self._connection = connection
         self._remove = remove
-        self.changes = 0
+        self.last_change = object()
         self.passed_over: dict[IdKey, PassedOver] = {}
         self.logger = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ class Quarantine:
         A document that another process has changed since it was read stays as it is. A document
         that can't be marked is passed over in this process.
         """
-        self.changes += 1
+        self.last_change = object()
         try:
             _, refused = send(self._connection, writes)
         except Exception as error:  # the other jobs have to run all the same
@@ -280,7 +280,7 @@ class Quarantine:
             written = in_parts(self._connection, writing, restorations, lambda each: each.size, act)
             restored = list(chain.from_iterable(written))
         finally:
-            self.changes += 1
+            self.last_change = object()
         if restored:
             self.logger.info(
                 "%d jobs load again (%s) -- they are back from quarantine",

@@ -88,12 +88,14 @@ class WriteBehind:
     @property
     def has_pending(self) -> bool:
         """Whether any write is not settled."""
-        return bool(self._sending or self._waiting)
+        # In the order in which writes move: none is in neither while another thread moves them.
+        return bool(self._waiting) or bool(self._sending)
 
     @property
     def writes(self) -> Writes:
         """The writes that are not settled; of two writes of one document, the later one."""
-        return {**self._sending, **self._waiting}
+        waiting = self._waiting.copy()  # first, as in `has_pending`
+        return {**self._sending, **waiting}
 
     def status(self) -> tuple[int, float | None]:
         """Return the number of unsettled writes, and the age of the oldest in seconds."""
