@@ -204,7 +204,7 @@ static int index_remove(Index *index, PyObject *id, Entry *removed)
 static void index_clear(Index *index)
 {
     LOCK(index);
-    Node *root = index->root; /* not a copy of all: others may be reading the mutex */
+    Node *root = index->root; /* a copy of all would read the mutex, which others change */
     Entries entries = index->entries;
     index_empty(index);
     UNLOCK(index);

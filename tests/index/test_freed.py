@@ -141,17 +141,33 @@ def test_index_cleared_by_the_collector_works_as_an_empty_one(make):
                 if isinstance(thing, JobIndex) and thing not in [*known, *found]
             )
 
-    older = [Searching() for _ in range(100)]
-    # These objects are old now. The young collection below doesn't look at them, so they are
-    # freed only after it has cleared the index that refers to them.
-    gc.collect()
+    class Late:
+        """Makes such an object when the collector calls `__del__`, before it clears anything.
+
+        The new object is not among those that the collector found. So it is freed, and searches,
+        while the collector clears.
+        """
+
+        __slots__ = ("index", "searching")
+
+        def __init__(self, index):
+            self.index = index
+
+        def __del__(self):
+            self.searching = Searching()
+
+    class LargeLate(Late):
+        """The same, larger than an index: a free-threaded collector clears in order of size."""
+
+        __slots__ = [f"unused{number}" for number in range(100)]
+
     index = make()
-    for number, searching in enumerate(older):
+    for number in range(100):
         held = Held(str(number), at(number))
-        held.index = [index, held, searching]
+        held.index = [held, Late(index), LargeLate(index)]
         index.add(held)
-    del index, held, older, searching
-    gc.collect(0)
+    del index, held
+    gc.collect()
     assert len(found) == 1, "the case under test did not occur: no object found the index"
     found[0]._check()
     assert found[0].all() == []

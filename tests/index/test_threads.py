@@ -1,5 +1,6 @@
 """Threads can share an index: each call takes effect wholly, or raises and changes nothing."""
 
+import sysconfig
 from collections import Counter
 from contextlib import suppress
 from datetime import timedelta, tzinfo
@@ -9,6 +10,7 @@ from threading import Barrier, Thread
 from jobstore import ConflictingIdError, JobLookupError
 from support.hostile_calls import both
 from support.indexes import Slotted, at
+from support.programs import output
 from support.threads import run_interleaved
 
 THREADS = 8
@@ -183,3 +185,8 @@ def test_eight_threads_share_an_index_over_a_million_operations(make):
         if name in index:
             expected[name] = index.get(name)
     assert sorted(expected.values(), key=lambda job: job.place) == index.all()
+
+
+def test_compiled_parts_leave_the_gil_off_where_python_has_none():
+    has_gil = not sysconfig.get_config_var("Py_GIL_DISABLED")
+    assert output("import_compiled") == f"{has_gil}\n"

@@ -1,0 +1,7 @@
+"""Imports the compiled parts, then prints whether the GIL is on."""
+
+import sys
+
+from jobstore import _cron_c, _index_c, _states_c  # noqa: F401
+
+print(getattr(sys, "_is_gil_enabled", lambda: True)())
