@@ -1,6 +1,7 @@
 """Sums up log messages about jobs: one line for each reason, with a count and the first ten ids."""
 
 import logging
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,9 @@ from .documents import DocumentId
 __all__ = ["Line", "Summary", "logged_summary"]
 
 MAX_REASONS = 10  # lines of a kind: reasons that contain ids would make one for each job
+# Reasons that differ only in an object's address are the same: pickle of Python 3.14 and later
+# writes the function that it can't pickle.
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class Line(NamedTuple):
@@ -34,7 +38,8 @@ class Summary:
 
     def add(self, line: Line, job_id: DocumentId, reason: object = None) -> None:
         """Add a job to a line, with a reason if the line's formats take one."""
-        self._noted.append((line, job_id, None if reason is None else str(reason)))
+        text = None if reason is None else ADDRESS.sub("", str(reason))
+        self._noted.append((line, job_id, text))
 
     def log(self, logger: logging.Logger) -> None:
         """Log the messages since the last call; at most ten lines of a kind.

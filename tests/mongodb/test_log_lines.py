@@ -53,6 +53,14 @@ def test_jobs_with_the_same_reason_share_a_line(caplog):
     assert caplog.messages == ["3 jobs (a, c, 4): broken", 'job "b": gone']
 
 
+def test_jobs_whose_reasons_differ_in_an_address_share_a_line(caplog):
+    lines = Summary()
+    for name in "abc":
+        lines.add(LINE, name, f"no name for {object()}")
+    lines.log(logging.getLogger("test"))
+    assert caplog.messages == ["3 jobs (a, b, c): no name for <object object>"]
+
+
 def test_reasons_that_differ_for_each_job_share_a_line(caplog):
     lines = Summary()
     for i in range(5_000):
