@@ -1,6 +1,7 @@
 """Fixtures and options of the benchmarks: comparisons in, tables of ratios out."""
 
 from collections.abc import Callable, Iterator
+from sysconfig import get_config_var
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from pymongo import MongoClient
 from results import Row, compare, load_last, missed, save, table_lines
 
 from jobstore.testing import Server, mongod
+
+collect_ignore = [] if get_config_var("Py_GIL_DISABLED") else ["bench_threads.py"]
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +69,8 @@ def rows_of(config: Any) -> list[Row]:
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     """Print every table, with a mark at each missed target."""
     rows = rows_of(config)
+    for name in collect_ignore:
+        terminalreporter.write_line(f"{name} did not run: it needs a free-threaded CPython")
     for table in dict.fromkeys(row.table for row in rows):
         terminalreporter.section(table)
         for line in table_lines([row for row in rows if row.table == table]):

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from sysconfig import get_config_var
 from typing import Any
 
 __all__ = ["FOLDER", "Row", "compare", "load_last", "missed", "save", "table_lines"]
 
 FOLDER = Path(__file__).with_name("results")
+BUILD = " free-threaded" if get_config_var("Py_GIL_DISABLED") else ""
 MOVED = 0.2  # a comparison names ratios that changed by more
 PACKAGES = "apscheduler", "sortedcontainers", "pymongo", "pytest-benchmark"
 
@@ -69,8 +71,8 @@ def table_lines(rows: list[Row]) -> Iterator[str]:
 
 
 def save(rows: list[Row]) -> Path:
-    """Keep the rows in today's file. They replace rows of the same names."""
-    path = FOLDER / f"{date.today()}.json"
+    """Keep the rows in today's file of this build. They replace rows of the same names."""
+    path = FOLDER / f"{date.today()}{BUILD.replace(' ', '-')}.json"
     kept = load(path) if path.exists() else []
     merged = {(row.table, row.row): row for row in [*kept, *rows]}
     content = {"machine": machine(), "rows": [asdict(row) for row in merged.values()]}
@@ -114,7 +116,7 @@ def machine() -> dict[str, Any]:
     """Describe the machine and the versions, on which the figures depend."""
     return {
         "date": str(date.today()),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}{BUILD}",
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "packages": {name: version(name) for name in PACKAGES},
