@@ -29,6 +29,7 @@ def small(server, database):
         yield MongoDBJobStore(database.name, "small", client=client, batch_size=2)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_adding_ten_thousand_jobs_takes_at_most_eleven_commands(store, commands):
     jobs = [job(f"{i:05}", i) for i in range(10_000)]
     store.add_jobs(jobs)
