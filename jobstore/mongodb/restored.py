@@ -7,7 +7,6 @@ wrote, the job needs no unpickling. The memory store hands out the same object e
 
 import pickle
 from collections.abc import Container, Iterable
-from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -123,8 +122,10 @@ class RestoredJobs:
             return
         kept[job_id] = restored
         while len(kept) > MAX_KEPT:
-            with suppress(RuntimeError, StopIteration):  # another thread has just changed it
+            try:
                 kept.pop(next(iter(kept)), None)
+            except (RuntimeError, StopIteration):  # another thread has just changed it
+                continue
 
     def forget(self, job_id: DocumentId) -> None:
         """Drop a job that is kept, as its document is about to be written or removed."""

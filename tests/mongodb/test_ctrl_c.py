@@ -124,7 +124,7 @@ class Broken:
 
 @pytest.mark.parametrize("options", [QUERIED, SHARED], ids=["queried", "shared"])
 def test_ctrl_c_that_the_drivers_c_code_hides_ends_the_cycle_and_is_no_outage(
-    hand_out, caplog, monkeypatch, options
+    hand_out, unhurried, caplog, monkeypatch, options
 ):
     store, scheduler = hand_out(options)
     Broken(monkeypatch)

@@ -66,8 +66,15 @@ def test_unreplicated_write_is_not_taken_for_lost(start, point, database):
 @pytest.mark.parametrize("options", [{"mirror": True}, {}], ids=["mirrored", "queried"])
 def test_unreplicated_write_is_not_taken_for_written(server, database, point, options, monkeypatch):
     """It can be read, but a failover would lose it, and the job would run twice."""
-    monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.3)
     store = MongoDBJobStore(database.name, host=server.uri, **options)
+    flush = store._write_behind._flush
+
+    def flush_impatiently(*args):
+        with monkeypatch.context() as patch:
+            patch.setattr(connection, "COMMAND_SECONDS", 0.3)
+            flush(*args)
+
+    store._write_behind._flush = flush_impatiently
     scheduler = by_hand(store)
     store.add_job(job("a"))
     point("disableSnapshotting")
