@@ -3,10 +3,12 @@
 import gc
 import os
 from contextlib import suppress
+from signal import alarm
 from threading import Event, Thread
 
 from support.hostile_calls import both
 from support.indexes import Slotted, at, by_id, filled, job
+from support.programs import output
 from support.threads import run_interleaved
 
 NAMES = [f"job{number:03}" for number in range(100)]
@@ -119,34 +121,70 @@ def test_finalizer_that_a_collection_runs_within_a_call_can_call_the_index(make)
     index._check()
 
 
-@both
-def test_child_forked_beside_a_changing_thread_can_use_the_index(make):
-    index, model, finished = filled(make), filled(make), Event()
-    model.clear()
+def changing_in_threads(index, jobs, count):
+    """Let threads put and remove jobs; return how to end that."""
+    finished = Event()
 
     def change():
         while not finished.is_set():
-            index.put_many([job(name, 3) for name in NAMES])
-            index.remove_many(NAMES)
+            index.put_many(jobs)
+            index.remove_many([job.id for job in jobs])
 
-    def use_in_child():
+    def finish():
+        finished.set()
+        for thread in threads:
+            thread.join()
+
+    threads = [Thread(target=change) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return finish
+
+
+def run_in_child(use):
+    """Fork, and run a function in the child, within a minute."""
+    child = os.fork()
+    if child == 0:
+        alarm(60)  # ends a child that waits for ever
+        status = 1
+        with suppress(BaseException):
+            use()
+            status = 0
+        os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@both
+def test_child_forked_beside_a_changing_thread_can_use_the_index(make):
+    index, model = filled(make), filled(make)
+    model.clear()
+
+    def use():
         index._check()
         assert len(index) in (50, 150)
         index.clear()
         assert by_id(index) == by_id(model)
 
-    changing = Thread(target=change)
-    changing.start()
+    finish = changing_in_threads(index, [job(name, 3) for name in NAMES], 1)
     try:
         for _ in range(20):
-            child = os.fork()
-            if child == 0:
-                status = 1
-                with suppress(BaseException):
-                    use_in_child()
-                    status = 0
-                os._exit(status)
-            assert os.waitpid(child, 0)[1] == 0
+            run_in_child(use)
     finally:
-        finished.set()
-        changing.join()
+        finish()
+
+
+@both
+def test_child_forked_beside_threads_that_wait_for_a_long_call_can_use_the_index(make):
+    index = make()
+    many = [job(f"{number * 7919 % 10_007}", number % 997) for number in range(10_000)]
+    finish = changing_in_threads(index, many, 3)
+    try:
+        for _ in range(10):
+            run_in_child(index._check)
+    finally:
+        finish()
+
+
+def test_interpreter_ends_beside_daemon_threads_that_wait_for_a_long_call():
+    for _ in range(5):
+        assert output("end_beside_threads") == "ended\n"
