@@ -1,7 +1,8 @@
 /* Operations on many jobs: each makes its whole change or, if memory is short, none.
 
    Each item owns its reference to the id. It borrows its job until the change is complete; then
-   its job is the reference that the change released, or NULL, and the caller drops it.
+   its job is the reference that the change released, or NULL, and the caller drops it. No reference
+   is dropped under the mutex: even that of an id may make CPython wait for another thread.
 
    The refused ids go into a list that the caller has made with room for all. So appending to it
    can't fail in the middle of the change, nor start the garbage collector. */
@@ -18,7 +19,7 @@ typedef struct {
     PyObject *job;
     union {
         int64_t key;
-        PyObject *removed_id; /* after a removal: another reference for the caller to drop */
+        PyObject *removed_id; /* after a removal: another reference to drop, or NULL */
     };
     uint32_t slot; /* NO_SLOT at first, and for a refused or superseded item */
     uint32_t hash; /* bits of the id's hash */
@@ -83,6 +84,7 @@ static int items_assign_slots(Index *index, Item *items, size_t count, int add, 
             if (entries_reserve(entries, 1) < 0)
                 return -1;
             slot = entries_add(entries, items[i].id, items[i].hash);
+            Py_INCREF(items[i].id);
         }
         items[i].slot = slot;
     }
@@ -90,14 +92,15 @@ static int items_assign_slots(Index *index, Item *items, size_t count, int add, 
 }
 
 /* Undo items_assign_slots(): remove the entries that it added. They have no job yet. */
-static void items_undo_slots(Index *index, const Item *items, size_t count)
+static void items_undo_slots(Index *index, Item *items, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
+        items[i].removed_id = NULL;
         if (items[i].slot == NO_SLOT)
             continue;
         const Entry *entry = &index->entries.at[items[i].slot];
         if (entry->id != NULL && entry->job == NULL) {
-            Py_DECREF(entry->id); /* the item has another reference */
+            items[i].removed_id = entry->id;
             entries_unlink(&index->entries, items[i].slot);
             entries_free_slot(&index->entries, items[i].slot);
         }
@@ -210,10 +213,15 @@ static int index_put_items(Index *index, Item *items, size_t count, int add, int
         items_undo_slots(index, items, count);
     }
     UNLOCK(index);
-    for (size_t i = kept; i < count; i++)
-        items[i].job = NULL;
     PyMem_Free(spare);
-    return done ? 0 : no_memory();
+    if (done) {
+        for (size_t i = kept; i < count; i++)
+            items[i].job = NULL;
+        return 0;
+    }
+    for (size_t i = 0; i < count; i++)
+        Py_XDECREF(items[i].removed_id);
+    return no_memory();
 }
 
 /* Remove the jobs of the items' ids. Put the ids not found into the list `report`. */

@@ -160,7 +160,7 @@ static int entries_reserve(Entries *entries, size_t more)
     return 0;
 }
 
-/* Add an entry, still without a job, in reserved room; take a reference to the id. */
+/* Add an entry, still without a job, in reserved room; the caller takes a reference to the id. */
 static inline uint32_t entries_add(Entries *entries, PyObject *id, uint32_t hash)
 {
     uint32_t slot = entries->free;
@@ -168,7 +168,6 @@ static inline uint32_t entries_add(Entries *entries, PyObject *id, uint32_t hash
         entries->free = (uint32_t)entries->at[slot].key;
     else
         slot = entries->used++;
-    Py_INCREF(id);
     entries->at[slot].id = id;
     entries->at[slot].job = NULL;
     cells_put(entries->cells, entries->mask, hash, slot);
@@ -199,7 +198,7 @@ static inline void entries_unlink(Entries *entries, uint32_t slot)
     entries_unlink_cell(entries, entries_find_cell(entries, id, hash_bits(id)));
 }
 
-/* Free the slot of an unlinked entry; the caller now owns its references. */
+/* Free the slot of an unlinked entry; the caller now owns its references, if it had any. */
 static inline void entries_free_slot(Entries *entries, uint32_t slot)
 {
     entries->at[slot].id = NULL;

@@ -78,9 +78,9 @@ static inline int index_insert(Index *index, PyObject *id, uint32_t hash, PyObje
     if (btree_insert(index, key, slot, job) < 0) {
         entries_unlink(entries, slot);
         entries_free_slot(entries, slot);
-        Py_DECREF(id); /* the caller has another reference */
         return -1;
     }
+    Py_INCREF(id);
     Py_INCREF(job);
     entries->at[slot].job = job;
     entries->at[slot].key = key;
