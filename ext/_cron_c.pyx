@@ -79,14 +79,15 @@ def adopt(trigger: object):
     """Prepare `next_fire_time` for instances of exactly this class, by reading their slots."""
     global trigger_type
     cdef int i
-    cdef Py_ssize_t offset
+    cdef Py_ssize_t offsets[SLOTS]
     if not isinstance(trigger, type):
         raise TypeError(f"{trigger!r} is no class")
     for i in range(SLOTS):
-        offset = slot_offset(<PyTypeObject *> trigger, getattr(trigger, SLOT_NAMES[i]))
-        if offset <= 0:
+        offsets[i] = slot_offset(<PyTypeObject *> trigger, getattr(trigger, SLOT_NAMES[i]))
+        if offsets[i] <= 0:
             return  # not a slot in this APScheduler, so the stock method always decides
-        slot_offsets[i] = offset
+    for i in range(SLOTS):
+        slot_offsets[i] = offsets[i]
     Py_INCREF(trigger)
     trigger_type = <PyTypeObject *> trigger
 

@@ -14,6 +14,7 @@ import pytest
 from apscheduler.triggers.cron import expressions
 from apscheduler.triggers.cron.fields import BaseField
 
+from jobstore import _cron_c
 from support.cron_cases import METHODS, CronTrigger, StockCronTrigger, outcome
 from support.parameters import kind
 from support.threads import run_interleaved
@@ -188,6 +189,15 @@ def test_junk_in_the_slot_of_the_schedule_is_replaced(method, junk):
 def test_any_object_as_the_trigger(method, trigger):
     expected = outcome(StockCronTrigger.get_next_fire_time, trigger, PREVIOUS, NOW)
     assert outcome(method, trigger, PREVIOUS, NOW)[:2] == expected[:2]
+
+
+def test_a_class_that_cannot_be_adopted_leaves_the_adopted_one_alone(method):
+    class Large:
+        __slots__ = (*(f"a{number}" for number in range(10_000)), "timezone")
+
+    with pytest.raises(AttributeError, match="start_date"):
+        _cron_c.adopt(Large)
+    agree(method, *pair(), PREVIOUS, NOW)
 
 
 def test_a_zone_that_changes_the_trigger_while_it_is_asked(method):
