@@ -4,11 +4,12 @@ Making many objects causes many collections. Each takes longer, the more objects
 none finds garbage. At the end of a pause, many new objects move to the oldest generation at once,
 as if collections had found no garbage. Otherwise the next collection would visit all of them. Each
 move postpones the next full collection, so the moved objects are bounded: otherwise garbage might
-stay forever.
+stay forever. The collector of a free-threaded build has no generations, so nothing moves there.
 """
 
 import gc
 import os
+import sysconfig
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 
 __all__ = ["collector_paused"]
 
+HAS_GENERATIONS = not sysconfig.get_config_var("Py_GIL_DISABLED")
 MIN_FROZEN = 1000  # with so many frozen objects, a user has frozen some; Python 3.12 has hundreds
 MIN_NEW = 5_000  # with fewer new objects, the next collection is quick
 MAX_OBJECTS = 2_000_000  # moved to the oldest generation between two full collections
@@ -60,7 +62,8 @@ class _Pauses:
 
     def _resume(self) -> None:
         if self._was_enabled:
-            self._promote_new_objects()
+            if HAS_GENERATIONS:
+                self._promote_new_objects()
             gc.enable()
 
     def _promote_new_objects(self) -> None:
