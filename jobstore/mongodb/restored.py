@@ -7,7 +7,9 @@ wrote, the job needs no unpickling. The memory store hands out the same object e
 
 import pickle
 from collections.abc import Container, Iterable
+from contextlib import suppress
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 
 from apscheduler.job import Job
@@ -121,11 +123,11 @@ class RestoredJobs:
         if len(restored.record.state) > MAX_STATE:
             return
         kept[job_id] = restored
-        while len(kept) > MAX_KEPT:
-            try:
-                kept.pop(next(iter(kept)), None)
-            except (RuntimeError, StopIteration):  # another thread has just changed it
-                continue
+        if len(kept) > MAX_KEPT:
+            # A tenth at once: to get to its first key, a dict passes the places of removed ones.
+            with suppress(RuntimeError):  # another thread has just changed it; the next write drops
+                for oldest in list(islice(kept, MAX_KEPT // 10 + 1)):
+                    kept.pop(oldest, None)
 
     def forget(self, job_id: DocumentId) -> None:
         """Drop a job that is kept, as its document is about to be written or removed."""
