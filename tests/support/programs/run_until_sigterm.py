@@ -8,6 +8,7 @@ import faulthandler
 import logging
 import signal
 import sys
+import threading
 
 from apscheduler.schedulers.blocking import BlockingScheduler
 
@@ -24,6 +25,9 @@ def main(uri, database, mode):
     logging.basicConfig(level=logging.ERROR)
     store = MongoDBJobStore(database, host=uri, **MODES[mode])
     scheduler = BlockingScheduler(jobstores={"default": store}, timezone="UTC")
+    # Where the handler interrupts it, APScheduler's own event would wait for itself.
+    scheduler._event = threading.Event()
+    scheduler._event._cond = threading.Condition(threading.RLock())
     scheduler.add_executor("debug", "default")
     for number in range(10):
         scheduler.add_job(work, "interval", seconds=0.01, id=f"job{number}", replace_existing=True)

@@ -19,6 +19,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from datetime import datetime, timedelta
 
 import apscheduler.schedulers.base
@@ -81,7 +82,8 @@ def main(uri, database):
     scheduler = BlockingScheduler(timezone="UTC", jobstore_retry_interval=1)
     scheduler.add_executor(Executor(), "default")
     scheduler.add_jobstore(store, "default")
-    signal.signal(signal.SIGTERM, lambda *_: scheduler.shutdown())
+    # In another thread: within the main thread's wait, APScheduler's event would wait for itself.
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=scheduler.shutdown).start())
     report("started")
     scheduler.start()
 
