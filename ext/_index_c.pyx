@@ -47,8 +47,8 @@ cdef extern from "index.h":
         pass
     void index_init(Index *index, int leaf_capacity)
     bint index_has(Index *index, object id)
-    PyObject *index_get(Index *index, object id)
-    PyObject *index_first(Index *index)
+    object index_get(Index *index, object id)
+    object index_first(Index *index)
     uint32_t index_count(Index *index)
     bint index_add(Index *index, object id, object job, int64_t key) except -1
     bint index_expect(Index *index, object id)
@@ -90,15 +90,6 @@ cdef inline object exact_id(object given):
         return PyUnicode_FromObject(given)
     hash(given)  # raises the TypeError of an unhashable id, as a dict does
     return None
-
-
-cdef inline object owned(PyObject *reference):
-    """Take over a reference; NULL gives None."""
-    if reference == NULL:
-        return None
-    result = <object> reference
-    Py_DECREF(result)
-    return result
 
 
 cdef inline int64_t checked_key(object run_time, object job_id) except? -1:
@@ -198,13 +189,14 @@ cdef class JobIndex:
         exact = exact_id(job_id)
         if exact is None or not index_remove(&self.index, exact, &removed):
             raise JobLookupError(job_id if exact is None else exact)
-        job = owned(removed.job)
+        job = <object> removed.job
+        Py_DECREF(job)
         Py_DECREF(<object> removed.id)
         return job
 
     def get(self, job_id):
         exact = exact_id(job_id)
-        return None if exact is None else owned(index_get(&self.index, exact))
+        return None if exact is None else index_get(&self.index, exact)
 
     def __contains__(self, job_id):
         exact = exact_id(job_id)
@@ -221,7 +213,7 @@ cdef class JobIndex:
         return index_jobs(&self.index, checked_key(now, None), limit)
 
     def first_run_time(self):
-        job = owned(index_first(&self.index))
+        job = index_first(&self.index)
         return None if job is None else job.next_run_time
 
     def all(self):

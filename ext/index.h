@@ -38,23 +38,24 @@ static inline int index_has(Index *index, PyObject *id)
     return found;
 }
 
-/* Return a new reference to the job with that id, or NULL without an error. */
+/* Return the job with that id, or None. */
 static inline PyObject *index_get(Index *index, PyObject *id)
 {
     uint32_t hash = hash_bits(id);
     LOCK(index);
     uint32_t slot = entries_find(&index->entries, id, hash);
-    PyObject *job = slot == NO_SLOT ? NULL : Py_NewRef(index->entries.at[slot].job);
+    PyObject *job = Py_NewRef(slot == NO_SLOT ? Py_None : index->entries.at[slot].job);
     UNLOCK(index);
     return job;
 }
 
-/* Return a new reference to the first job, or NULL without an error if all jobs are paused. */
+/* Return the first job, or None if all jobs are paused. */
 static inline PyObject *index_first(Index *index)
 {
     LOCK(index);
     const Node *leaf = index->first_leaf;
-    PyObject *job = leaf == NULL || keys_of(leaf)[0] == PAUSED ? NULL : Py_NewRef(refs_of(leaf)[0]);
+    int none = leaf == NULL || keys_of(leaf)[0] == PAUSED;
+    PyObject *job = Py_NewRef(none ? Py_None : refs_of(leaf)[0]);
     UNLOCK(index);
     return job;
 }
