@@ -42,7 +42,7 @@ def about_job(job: Job, tags: Tags | None = None) -> About:
     """Return the texts of a job.
 
     :param tags: returns the job's tags; None means none.
-    :raises TypeError: if a tag is no string; names it and the job.
+    :raises TypeError: if they are no iterable of strings; names the value and the job.
     """
     cls = job.trigger.__class__  # not `type`: a fast cron trigger stands for the stock one
     kind = kind_of(cls.__module__, cls.__qualname__)
@@ -58,10 +58,10 @@ def kind_of(module: str, name: str) -> str:
 def tags_of(job: Job, tags: Tags) -> tuple[str, ...]:
     """Ask for a job's tags, and check them.
 
-    :raises TypeError: if a tag is no string; names it and the job.
+    :raises TypeError: if they are no iterable of strings; names the value and the job.
     """
     found: Any = tags(job)
-    if isinstance(found, str):
+    if isinstance(found, str) or not isinstance(found, Iterable):
         raise TypeError(f"tags returned {found!r} for job {job.id!r}: it must be a list of strings")
     found = list(found)
     for tag in found:
