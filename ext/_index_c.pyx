@@ -17,6 +17,7 @@ Each function of these headers is atomic: by the GIL or, without it, by the inde
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from cpython.pyport cimport PY_SSIZE_T_MAX
@@ -36,6 +37,7 @@ cdef extern from "entries.h":
     ctypedef struct Entry:
         PyObject *id
         PyObject *job
+        int64_t key
     int id_make_ready(object id) except -1
     uint32_t hash_bits(object id)
 
@@ -57,6 +59,8 @@ cdef extern from "index.h":
     bint index_remove(Index *index, object id, Entry *removed)
     void index_clear(Index *index)
     list index_jobs(Index *index, int64_t key, Py_ssize_t limit)
+    Py_ssize_t index_page(
+        Index *index, int64_t key, object id, bint is_included, Entry *page, Py_ssize_t room)
     size_t index_bytes(Index *index)
 
 cdef extern from "bulk.h":
@@ -150,6 +154,26 @@ cdef class Items:
 
 
 @cython.final
+cdef class Page:
+    """Entries copied from an index, with references of their own."""
+
+    cdef Entry *entries
+    cdef Py_ssize_t count
+
+    def __cinit__(self, Py_ssize_t room):
+        self.entries = <Entry *> PyMem_Malloc((room + 1) * sizeof(Entry))
+        if self.entries == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            Py_DECREF(<object> self.entries[i].id)
+            Py_DECREF(<object> self.entries[i].job)
+        PyMem_Free(self.entries)
+
+
+@cython.final
 cdef class JobIndex:
     cdef Index index
     cdef object gc  # unused: an object attribute makes Cython give the type a tp_traverse
@@ -218,6 +242,28 @@ cdef class JobIndex:
 
     def all(self):
         return index_jobs(&self.index, PAUSED, PY_SSIZE_T_MAX)
+
+    def page(self, key, job_id, Py_ssize_t limit):
+        cdef int64_t start
+        given = PyNumber_Index(key)
+        if not -PAUSED <= given <= PAUSED:
+            raise OverflowError(f"key must be -2**62 to 2**62, not {given}")
+        start = given
+        exact = "" if job_id is None else exact_id(job_id)
+        if exact is None:
+            raise TypeError(f"the id of a job must be a str, not {job_id!r}")
+        if limit < 0:
+            raise ValueError(f"limit must be 0 or more, not {limit}")
+        cdef Py_ssize_t room = min(limit, <Py_ssize_t> index_count(&self.index))
+        cdef Page page = Page(room)
+        page.count = index_page(&self.index, start, exact, job_id is None, page.entries, room)
+        cdef Entry *entry
+        cdef list found = []
+        cdef Py_ssize_t i
+        for i in range(page.count):
+            entry = &page.entries[i]
+            found.append((entry.key, <object> entry.id, <object> entry.job))
+        return found
 
     def __iter__(self):
         return iter(self.all())

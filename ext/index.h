@@ -275,6 +275,39 @@ static PyObject *index_jobs(Index *index, int64_t key, Py_ssize_t limit)
     return items == NULL ? PyErr_NoMemory() : list_of(items, count, room);
 }
 
+/* Copy the entries after (key, id) to `page`, in order, at most `room`, with new references to their
+   ids and jobs; with `is_included`, an entry at that very place, too. Return their number. */
+static Py_ssize_t index_page(Index *index, int64_t key, PyObject *id, int is_included, Entry *page,
+                             Py_ssize_t room)
+{
+    Step path[MAX_HEIGHT];
+    Py_ssize_t count = 0;
+    LOCK(index);
+    const Node *leaf = index->root;
+    int at = 0;
+    if (leaf != NULL) {
+        btree_find(index, key, id, path);
+        leaf = path[0].node;
+        at = path[0].at;
+        if (!is_included && at < leaf->count && keys_of(leaf)[at] == key
+            && PyUnicode_Compare(index->entries.at[slots_of(leaf)[at]].id, id) == 0)
+            at++;
+    }
+    while (leaf != NULL && count < room) {
+        if (at == leaf->count) {
+            leaf = btree_next_leaf(index, path);
+            at = 0;
+            continue;
+        }
+        page[count] = index->entries.at[slots_of(leaf)[at++]];
+        Py_INCREF(page[count].id);
+        Py_INCREF(page[count].job);
+        count++;
+    }
+    UNLOCK(index);
+    return count;
+}
+
 static size_t btree_bytes(const Node *node)
 {
     if (node == NULL)

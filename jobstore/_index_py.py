@@ -25,7 +25,7 @@ __all__ = ["HasRunTime", "JobIndex"]
 
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
-PAUSED = 2**63 - 1  # the key of a job without a run time: after all others
+PAUSED = 2**62  # the key of a job without a run time: after all others
 FIRST, LAST = ((end - EPOCH) // MICROSECOND for end in (datetime.min, datetime.max))
 
 # All indexes share one lock, so that a fork can wait until no change is half done.
@@ -229,6 +229,32 @@ class JobIndex(Generic[T]):
         """
         with LOCK:
             return [self._entries[job_id][1] for _, job_id in self._order]
+
+    def page(self, key: int, job_id: str | None, limit: int) -> list[tuple[int, str, T]]:
+        """Return the first k jobs after (key, id), each with its key and id; O(log n + k).
+
+        A key is a run time in µs since the epoch in UTC, and 2**62 for a job that is paused.
+
+        >>> for key, job_id, job in index.page(0, None, 50): ...
+
+        :param job_id: the id after which the page begins; None for all jobs from the key on.
+        :param limit: the most jobs to return.
+        :raises TypeError: if `key` or `limit` is not a whole number, or the id neither a str nor
+            None.
+        :raises OverflowError: if the key is not from -2**62 to 2**62.
+        :raises ValueError: if the limit is negative.
+        """
+        limit = min(operator.index(limit), sys.maxsize)
+        key = operator.index(key)
+        if not -PAUSED <= key <= PAUSED:
+            raise OverflowError(f"key must be -2**62 to 2**62, not {key}")
+        exact = "" if job_id is None else required_id(exact_id(job_id), job_id)
+        if limit < 0:
+            raise ValueError(f"limit must be 0 or more, not {limit}")
+        with LOCK:
+            bisect = self._order.bisect_left if job_id is None else self._order.bisect_right
+            places = islice(self._order.islice(bisect((key, exact))), limit)
+            return [(key, job_id, self._entries[job_id][1]) for key, job_id in places]
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.all())

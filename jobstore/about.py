@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from apscheduler.job import Job
 
-__all__ = ["TRIGGER_KINDS", "About", "Tags", "about_job", "kind_of"]
+__all__ = ["TRIGGER_KINDS", "About", "Tags", "about_job", "check_tags", "kind_of", "tags_of"]
 
 Tags = Callable[[Job], Iterable[str]]
 
@@ -47,6 +47,15 @@ def about_job(job: Job, tags: Tags | None = None) -> About:
     cls = job.trigger.__class__  # not `type`: a fast cron trigger stands for the stock one
     kind = kind_of(cls.__module__, cls.__qualname__)
     return About(job.func_ref, job.name, job.executor, kind, tags_of(job, tags) if tags else ())
+
+
+def check_tags(tags: object) -> None:
+    """Refuse a store's argument `tags` that can't be called.
+
+    :raises ValueError: names the value, and the values allowed.
+    """
+    if tags is not None and not callable(tags):
+        raise ValueError(f"tags is {tags!r}: it must be a function of a job, or None")
 
 
 def kind_of(module: str, name: str) -> str:

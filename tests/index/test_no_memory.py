@@ -19,7 +19,7 @@ NEEDS_MEMORY = [
     "replace_many",
     "put_many",
     "remove_many",
-    "due and all",
+    "due, page and all",
     "construction",
     "a collection",
     "legacy strings",

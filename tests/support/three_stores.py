@@ -63,7 +63,20 @@ class ThreeStores:
                 for store in self.ours
             ]
             self._agree(due[:limit] if isinstance(due, list) else first[0], first)
+        if isinstance(due, list):
+            self.pages(due)
         return due
+
+    def pages(self, due):
+        """Assert that both indexes give the same entries after the last due job, and from it on."""
+        key, last = -(2**62), None
+        for entry in self.ours[0]._index.page(key, None, len(due))[-1:]:
+            key, last, _ = entry
+        for job_id in (None, last, "2"):
+            first, second = (store._index.page(key, job_id, 3) for store in self.ours)
+            assert [(*place, id(job)) for *place, job in first] == [
+                (*place, id(job)) for *place, job in second
+            ]
 
     def next_run_time(self):
         return self._same(lambda store: store.get_next_run_time())
