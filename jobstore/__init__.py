@@ -18,7 +18,9 @@ from .base import (
     TransientJobsError,
 )
 from .bulk import add_jobs
+from .describe import JobInfo
 from .memory import MemoryJobStore
+from .where import Where
 
 if TYPE_CHECKING:
     from .mongodb import MongoDBJobStore as MongoDBJobStore
@@ -29,10 +31,12 @@ __all__ = [
     "BaseJobStore",
     "ConflictingIdError",
     "ConflictingIdsError",
+    "JobInfo",
     "JobLookupError",
     "JobsLookupError",
     "MemoryJobStore",
     "TransientJobsError",
+    "Where",
     "__version__",
     "add_jobs",
     "backend",

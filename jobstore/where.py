@@ -6,7 +6,7 @@ from typing import Any
 
 from .about import About
 
-__all__ = ["Where"]
+__all__ = ["Where", "in_utc"]
 
 TIMES = ("due_before", "due_after")
 FLAGS = ("paused", "quarantined")

@@ -17,11 +17,11 @@ from apscheduler.job import Job
 from apscheduler.jobstores.base import TransientJobError
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.util import datetime_to_utc_timestamp
 from bson import encode
 from pymongo.errors import DocumentTooLarge
 
 from .._states import advance
+from ..run_times import END_OF_TIME, MIN_TIME, UnreadableError, to_datetime
 
 __all__ = [
     "END_OF_TIME",
@@ -57,16 +57,10 @@ IdKey = str | bytes  # a dict's key for any `_id`: see `hashable_id`
 Fields = Sequence[str] | Document  # the fields of documents to read
 
 FIELDS = ["next_run_time", "job_state", "quarantine", "acquired_by"]  # read along with `_id`
-MIN_TIME = datetime_to_utc_timestamp(datetime.min)  # seconds; no datetime is earlier
-END_OF_TIME = datetime_to_utc_timestamp(datetime.max.replace(microsecond=0)) + 1  # the year 10000
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes: https://www.mongodb.com/docs/manual/reference/limits/
 STANDARD_ZONES = (timezone, ZoneInfo)  # a wall time, with its fold, has one offset there
 INTERRUPTS = KeyboardInterrupt, SystemExit
 REPLACEMENT = "\ufffd"  # read in place of bytes that are not UTF-8
-
-
-class UnreadableError(Exception):
-    """Says why the job of a document can't be restored here."""
 
 
 class Record(NamedTuple):
@@ -288,32 +282,6 @@ def _zone_of(trigger: Any) -> tzinfo:
             return zone
         candidates += getattr(each, "triggers", ())  # of a combined trigger
     return timezone.utc
-
-
-@overload
-def to_datetime(value: float) -> datetime: ...
-
-
-@overload
-def to_datetime(value: object) -> datetime | None: ...
-
-
-def to_datetime(value: object) -> datetime | None:
-    """Convert a document's `next_run_time` to a datetime in UTC.
-
-    :raises UnreadableError: if the value is no run time.
-    """
-    if type(value) is float and MIN_TIME <= value < END_OF_TIME:
-        return datetime.fromtimestamp(value, timezone.utc)
-    if value is None:
-        return None
-    if type(value) is not float and (not isinstance(value, int) or isinstance(value, bool)):
-        raise UnreadableError(f"its next_run_time is a {type(value).__name__}: {value!r}")
-    if not MIN_TIME <= value < END_OF_TIME:
-        raise UnreadableError(
-            f"its next_run_time is {value!r}, which is outside the years 1 to 9999"
-        )
-    return datetime.fromtimestamp(value, timezone.utc)
 
 
 def _describe(error: BaseException) -> str:

@@ -1,0 +1,1 @@
+"""Says what a pickle holds, without running anything of it."""
