@@ -9,7 +9,11 @@ from apscheduler.jobstores.base import BaseJobStore as HostBaseJobStore
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError, TransientJobError
 from apscheduler.schedulers.base import BaseScheduler
 
+from .about import Tags
+from .describe import JobInfo, describe_job
 from .forking import renew_locks_after_fork
+from .looking import count_jobs, find_by_id, find_by_time, pages_of
+from .where import Where
 
 __all__ = [
     "BaseJobStore",
@@ -19,6 +23,8 @@ __all__ = [
     "JobsLookupError",
     "TransientJobsError",
 ]
+
+EVERY = Where()
 
 
 class ConflictingIdsError(ConflictingIdError):
@@ -85,6 +91,8 @@ class BaseJobStore(HostBaseJobStore):
     ...     "Implements the abstract methods of APScheduler's BaseJobStore."
     """
 
+    _tags: Tags | None = None  # returns a job's tags
+
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
         """Remember the scheduler that uses the store, and the store's alias there."""
         super().start(scheduler, alias)
@@ -146,6 +154,48 @@ class BaseJobStore(HostBaseJobStore):
         refused = _each(job_ids, self.remove_job, JobLookupError)
         if refused:
             raise JobsLookupError(refused)
+
+    def find(
+        self, where: Where = EVERY, after: JobInfo | str | None = None, limit: int = 50
+    ) -> list[JobInfo]:
+        """Return a page of jobs, in the order that `Where` names; O(n log n) here.
+
+        Here the jobs are those of `get_all_jobs`.
+
+        >>> page = store.find(Where(func="reports:send"))
+        >>> next_page = store.find(Where(func="reports:send"), after=page[-1])
+
+        :param where: which jobs; all of them by default.
+        :param after: the last job of the page before, or its `key`.
+        :param limit: the most jobs to return, 1 or more.
+        :raises ValueError: if `limit` is no whole number from 1 on, or `after` neither a job that
+            `find` returned nor its key.
+        """
+        jobs = self.get_all_jobs()
+        if where.is_by_time:
+            return find_by_time(pages_of(jobs), where, after, limit, self._tags)
+        return find_by_id(jobs, where, after, limit, self._tags)
+
+    def count(self, where: Where = EVERY) -> int:
+        """Count the jobs that `find` pages over; O(n), or the cost of `len` for all jobs.
+
+        >>> store.count(Where(paused=True))
+        12
+
+        :param where: which jobs; all of them by default.
+        """
+        if where == EVERY:
+            return len(self)
+        return count_jobs(self.get_all_jobs(), where, self._tags)
+
+    def describe(self, job_id: str) -> JobInfo | None:
+        """Describe the job with that id, or return None; the cost of `lookup_job`.
+
+        >>> store.describe("report").func
+        'reports:send'
+        """
+        job = self.lookup_job(job_id)
+        return None if job is None else describe_job(job, self._tags)
 
     def __len__(self) -> int:
         """Count the jobs; O(n) here, O(1) in the memory store."""

@@ -10,12 +10,16 @@ from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
 from ._index import JobIndex
+from .about import Tags, check_tags
 from .backlog import Backlog
-from .base import BaseJobStore, ConflictingIdsError, JobLookupError, JobsLookupError
+from .base import EVERY, BaseJobStore, ConflictingIdsError, JobLookupError, JobsLookupError
 from .caller import cycle_events, is_cycle, is_nested_cycle, is_within_cycle
+from .describe import JobInfo
 from .in_flight import check_bound
+from .looking import find_by_time
 from .memory_cycle import Cycle
 from .triggers import check_fast_cron, use_fast_cron
+from .where import Where
 
 __all__ = ["MemoryJobStore"]
 
@@ -44,15 +48,23 @@ class MemoryJobStore(BaseJobStore):
         It bounds only thread pools and process pools.
     :param fast_cron: whether a due job whose trigger is exactly APScheduler's `CronTrigger` gets a
         `jobstore.triggers.CronTrigger` with the same attributes instead.
+    :param tags: a function that returns a job's tags, a list of strings, for `find` and `count`. It
+        is called whenever they or `describe` need the tags of a job. None means no tags.
     :raises ValueError: names the argument that is none of these, and the values allowed.
     """
 
     def __init__(
-        self, *, in_flight: Literal["auto"] | int | None = None, fast_cron: bool = False
+        self,
+        *,
+        in_flight: Literal["auto"] | int | None = None,
+        fast_cron: bool = False,
+        tags: Tags | None = None,
     ) -> None:
         check_bound(in_flight)
         check_fast_cron(fast_cron)
+        check_tags(tags)
         super().__init__()
+        self._tags = tags
         self._fast_cron = fast_cron
         self._index: JobIndex[Job] = JobIndex()
         self._is_bounded = in_flight is not None
@@ -252,6 +264,28 @@ class MemoryJobStore(BaseJobStore):
             self._backlog.forget(job_ids)
         if refused := self._index.remove_many(job_ids):
             raise JobsLookupError(refused)
+
+    def find(
+        self, where: Where = EVERY, after: JobInfo | str | None = None, limit: int = 50
+    ) -> list[JobInfo]:
+        """Return a page of jobs, in the order that `Where` names.
+
+        In order of time a page costs O(log n + k), where the store reads k jobs to fill it. In
+        order of id it costs O(n).
+
+        >>> page = store.find(Where(due_before=tomorrow))
+        >>> next_page = store.find(Where(due_before=tomorrow), after=page[-1])
+
+        :param where: which jobs; all of them by default.
+        :param after: the last job of the page before, or its `key`.
+        :param limit: the most jobs to return, 1 or more.
+        :raises ValueError: if `limit` is no whole number from 1 on, or `after` neither a job that
+            `find` returned nor its key.
+        :raises TypeError: if `tags` returns no strings for a job.
+        """
+        if where.is_by_time:
+            return find_by_time(self._index.page, where, after, limit, self._tags)
+        return super().find(where, after, limit)
 
     def __len__(self) -> int:
         """Count the jobs; O(1)."""

@@ -36,20 +36,20 @@ def all_but(*excluded):
 
 
 @contextmanager
-def opened(kind, request):
+def opened(kind, request, **arguments):
     """Start an empty store of this kind as "alias", and shut it down in the end."""
     if kind in MONGODB:
-        with _mongodb_store(kind, request) as store:
+        with _mongodb_store(kind, request, arguments) as store:
             yield store
         return
-    store = memory_store(kind.removeprefix("memory-"))
+    store = memory_store(kind.removeprefix("memory-"), **arguments)
     store.start(None, "alias")
     yield store
     store.shutdown()
 
 
 @contextmanager
-def _mongodb_store(kind, request):
+def _mongodb_store(kind, request, arguments):
     from apscheduler.jobstores.mongodb import MongoDBJobStore as StockMongoDBJobStore
     from pymongo import MongoClient
 
@@ -64,7 +64,7 @@ def _mongodb_store(kind, request):
         if kind == "mongodb-stock":
             store = StockMongoDBJobStore(database.name, client=client)
         else:
-            store = MongoDBJobStore(database.name, client=client, **MODES[kind])
+            store = MongoDBJobStore(database.name, client=client, **MODES[kind], **arguments)
         store.start(None, "alias")
         yield store
         store.shutdown()

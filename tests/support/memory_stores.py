@@ -13,12 +13,12 @@ class LoopingStore(StockMemoryJobStore, jobstore.BaseJobStore):
     """The stock store with the bulk calls of `jobstore.BaseJobStore`, which loop."""
 
 
-def memory_store(kind, leaf_capacity=64):
+def memory_store(kind, leaf_capacity=64, **arguments):
     """Make a memory store: "stock", "looping", or ours on the index of that name."""
     if kind == "stock":
         return StockMemoryJobStore()
     if kind == "looping":
         return LoopingStore()
-    store = jobstore.MemoryJobStore()
+    store = jobstore.MemoryJobStore(**arguments)
     store._index = INDEXES[kind](leaf_capacity)
     return store
