@@ -8,8 +8,14 @@ import sys
 import sysconfig
 
 from jobstore import _cron, _index, _states
+from jobstore.inert import reader
 
-for chooser, function in ((_index, "JobIndex"), (_cron, "next_fire_time"), (_states, "advance")):
+for chooser, function in (
+    (_index, "JobIndex"),
+    (_cron, "next_fire_time"),
+    (_states, "advance"),
+    (reader, "run"),
+):
     module = getattr(chooser, function).__module__
     if not module.endswith("_c"):
         sys.exit(f"{function} is not compiled: it is from {module}")

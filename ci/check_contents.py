@@ -20,6 +20,7 @@ NEEDED = [
     "ext/_index_c.pyx",
     "ext/index.h",
     "ext/_cron_c.pyx",
+    "ext/_inert_c.pyx",
     "tests/conftest.py",
 ]
 NEEDED += [
@@ -34,7 +35,7 @@ NEEDED += [
     "ci/README.md",
 ]
 WHEEL = re.compile(
-    r"jobstore/(\w+/){0,2}(\w+\.py|py\.typed|_(cron|index|states)_c\.[\w-]+\.(so|pyd))$"
+    r"jobstore/(\w+/){0,2}(\w+\.py|py\.typed|_(cron|index|inert|states)_c\.[\w-]+\.(so|pyd))$"
 )
 METADATA = re.compile(r"jobstore-[\w.]+\.dist-info/")
 # No core may name these folders, as search paths, assertions and debug information do.

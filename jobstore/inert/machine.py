@@ -5,8 +5,9 @@ from typing import Any
 from ..run_times import UnreadableError
 from .values import Inert, Items, Pairs
 
-__all__ = ["Machine", "add_items", "add_pairs", "set_state", "text"]
+__all__ = ["MAX_STEPS", "Machine", "add_items", "add_pairs", "set_state", "text", "too_many_steps"]
 
+MAX_STEPS = 1_000_000  # operations, of which the state of an ordinary job has 100 to 500
 MAX_DIGITS = 4300  # of a decimal number, as in Python: see `sys.set_int_max_str_digits`
 
 
@@ -93,3 +94,8 @@ def add_pairs(values: list[Any], target: Any) -> None:
         target.items += pairs
     else:
         raise TypeError(f"keys for a {type(target).__name__}")
+
+
+def too_many_steps(max_steps: int) -> UnreadableError:
+    """Return the error of a pickle with too many operations."""
+    return UnreadableError(f"its state takes more than {max_steps:,} operations")

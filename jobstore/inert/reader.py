@@ -1,30 +1,17 @@
-"""Reads a pickled state without running anything of it.
+"""Reads a job's pickled state without running anything of it."""
 
-This is an interpreter of the pickle format, in one loop, which makes inert values. A
-`pickle.Unpickler` whose `find_class` imports nothing would still run for ever, or take all memory,
-on some hostile pickles; the documentation names them. Here no key of a dict is hashed, and the memo
-takes no more places than the state fills.
+from typing import TYPE_CHECKING, Any
 
-The format: https://github.com/python/cpython/blob/main/Lib/pickletools.py
-"""
-
-from typing import Any
-
+from .._index import backend
 from ..run_times import UnreadableError
-from .machine import Machine, add_items, add_pairs, set_state, text
-from .operations import RARE, code
-from .values import Global, Inert, Pairs, text_keys
+from .values import Pairs, text_keys
+
+if TYPE_CHECKING or backend == "python":
+    from ._reader_py import run
+else:
+    from .._inert_c import run
 
 __all__ = ["read_state"]
-
-MAX_STEPS = 1_000_000  # operations, of which the state of an ordinary job has 100 to 500
-
-# The operations that most states consist of.
-MEMOIZE, BINGET, SHORT_BINUNICODE = code("MEMOIZE"), code("BINGET"), code("SHORT_BINUNICODE")
-MARK, BUILD, SETITEM, SETITEMS = code("MARK"), code("BUILD"), code("SETITEM"), code("SETITEMS")
-EMPTY_DICT, EMPTY_TUPLE, EMPTY_LIST = code("EMPTY_DICT"), code("EMPTY_TUPLE"), code("EMPTY_LIST")
-NEWOBJ, REDUCE, STACK_GLOBAL = code("NEWOBJ"), code("REDUCE"), code("STACK_GLOBAL")
-NONE, BININT1, APPEND, TUPLE2, STOP = map(code, ("NONE", "BININT1", "APPEND", "TUPLE2", "STOP"))
 
 
 def read_state(state: bytes) -> dict[str, Any]:
@@ -37,7 +24,7 @@ def read_state(state: bytes) -> dict[str, Any]:
     :raises UnreadableError: if it is no pickle of a dict, or takes more than a million operations.
     """
     try:
-        value = run(state)
+        value = run(state if type(state) is bytes else bytes(state))
     except UnreadableError:
         raise
     except (IndexError, KeyError):
@@ -47,63 +34,3 @@ def read_state(state: bytes) -> dict[str, Any]:
     if type(value) is not Pairs:
         raise UnreadableError("its state is not that of a job")
     return text_keys(value)
-
-
-def run(data: bytes) -> Any:
-    """Return the value of a pickle."""
-    machine = Machine(data)
-    stack, memo, marks = machine.stack, machine.memo, machine.marks
-    at = 0
-    for _ in range(MAX_STEPS):
-        op = data[at]
-        at += 1
-        if op == MEMOIZE:
-            memo[len(memo)] = stack[-1]
-        elif op == SHORT_BINUNICODE:
-            end = at + 1 + data[at]
-            stack.append(data[at + 1 : end].decode("utf-8", "surrogatepass"))
-            at = end
-        elif op == BINGET:
-            stack.append(memo[data[at]])
-            at += 1
-        elif op == BUILD:
-            state = stack.pop()
-            set_state(stack[-1], state)
-        elif op == EMPTY_DICT:
-            stack.append(Pairs())
-        elif op == EMPTY_TUPLE:
-            stack.append(())
-        elif op == NEWOBJ:
-            args = stack.pop()
-            stack[-1] = Inert(stack[-1], args)
-        elif op == MARK:
-            marks.append(len(stack))
-        elif op == SETITEMS:
-            add_pairs(machine.pop_mark(), stack[-1])
-        elif op == NONE:
-            stack.append(None)
-        elif op == BININT1:
-            stack.append(data[at])
-            at += 1
-        elif op == STACK_GLOBAL:
-            name = stack.pop()
-            stack[-1] = Global(text(stack[-1]), text(name))
-        elif op == SETITEM:
-            value = stack.pop()
-            add_pairs([stack.pop(), value], stack[-1])
-        elif op == APPEND:
-            add_items([stack.pop()], stack[-1])
-        elif op == EMPTY_LIST:
-            stack.append([])
-        elif op == TUPLE2:
-            stack[-2:] = [(stack[-2], stack[-1])]
-        elif op == REDUCE:
-            args = stack.pop()
-            stack[-1] = Inert(stack[-1], args)
-        elif op == STOP:
-            return stack.pop()
-        else:
-            machine.at = at
-            RARE[op](machine)
-            at = machine.at
-    raise UnreadableError(f"its state takes more than {MAX_STEPS:,} operations")
