@@ -202,13 +202,18 @@ def read_job(job_id: Any, state: Any) -> dict[str, Any]:
         if type(job[name]) is not str:
             raise UnreadableError(f"its {name} is {text_of(job[name], 100)}, and no text")
     for name in NUMBERS:
-        if not (job[name] is None or isinstance(job[name], int | float)):
+        if not (job[name] is None or is_number(job[name])):
             raise UnreadableError(f"its {name} is {text_of(job[name], 100)}, and no number")
     if job_id is not None and job["id"] != job_id:
         raise UnreadableError(f"its state is that of job {text_of(job['id'], 100)}")
     if kind_of_trigger(job["trigger"]) is None:
         raise UnreadableError(f"its trigger is {text_of(job['trigger'], 100)}")
     return job
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a number that is short in digits."""
+    return type(value) is float or (isinstance(value, int) and value.bit_length() <= 64)
 
 
 def read_run_time(value: Any) -> tuple[datetime | None, str | None]:

@@ -118,18 +118,27 @@ def to_text(value: Any) -> str:
     return value
 
 
+def plain_if(value: Any, name: str) -> Any:
+    """Return the plain value of an object of one class of `datetime`.
+
+    Of other classes it is not asked, as they could be nested endlessly.
+    """
+    cls = class_of(value) if type(value) is Inert else None
+    return plain(value) if cls == ("datetime", name) else value
+
+
 def to_datetime(value: Inert) -> datetime | Zoned:
     packed, *zones = value.args
     wall_time = datetime(to_bytes(packed))  # type: ignore[call-arg,arg-type]
     if not zones:
         return wall_time
-    zone = plain(zones[0])
+    zone = plain_if(zones[0], "timezone")
     return wall_time.replace(tzinfo=zone) if type(zone) is timezone else Zoned(wall_time, zone)
 
 
 def to_timezone(value: Inert) -> timezone:
-    offset, *names = map(plain, value.args)
-    return timezone(offset, *map(to_text, names))
+    offset, *names = value.args
+    return timezone(plain_if(offset, "timedelta"), *map(to_text, names))
 
 
 def to_set(value: Inert) -> Items | FrozenItems:
