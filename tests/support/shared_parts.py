@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from index import test_atomic_calls, test_threads
 
-from jobstore import ConflictingIdError, JobLookupError, _cron_c, _index_c, _states_c
+from jobstore import ConflictingIdError, JobLookupError, _cron_c, _index_c, _inert_c, _states_c
 from jobstore.triggers import CronTrigger
 from support.indexes import COMPILED, Slotted, at
 
@@ -69,6 +69,8 @@ class Index:
                 lambda: [each.id for each in index.all()],
                 lambda: [each.id for each in index],
                 lambda: index.first_run_time(),
+                lambda: [each.id for _, _, each in index.page(-(2**62), None, 20)],
+                lambda: index.page(random.randrange(40) * 10**6, name, 5),
                 lambda: index.add_many(jobs),
                 lambda: index.replace_many(jobs),
                 lambda: index.put_many(jobs),
@@ -141,6 +143,8 @@ class States:
             self.listed[:] = [self.trigger] * random.randrange(1, 4)
         elif kind == 4:
             self.trigger.interval = random.choice([self.parts[6][0], object()])
+        elif kind == 5:
+            _inert_c.run(self.state)
         elif kind < 10:
             _states_c.advance(self.state, *self.times)
         elif kind < 15:
