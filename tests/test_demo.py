@@ -1,19 +1,17 @@
 """The demo as its users run it: in a process, with and without a terminal."""
 
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
 
 from jobstore import cli
 from jobstore.demo.meters import Lateness, Timed
 from support.processes import PATIENCE, children_of, is_gone
+from support.terminals import VARIABLES, on_terminal
 
 DEMO = [sys.executable, "-m", "jobstore", "demo"]
 SMALL = [*DEMO, "--jobs", "200", "--interval", "1", "--seconds", "1"]
@@ -36,53 +34,9 @@ ROWS = [
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch):
-    for name in "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES":
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-
-
-class Terminal:
-    """The demo's process and its terminal output."""
-
-    def __init__(self, process, master):
-        self.process = process
-        self.master = master
-        self.text = ""
-
-    def read(self):
-        """Read the next output. Return False at the end."""
-        assert select.select([self.master], [], [], PATIENCE)[0], f"silent after: {self.text}"
-        try:
-            data = os.read(self.master, 65536)
-        except OSError:  # how Linux reports that the other end is closed
-            return False
-        self.text += data.decode()
-        return bool(data)
-
-    def wait_for(self, pattern):
-        while not re.search(pattern, self.text):
-            assert self.read(), f"ended without {pattern!r}: {self.text}"
-
-    def end(self):
-        """Read to the end, and return the exit code."""
-        while self.read():
-            pass
-        return self.process.wait(PATIENCE)
-
-
-@contextmanager
-def on_terminal(command):
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
-    )
-    os.close(slave)
-    try:
-        yield Terminal(process, master)
-    finally:
-        process.kill()
-        process.wait(PATIENCE)
-        os.close(master)
 
 
 def cells(text, label):
@@ -216,15 +170,6 @@ def test_error_of_the_scheduler_ends_its_side():
     assert "ZeroDivisionError" in done.stderr
 
 
-def test_demo_without_rich_says_how_to_install_it(monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "jobstore.demo.runner", raising=False)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "rich", None)  # importing it now fails
-    assert cli.main(["demo"]) == 1
-    assert capsys.readouterr() == ("", "the demo needs rich: pip install rich\n")
-
-
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -244,25 +189,17 @@ def test_demo_without_rich_says_how_to_install_it(monkeypatch, capsys):
     ],
 )
 def test_invalid_option_value_is_refused_by_name(option, value, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        cli.main(["demo", option, value])
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert f"argument {option}: " in message
+    assert cli.main(["demo", option, value]) == 2
+    [message] = capsys.readouterr().err.splitlines()
+    assert f"'{option}'" in message
     assert repr(value) in message
 
 
 def test_help_names_every_option(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        cli.main(["demo", "--help"])
+    assert cli.main(["demo", "--help"]) == 0
     text = capsys.readouterr().out
     for option in "--jobs", "--interval", "--seconds", "--store", "Ctrl-C", "100000":
         assert option in text
-
-
-def test_command_is_required(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        cli.main([])
-    assert "COMMAND" in capsys.readouterr().err
 
 
 def test_lateness_gives_quantiles_within_two_percent():

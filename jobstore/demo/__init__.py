@@ -1,1 +1,1 @@
-"""``python -m jobstore demo``: compares a scheduler on our store with one on the stock store."""
+"""``jobstore demo``: compares a scheduler on our store with one on the stock store."""

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from apscheduler.job import Job
 
 from ..base import BaseJobStore
+from .connection import Connection
+from .looking.statistics import Progress, Statistics, statistics
 from .write_through import WriteThrough
 from .writes.quarantine import Quarantine, QuarantinedJob
 
@@ -14,6 +16,7 @@ __all__ = ["CallsOutsideCycle"]
 class CallsOutsideCycle(BaseJobStore):
     """The public methods that schedulers and users call outside a cycle."""
 
+    _connection: Connection
     _write_through: WriteThrough
     _quarantine: Quarantine
 
@@ -98,6 +101,21 @@ class CallsOutsideCycle(BaseJobStore):
         :raises JobsLookupError: names the ids not found, after all other jobs were removed.
         """
         self._write_through.remove_jobs(job_ids)
+
+    def statistics(self, progress: Progress | None = None) -> Statistics:
+        """Count the n jobs by state, function and executor, and their next runs by minute; O(n).
+
+        The server counts, and no lock is held; the counts are not those of one moment. The texts in
+        the documents' field `about` are counted as they are, also if a stock store has changed the
+        job since. Without that field, the job's state is read here, at about 0.1 ms each.
+
+        >>> store.statistics().states["overdue"]
+        0
+
+        :param progress: called with the number of states read so far, and that of all to read.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
+        """
+        return statistics(self._connection, progress)
 
     def quarantined(self) -> list[QuarantinedJob]:
         """List the k jobs in quarantine, which no process runs; O(k).

@@ -1,0 +1,67 @@
+"""Writes to stdout: with colours on a terminal, tab-separated and complete elsewhere."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+__all__ = ["Output", "Part", "PipeClosedError", "is_colourful"]
+
+Part = str | tuple[str, str]  # a text, or a text and its style
+
+
+class PipeClosedError(Exception):
+    """The program that reads the output has closed it."""
+
+
+def is_colourful(stream: TextIO) -> bool:
+    """Whether a stream is a terminal, and may get colours and control characters."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class Output:
+    """Standard output.
+
+    :ivar is_terminal: whether a person reads it; else a program does.
+    :ivar width: the columns of the terminal.
+    """
+
+    def __init__(self) -> None:
+        self.is_terminal = sys.stdout.isatty()
+        self.width = shutil.get_terminal_size().columns
+        self._console = None
+        if is_colourful(sys.stdout):
+            self._console = Console(width=self.width, soft_wrap=True, highlight=False)
+
+    def line(self, *parts: Part) -> None:
+        """Write a line of printable text."""
+        text = Text.assemble(*parts)
+        text.rstrip()
+        if self._console:
+            self._console.print(text)
+        else:
+            write(text.plain)
+
+    def record(self, values: Iterable[str]) -> None:
+        """Write a line for a program: values between tabs."""
+        write("\t".join(values))
+
+    def json(self, value: Any) -> None:
+        """Write a value as one line of JSON, in ASCII."""
+        write(json.dumps(value, allow_nan=False))
+
+
+def write(line: str) -> None:
+    """Write a line to stdout.
+
+    :raises PipeClosedError: in place of `BrokenPipeError`, which typer would take for its own.
+    """
+    try:
+        print(line)
+    except BrokenPipeError:
+        raise PipeClosedError from None
