@@ -57,7 +57,8 @@ class JobInfo(NamedTuple):
     :ivar trigger: the trigger, as its `str`; the class of a trigger that is not APScheduler's, as
         ``module:name``.
     :ivar executor: the alias of the job's executor.
-    :ivar args, kwargs: the arguments, at most 500 characters of their `repr`.
+    :ivar args: the positional arguments, at most 500 characters of their `repr`.
+    :ivar kwargs: the keyword arguments, likewise.
     :ivar misfire_grace_time: in seconds; None if a run is never too late.
     :ivar coalesce: whether several missed runs become one.
     :ivar max_instances: the maximum number of runs at the same time.

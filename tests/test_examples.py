@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -110,6 +111,13 @@ def test_fastapi_example_runs_a_reminder_and_shuts_down_with_the_server(empty_se
             add_reminder(port, text, seconds) for text, seconds in (("milk", 0.1), ("tea", 3600))
         ]
         assert lines_until(process, "reminder: (.*)")[1] == "milk"
+        page = reminders(port)
+        while len(page["reminders"]) > 1:  # the mirror has still to write the run
+            page = reminders(port)
+        assert [(each["id"], each["text"]) for each in page["reminders"]] == [
+            (added[1], "('tea',)")
+        ]
+        assert reminders(port, after=page["after"]) == {"reminders": [], "after": None}
         output = end(process, signal.SIGINT)
         assert "Application shutdown complete" in output
         assert "Traceback" not in output
@@ -123,6 +131,12 @@ def add_reminder(port, text, seconds):
     )
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)["id"]
+
+
+def reminders(port, **query):
+    address = f"http://127.0.0.1:{port}/reminders?{urllib.parse.urlencode(query)}"
+    with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+        return json.load(answer)
 
 
 def test_each_example_has_a_test():

@@ -5,8 +5,9 @@ try:
 except ImportError as error:
     raise ImportError("MongoDBJobStore needs PyMongo: pip install jobstore[mongodb]") from error
 
+from .looking.statistics import Statistics
 from .status import Status
 from .store import MongoDBJobStore
 from .writes.quarantine import QuarantinedJob
 
-__all__ = ["MongoDBJobStore", "QuarantinedJob", "Status"]
+__all__ = ["MongoDBJobStore", "QuarantinedJob", "Statistics", "Status"]

@@ -8,6 +8,7 @@ import pytest
 
 import jobstore
 from jobstore import MemoryJobStore, MongoDBJobStore, mongodb, testing
+from jobstore.describe import Lease, QuarantineMark, describe
 from jobstore.triggers import CronTrigger
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
@@ -16,7 +17,9 @@ ERRORS = (DOCS / "errors.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^::: ([\w.]+)\n((?:    .*\n)*)", API, re.MULTILINE))
 OF_APSCHEDULER = {"ConflictingIdError", "JobLookupError"}  # documented there
 NEVER_RAISED_TO_CALLERS = {
+    "CommandError",
     "NotLiveError",
+    "PipeClosedError",
     "StockDecidesError",
     "StreamLostError",
     "UnknownFieldError",
@@ -30,6 +33,7 @@ def test_each_public_name_of_the_package_is_shown():
     public |= {f"jobstore.mongodb.{name}" for name in mongodb.__all__ if name != "MongoDBJobStore"}
     public |= {f"jobstore.testing.{name}" for name in {*testing.__all__, "Node"}}
     public.add(f"jobstore.triggers.{CronTrigger.__name__}")
+    public |= {f"jobstore.describe.{each.__name__}" for each in (Lease, QuarantineMark, describe)}
     assert set(SECTIONS) == public
 
 

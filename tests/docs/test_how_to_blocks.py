@@ -1,6 +1,7 @@
 """The blocks of the how-to pages are true: Python runs, and other files parse."""
 
 import configparser
+import pickle
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -38,7 +39,28 @@ def add_quarantined_jobs(store):
     store.collection.update_many({}, {"$set": {"next_run_time": None, "quarantine": mark}})
 
 
-SETUPS = {"gap": add_overdue_jobs, "quarantine": add_quarantined_jobs}
+def add_jobs_of_other_code(store):
+    """Add the jobs that the page on looking in talks about, as a process that has their code does.
+
+    One is paused. Their function can't be imported here.
+    """
+    for number, seconds in (16, None), (17, 1):
+        added = job(f"report-{number}", seconds, args=("all",))
+        added.func_ref = "reports:send"
+        store.collection.insert_one(
+            {
+                "_id": added.id,
+                "next_run_time": added.next_run_time and added.next_run_time.timestamp(),
+                "job_state": pickle.dumps(added.__getstate__()),
+            }
+        )
+
+
+SETUPS = {
+    "gap": add_overdue_jobs,
+    "look-in": add_jobs_of_other_code,
+    "quarantine": add_quarantined_jobs,
+}
 PRINTS = {
     "choose-a-mode": ["Status(connected=True, pending=0"],
     "gap": ["report {", "'op': 'catch_up'", "\n1\n"],

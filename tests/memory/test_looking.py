@@ -99,14 +99,6 @@ def test_tags_are_those_that_a_job_has_now():
     assert store.describe("a").tags == ("bob",)
 
 
-def test_subclass_with_jobs_of_its_own_counts_them():
-    class Short(MemoryJobStore):
-        def __len__(self):
-            return 7
-
-    assert Short().count() == 7
-
-
 def test_pages_beside_a_running_scheduler_have_each_job_that_stays_unchanged_once():
     scheduler = BackgroundScheduler(timezone="UTC")
     store = MemoryJobStore()
