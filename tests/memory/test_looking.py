@@ -1,5 +1,6 @@
 """`find` and `count` of the memory store go on while a scheduler and other threads change jobs."""
 
+from datetime import timedelta
 from threading import Event, Thread
 
 import pytest
@@ -22,11 +23,11 @@ def ids(found):
     return [info.id for info in found]
 
 
-def in_pages(store, where, limit):
+def in_pages(store, where, limit, last=lambda info: info):
     found, after = [], None
     while page := store.find(where, after, limit):
         found += page
-        after = page[-1]
+        after = last(page[-1])
     return found
 
 
@@ -41,6 +42,31 @@ def test_job_changed_in_place_keeps_its_page_and_hides_no_other_job(store):
     assert not any(info.paused for info in found)
     store.update_jobs([jobs[1], jobs[3]])
     assert ids(in_pages(store, Where(), 2)) == ["job0", "job2", "job4", "job5", "job1", "job3"]
+
+
+def test_page_of_more_jobs_than_the_index_gives_at_a_time_has_all(store):
+    jobs = [job(f"job{number:04}", None if number % 3 == 0 else number) for number in range(2500)]
+    store.add_jobs(jobs)
+    expected = [each.id for each in store.get_all_jobs()]
+    assert ids(store.find(limit=3000)) == expected
+    assert ids(in_pages(store, Where(), 999)) == expected
+    late = Where(due_after=at(2490), func="support.jobs:note")
+    assert ids(store.find(late, limit=3)) == ["job2491", "job2492", "job2494"]
+    last = store.find(Where(paused=True), limit=834)[-1]
+    assert last.id == "job2499"
+    assert store.find(after=last) == []
+
+
+@pytest.mark.parametrize("seconds", [0.000001, 0.123457, -1e9 - 0.1, 7e9 + 0.999999])
+def test_key_names_the_exact_time_of_a_job_before_and_after_1970(store, seconds):
+    step = timedelta(microseconds=1)
+    times = [at(seconds) + step * number for number in range(-3, 4)]
+    for number, time in enumerate(times):
+        added = job(f"job{7 - number}")
+        added.next_run_time = time
+        store.add_job(added)
+    found = in_pages(store, Where(), 1, lambda info: info.key)
+    assert [info.next_run_time for info in found] == times
 
 
 def test_job_whose_id_is_of_a_class_of_its_own_is_found_by_its_characters(store):
