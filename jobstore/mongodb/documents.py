@@ -4,12 +4,13 @@ Documents have the fields of APScheduler's own store: ``_id``, the job's id; ``n
 seconds since the epoch, or null if the job is paused; ``job_state``, the pickle of
 ``job.__getstate__()``. This store may add fields: ``quarantine`` (see `writes.quarantine`),
 ``acquired_by`` and ``acquired_until`` (see `sharing.lease`), ``attempts`` (see
-`recovery.recovering`), and ``held`` (see `overdue.held`).
+`recovery.recovering`), ``held`` (see `overdue.held`), and ``about`` (see `about_field`).
 """
 
 import pickle
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone, tzinfo
+from sys import intern
 from typing import Any, NamedTuple, Protocol, overload
 from zoneinfo import ZoneInfo
 
@@ -21,7 +22,9 @@ from bson import encode
 from pymongo.errors import DocumentTooLarge
 
 from .._states import advance
+from ..about import Tags
 from ..run_times import END_OF_TIME, MIN_TIME, UnreadableError, to_datetime
+from .about_field import about_field
 
 __all__ = [
     "END_OF_TIME",
@@ -171,21 +174,30 @@ def exact_str(job_id: DocumentId) -> DocumentId:
     return str.__str__(job_id) if isinstance(job_id, str) else job_id
 
 
-def to_document(job: Job, protocol: int) -> Document:
+def to_document(job: Job, protocol: int, tags: Tags | None = None) -> Document:
     """Make a job's document.
 
+    It has no field `about` if only that would make it larger than 16 MiB.
+
+    :param tags: the store's argument.
     :raises TransientJobError: if the job's function can't be imported by name.
-    :raises UnicodeEncodeError: if the job's id has no UTF-8 encoding.
+    :raises UnicodeEncodeError: if the job's id, or a tag, has no UTF-8 encoding.
+    :raises TypeError: if a tag is no string.
     :raises OverflowError: if the run time is outside the years 1 to 9999 in UTC.
     :raises pymongo.errors.DocumentTooLarge: naming the job and its size, over 16 MiB.
     """
     job_id = exact_str(job.id)
     job_id.encode()  # raises here, before any batch is stored
-    return {
+    state = dump(job, protocol)
+    document = {
         "_id": job_id,
         "next_run_time": timestamp(job.next_run_time),
-        "job_state": dump(job, protocol),
+        "job_state": state,
+        "about": about_field(job, state, tags),
     }
+    if len(state) > MAX_DOCUMENT // 2 and len(encode(document)) > MAX_DOCUMENT:
+        del document["about"]
+    return document
 
 
 def restore(record: Record, scheduler: BaseScheduler | None, alias: str | None) -> Job:
@@ -266,6 +278,8 @@ def with_run_time(state: bytes, run_time: float | None) -> bytes:
         if (advanced := advance(state, old, new)) is not None:
             return advanced
         changed["next_run_time"] = new
+        # The pickler writes equal strings once only if they are one object, as a job's keys are.
+        changed = {intern(key): value for key, value in changed.items()}
         return pickle.dumps(changed, state[1] if state.startswith(b"\x80") else 0)
     except INTERRUPTS:
         raise

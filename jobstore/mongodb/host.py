@@ -7,6 +7,7 @@ from typing import Protocol
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
+from ..about import Tags
 from ..submissions import retry_seconds
 from .documents import Record, restore_runnable
 
@@ -19,6 +20,7 @@ class Store(Protocol):
     _scheduler: BaseScheduler | None
     _alias: str | None
     _logger: logging.Logger
+    _tags: Tags | None
     pickle_protocol: int
 
 
@@ -62,6 +64,12 @@ class Host:
         store = self._store()
         assert store is not None
         return store.pickle_protocol
+
+    @property
+    def tags(self) -> Tags | None:
+        """Returns a job's tags; None if there are none."""
+        store = self._store()
+        return store._tags if store else None
 
     def restore_runnable(self, record: Record) -> Job:
         """Make the job of a record, to run in this scheduler.

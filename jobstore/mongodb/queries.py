@@ -12,6 +12,7 @@ from bson import MinKey
 from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
+from ..about import Tags
 from .connection import Connection
 from .documents import Document, DocumentId, to_document
 from .slow_line.pace import ID_BYTES
@@ -56,7 +57,9 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def document_batches(jobs: Iterable[Job], protocol: int, size: int) -> Iterator[list[Document]]:
+def document_batches(
+    jobs: Iterable[Job], protocol: int, size: int, tags: Tags | None = None
+) -> Iterator[list[Document]]:
     """Make the jobs' documents, in batches.
 
     A sized collection is converted at once, so a bad job is found before any write. An iterator is
@@ -65,8 +68,8 @@ def document_batches(jobs: Iterable[Job], protocol: int, size: int) -> Iterator[
     :raises Exception: as `to_documents` and `to_document` do, for a bad job.
     """
     if isinstance(jobs, Sized):
-        return batched(to_documents(jobs, protocol), size)
-    return batched((to_document(job, protocol) for job in jobs), size)
+        return batched(to_documents(jobs, protocol, tags), size)
+    return batched((to_document(job, protocol, tags) for job in jobs), size)
 
 
 def id_filter(job_id: DocumentId) -> Document:
@@ -77,17 +80,23 @@ def id_filter(job_id: DocumentId) -> Document:
 def replacement(document: Document) -> tuple[Document, Document | list[Document]]:
     """Build the filter and the update that replace a job; quarantine and lease are removed.
 
-    A run time releases a held job. Without one, a held job stays held.
+    A run time releases a held job. Without one, a held job stays held. The texts in `about` are
+    replaced, too, or removed.
     """
     query, removed = id_filter(document["_id"]), {"quarantine": "", **NO_LEASE}
+    if "about" not in document:
+        removed["about"] = ""
     fields = {name: value for name, value in document.items() if name != "_id"}
     if document["next_run_time"] is not None:
         return query, {"$set": fields, "$unset": {"held": "", **removed}}
     still_held = {"$cond": [IS_HELD, "$held", "$$REMOVE"]}
-    state = {"$literal": document["job_state"]}
+    literal = {name: {"$literal": value} for name, value in fields.items()}
+    if "about" in document:  # else its parts would be merged
+        removed = {"about": "", **removed}
     return query, [
-        {"$set": {**fields, "job_state": state, "held": still_held}},
+        {"$set": {"held": still_held}},
         {"$unset": list(removed)},
+        {"$set": literal},
     ]
 
 

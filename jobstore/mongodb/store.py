@@ -13,6 +13,7 @@ from apscheduler.schedulers.base import BaseScheduler
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
+from ..about import Tags, check_tags
 from ..caller import cycle_events, is_cycle
 from ..in_flight import check_bound
 from ..triggers import check_fast_cron
@@ -72,6 +73,8 @@ class MongoDBJobStore(CallsOutsideCycle):
     :param fast_cron: True computes the run times of cron jobs in compiled code, with the same
         results: it replaces triggers of exactly APScheduler's `CronTrigger` in the jobs handed out.
         The documents stay the same.
+    :param tags: a callable that takes a job and returns its tags, a list of strings, by which
+        `find` finds it. Each call that adds or updates a job calls it. None means no tags.
     :param connect_args: arguments of the `MongoClient` that the store makes without a `client`.
     :raises TypeError: if `client` is not a `MongoClient`, and doesn't wrap one.
     :raises ValueError: names any other argument that the store can't use, and the values allowed.
@@ -94,6 +97,7 @@ class MongoDBJobStore(CallsOutsideCycle):
         catch_up: str = "fire",
         overdue: float = 60.0,
         fast_cron: bool = False,
+        tags: Tags | None = None,
         **connect_args: Any,
     ) -> None:
         super().__init__()
@@ -101,6 +105,8 @@ class MongoDBJobStore(CallsOutsideCycle):
         check_fast_cron(fast_cron)
         check_catch_up(catch_up, overdue)
         check_bound(in_flight)
+        check_tags(tags)
+        self._tags = tags
         self.pickle_protocol = pickle_protocol
         self._connection = Connection(database, collection, client, connect_args)
         parts = assemble(

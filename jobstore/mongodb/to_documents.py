@@ -8,13 +8,16 @@ from apscheduler.job import Job
 from apscheduler.jobstores.base import TransientJobError
 from pymongo.errors import DocumentTooLarge
 
+from ..about import Tags
 from ..base import TransientJobsError, first_few
 from .documents import DocumentId, to_document
 
 __all__ = ["to_documents"]
 
 
-def to_documents(jobs: Iterable[Job], protocol: int) -> list[dict[str, Any]]:
+def to_documents(
+    jobs: Iterable[Job], protocol: int, tags: Tags | None = None
+) -> list[dict[str, Any]]:
     """Make the documents of all jobs; an error comes after all jobs have been tried.
 
     :raises TransientJobsError: if the first bad job's function can't be imported by name, and
@@ -27,7 +30,7 @@ def to_documents(jobs: Iterable[Job], protocol: int) -> list[dict[str, Any]]:
     bad: list[tuple[DocumentId, Exception]] = []
     for job in jobs:
         try:
-            document = to_document(job, protocol)
+            document = to_document(job, protocol, tags)
         except Exception as error:
             if bad:
                 error.__traceback__ = None  # else it keeps the job's state, which may be large

@@ -70,7 +70,7 @@ class WriteThrough:
     def add_job(self, job: Job) -> None:
         """Insert a job."""
         with self._writing():
-            document = to_document(job, self._host.pickle_protocol)
+            document = to_document(job, self._host.pickle_protocol, self._host.tags)
             self._prepare_write(document["_id"])
             try:
                 with self._connection.session() as session:
@@ -86,7 +86,7 @@ class WriteThrough:
     def update_job(self, job: Job) -> None:
         """Replace a stored job."""
         with self._writing():
-            document = to_document(job, self._host.pickle_protocol)
+            document = to_document(job, self._host.pickle_protocol, self._host.tags)
             self._prepare_write(document["_id"])
             with self._connection.session() as session:
                 query, change = queries.replacement(document)
@@ -139,7 +139,7 @@ class WriteThrough:
     def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
         """Insert jobs, a batch in a command."""
         refused = self._in_batches(
-            queries.document_batches(jobs, self._host.pickle_protocol, self._limit),
+            self._document_batches(jobs),
             lambda documents: queries.add(self._connection, documents, replace_existing),
             Record.of,
         )
@@ -149,7 +149,7 @@ class WriteThrough:
     def update_jobs(self, jobs: Iterable[Job]) -> None:
         """Replace stored jobs, a batch in two commands."""
         refused = self._in_batches(
-            queries.document_batches(jobs, self._host.pickle_protocol, self._limit),
+            self._document_batches(jobs),
             lambda documents: queries.update(self._connection, documents),
             Record.of,
         )
@@ -166,6 +166,10 @@ class WriteThrough:
         )
         if refused:
             raise JobsLookupError(refused)
+
+    def _document_batches(self, jobs: Iterable[Job]) -> Iterator[list[Document]]:
+        host = self._host
+        return queries.document_batches(jobs, host.pickle_protocol, self._limit, host.tags)
 
     # Quarantine, and sharing
 

@@ -31,7 +31,9 @@ def start(server, database):
 
 
 def documents(store):
-    return {each["_id"]: each for each in store._connection.jobs.find()}
+    """Return the documents by id, without their texts, which no mirror keeps."""
+    found = store._connection.jobs.find({}, {"about": False})
+    return {each["_id"]: each for each in found}
 
 
 def mirrored(store):

@@ -81,7 +81,7 @@ def test_end_sharing_lets_a_scheduler_start_on_a_copy(make, unshared, copied, da
     store.end_sharing()
     assert names(store) == ["a", "b", "new"]
     for document in database["copies"].find():
-        assert sorted(document) == ["_id", "job_state", "next_run_time"]
+        assert sorted(document) == ["_id", "about", "job_state", "next_run_time"]
     assert run(store)[0] == ["new"]
 
 

@@ -237,7 +237,7 @@ def test_writes_outside_a_cycle_unset_the_lease(make, write):
         second.update_jobs([changed])
     else:
         second.add_jobs([changed], replace_existing=True)
-    assert sorted(second.collection.find_one()) == ["_id", "job_state", "next_run_time"]
+    assert sorted(second.collection.find_one()) == ["_id", "about", "job_state", "next_run_time"]
     assert [each.args for each in third.get_due_jobs(at(10))] == [(1,)]
 
 

@@ -241,7 +241,7 @@ def test_the_mark_stays_until_sharing_is_ended(make):
     other = make(shared=False, start=False)
     other.end_sharing()
     for document in other.collection.find():
-        assert sorted(document) == ["_id", "job_state", "next_run_time"]
+        assert sorted(document) == ["_id", "about", "job_state", "next_run_time"]
     other.start(None, "default")
     assert names(other) == ["a", "b"]
 
