@@ -7,7 +7,7 @@ import pytest
 from apscheduler.triggers.cron import CronTrigger
 
 from jobstore import JobInfo, Where
-from support.every_store import BULK, MEMORY, marked, opened
+from support.every_store import BULK, marked, opened
 from support.jobs import at, job, note
 
 
@@ -29,7 +29,7 @@ def store(request):
         yield store
 
 
-@pytest.fixture(params=marked(MEMORY[1:]))
+@pytest.fixture(params=marked(BULK[1:]))
 def tagging_store(request):
     with opened(request.param, request, tags=letters) as store:
         yield store
