@@ -9,7 +9,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from jobstore import MongoDBJobStore
+from jobstore import MongoDBJobStore, Where
 from jobstore.testing import mongod
 from support.jobs import job, names, note
 from support.pages import DOCS, blocks
@@ -146,6 +146,54 @@ def test_no_right_on_the_page_can_be_spared(
     else:
         with pytest.raises(OperationFailure, match="not authorized on apscheduler"):
             work_with_all_rights(options)
+
+
+LOOKS = {
+    "find": lambda store: [
+        store.find(where)[0] for where in (Where(), Where(func="support.jobs:note"))
+    ],
+    "count": lambda store: [store.count(), store.count(Where(paused=False, executor="default"))],
+    "describe": lambda store: store.describe("a").func,
+    "statistics": lambda store: store.statistics().jobs,
+}
+
+
+def rights_to_look_in():
+    """Return the rights that the page names for each call."""
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ((?:`\w+`(?:, )?)+) \|$", PAGE.read_text(), re.M)
+    return {
+        call: re.findall(r"\w+", rights)
+        for calls, rights in rows
+        for call in re.findall(r"\w+", calls)
+        if call in LOOKS
+    }
+
+
+@pytest.mark.parametrize("call", LOOKS)
+def test_rights_to_look_in_suffice_and_none_can_be_spared(locked, admin, call):
+    writer = MongoDBJobStore(**locked)
+    writer.add_jobs([job("a"), job("b", None)])
+    writer.shutdown()
+    admin["apscheduler"]["jobs"].update_many({}, {"$unset": {"about": 1}})
+    rights = rights_to_look_in()[call]
+    for spared in (None, *rights):
+        user, actions = f"user{next(NUMBERS)}", [each for each in rights if each != spared]
+        resource = {"db": "apscheduler", "collection": "jobs"}
+        privileges = [{"resource": resource, "actions": actions}] if actions else []
+        admin.admin.command("createRole", user, privileges=privileges, roles=[])
+        admin.admin.command("createUser", user, pwd=PASSWORD, roles=[user])
+        store = MongoDBJobStore(**locked | {"username": user})
+        try:
+            if spared is None and call not in ("describe_all", "create_indexes"):
+                assert LOOKS[call](store)
+            elif spared is None:
+                LOOKS[call](store)
+                admin["apscheduler"]["jobs"].update_many({}, {"$unset": {"about": 1}})
+            else:
+                with pytest.raises(OperationFailure, match="not authorized on apscheduler"):
+                    LOOKS[call](store)
+        finally:
+            store.shutdown()
 
 
 def test_options_on_the_page_connect(locked, admin, monkeypatch):
