@@ -28,6 +28,7 @@ from .target import VARIABLE
 __all__ = ["app", "run"]
 
 UsageError: Any = typer.BadParameter.__base__  # typer names it, but click or typer may define it
+NO_LOG = logging.NullHandler()
 PLAIN: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
@@ -137,7 +138,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def prepare() -> None:
     """Let nothing but our own lines reach the terminal."""
-    logging.getLogger("jobstore").addHandler(logging.NullHandler())
+    logging.getLogger("apscheduler").addHandler(NO_LOG)  # the stores' loggers, too, are below it
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

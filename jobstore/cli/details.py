@@ -31,8 +31,9 @@ def write_details(job: JobInfo, now: datetime, output: Output) -> None:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Split a text into lines."""
-    return textwrap.wrap(text, max(width, 20), break_on_hyphens=False) or [""]
+    """Split a text into lines; a long word, such as an id, stays whole, so that it can be copied."""
+    width = max(width, 20)
+    return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False) or [""]
 
 
 def details(job: JobInfo, now: datetime) -> Iterator[tuple[str, object]]:

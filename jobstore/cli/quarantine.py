@@ -23,7 +23,7 @@ __all__ = ["list_quarantined", "restore"]
 COLUMNS = [
     Column("ID", 16),
     Column("SINCE"),
-    Column("REASON", 30),
+    Column("REASON", 48),
     Column("WAS DUE (UTC)"),
 ]
 NEEDED = 3

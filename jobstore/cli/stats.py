@@ -79,7 +79,8 @@ def write_records(found: Statistics, output: Output) -> None:
 def write_tables(found: Statistics, collection: Target, top: int, output: Output) -> None:
     """Write tables with bars, for a person."""
     title = printable(f"{found.jobs:,} jobs in {collection}")
-    output.line((title, "bold"), f", {absolute(found.at)} UTC")
+    output.line((title, "bold"))
+    output.line(f"{absolute(found.at)} UTC")
     states = [(name, STYLES.get(name, "red"), jobs) for name, jobs in found.states.items() if jobs]
     write_bars("STATE", states, output)
     for heading, counts in (("FUNCTION", found.funcs), ("EXECUTOR", found.executors)):

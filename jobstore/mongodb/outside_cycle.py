@@ -107,7 +107,7 @@ class CallsOutsideCycle(BaseJobStore):
 
         The server counts, and no lock is held; the counts are not those of one moment. The texts in
         the documents' field `about` are counted as they are, also if a stock store has changed the
-        job since. Without that field, the job's state is read here, at about 0.1 ms each.
+        job since. Without that field, the job's state is read here.
 
         >>> store.statistics().states["overdue"]
         0

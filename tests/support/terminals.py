@@ -66,12 +66,15 @@ class Terminal:
 
 @contextmanager
 def on_terminal(command, width=80, **options):
-    """Run a command on a terminal of so many columns."""
+    """Run a command on a terminal of so many columns.
+
+    :param options: arguments of `Popen`, such as another `stderr`.
+    """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, width, 0, 0))
-    process = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, **options
-    )
+    defaults = {"stdin": slave, "stdout": slave, "stderr": slave}
+    defaults["env"] = dict(os.environ)  # None would pass COLUMNS on, which readline may have set
+    process = subprocess.Popen(command, start_new_session=True, **defaults | options)
     os.close(slave)
     try:
         yield Terminal(process, master, width)
