@@ -4,8 +4,12 @@ from collections.abc import Iterable
 
 from apscheduler.job import Job
 
-from ..base import BaseJobStore
+from ..base import EVERY, BaseJobStore
+from ..describe import JobInfo
+from ..where import Where
 from .connection import Connection
+from .looking.counts import count
+from .looking.pages import find, one
 from .looking.statistics import Progress, Statistics, statistics
 from .write_through import WriteThrough
 from .writes.quarantine import Quarantine, QuarantinedJob
@@ -116,6 +120,58 @@ class CallsOutsideCycle(BaseJobStore):
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         return statistics(self._connection, progress)
+
+    def find(
+        self, where: Where = EVERY, after: JobInfo | str | None = None, limit: int = 50
+    ) -> list[JobInfo]:
+        """Return a page of jobs, in the order that `Where` names; 1 to 4 commands.
+
+        Takes O(log n + k) for k jobs by run time or id, and so by function, tag or executor after
+        `create_indexes`. By other conditions the server walks over the jobs, in order, until it has
+        found enough.
+
+        The database is read directly, with no lock, also by a store that is mirrored or was never
+        started; the right to read is enough. The last cycle's writes may still be under way.
+
+        >>> page = store.find(Where(func="reports:send"))
+        >>> next_page = store.find(Where(func="reports:send"), after=page[-1])
+
+        :param where: which jobs; all of them by default.
+        :param after: the last job of the page before, or its `key`.
+        :param limit: the most jobs to return, 1 or more.
+        :raises ValueError: if `limit` is no whole number from 1 on, or `after` neither a job that
+            `find` returned nor its key.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached, or needs more than 5 s
+            for a command.
+        """
+        return find(self._connection, where, after, limit)
+
+    def count(self, where: Where = EVERY) -> int:
+        """Count the jobs that `find` pages over; O(n), in the server.
+
+        By function, name, executor or trigger, all documents that the server finds are read. The
+        database is read as in `find`.
+
+        >>> store.count(Where(paused=True))
+        12
+
+        :param where: which jobs; all of them by default.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached, or needs more than 5 s
+            for a command.
+        """
+        return count(self._connection, where)
+
+    def describe(self, job_id: str) -> JobInfo | None:
+        """Describe the job with that id, None if it isn't stored; 1 command.
+
+        The job's code isn't needed. The database is read as in `find`.
+
+        >>> store.describe("report").func
+        'reports:send'
+
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
+        """
+        return one(self._connection, job_id)
 
     def quarantined(self) -> list[QuarantinedJob]:
         """List the k jobs in quarantine, which no process runs; O(k).
