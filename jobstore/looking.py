@@ -17,7 +17,7 @@ from .about import Tags, kind_of, tags_of
 from .describe import JobInfo, describe_job
 from .where import Where, in_utc
 
-__all__ = ["count_jobs", "find_by_id", "find_by_time", "pages_of"]
+__all__ = ["count_by_time", "count_jobs", "find_by_id", "find_by_time", "pages_of"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
@@ -90,6 +90,21 @@ def count_jobs(jobs: Iterable[Job], where: Where, tags: Tags | None) -> int:
         start, end = _start(where, None)[0], _end(where)
         jobs = [job for job in jobs if start <= key_of(job.next_run_time) < end]
     return sum(1 for _ in jobs)
+
+
+def count_by_time(due: Callable[[datetime], list[Job]], total: int, where: Where) -> int:
+    """Count jobs where only their times matter; the cost of two calls of `due`.
+
+    :param due: returns the jobs whose run time is a time or earlier, as an index does.
+    :param total: the number of all jobs, those without a run time included.
+    """
+
+    def before(key: int) -> int:
+        if key <= FIRST:
+            return 0
+        return total if key > UNTIMED else len(due(EPOCH + (min(key, LAST + 1) - 1) * MICROSECOND))
+
+    return max(before(_end(where)) - before(_start(where, None)[0]), 0)
 
 
 def pages_of(jobs: Iterable[Job]) -> Page:

@@ -65,6 +65,13 @@ class Where:
         return self.id_prefix is None and self.tag is None and not self.needs_about
 
     @property
+    def is_about_time(self) -> bool:
+        """Whether the answer depends on the run times of jobs alone."""
+        return self.is_by_time and self == Where(
+            due_before=self.due_before, due_after=self.due_after, paused=self.paused
+        )
+
+    @property
     def needs_about(self) -> bool:
         """Whether the answer depends on texts that a job's state has."""
         texts = self.func, self.name, self.executor, self.trigger

@@ -1,6 +1,6 @@
 """`find` and `count` of the memory store go on while a scheduler and other threads change jobs."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from threading import Event, Thread
 
 import pytest
@@ -106,6 +106,34 @@ def test_naive_run_time_counts_as_utc_in_each_search(store):
         assert ids(store.find(where)) == ["a"]
         assert store.count(where) == 1
     assert store.find()[0].next_run_time == at(1)
+
+
+ENDS = [
+    datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=12))),
+    datetime(1, 1, 1, tzinfo=timezone.utc),
+    at(1),
+    datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc),
+    datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone(-timedelta(hours=12))),
+]
+
+
+@pytest.mark.parametrize("paused", [None, False, True])
+@pytest.mark.parametrize("due_after", [None, *ENDS], ids=str)
+@pytest.mark.parametrize("due_before", [None, *ENDS], ids=str)
+def test_count_and_page_agree_up_to_the_ends_of_time(store, due_before, due_after, paused):
+    store.add_jobs([job(str(number), number) for number in range(3)] + [job("paused", None)])
+    for number in (1, 3):
+        end = job(f"end{number}")
+        end.next_run_time = ENDS[number]
+        store.add_job(end)
+    where = Where(due_before=due_before, due_after=due_after, paused=paused)
+    found = store.find(where)
+    assert store.count(where) == len(found)
+    assert ids(found) == [
+        info.id
+        for info in store.find()
+        if where.includes(info.id, info.next_run_time, info.paused, False)
+    ]
 
 
 def test_tags_that_are_no_strings_raise_an_error_that_names_the_job():
