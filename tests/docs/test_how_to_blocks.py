@@ -63,6 +63,14 @@ SETUPS = {
 }
 PRINTS = {
     "choose-a-mode": ["Status(connected=True, pending=0"],
+    "look-in": [
+        "report-17 2020-01-01 00:00:01+00:00 interval[3650 days, 0:00:00] ('all',)",
+        "1 jobs are paused",
+        "JobInfo(id='report-17', ",
+        "2 jobs found",
+        "2 jobs on the first page",
+        "['mail']",
+    ],
     "gap": ["report {", "'op': 'catch_up'", "\n1\n"],
     "quarantine": ["newsletter there is no executor 'gone' here"],
 }
