@@ -32,7 +32,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], object]]:
 
     def update(done: int, total: int) -> None:
         if not bar.task_ids:
-            bar.add_task(label)
+            bar.add_task(label, total=total)
             bar.start()
         bar.update(bar.task_ids[0], completed=done, total=total)
 

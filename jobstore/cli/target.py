@@ -118,7 +118,7 @@ def open_store(url: str | None) -> Iterator[tuple[MongoDBJobStore, Target]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # such as that of an unknown option
-            client = MongoClient[dict[str, Any]](target.url, appname="jobstore", **limits)
+            client = MongoClient[dict[str, Any]](target.url, **limits)
     except (PyMongoError, ValueError, TypeError, UserWarning) as error:
         raise CommandError(f"TARGET: {error}", WRONG) from error
     with client:
