@@ -31,7 +31,7 @@ def write_details(job: JobInfo, now: datetime, output: Output) -> None:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Split a text into lines; a long word, such as an id, stays whole, so that it can be copied."""
+    """Split a text into lines; a long word, such as an id, stays whole, and can be copied."""
     width = max(width, 20)
     return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False) or [""]
 

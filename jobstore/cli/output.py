@@ -10,6 +10,8 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from .printable import BAR, ELLIPSIS, in_ascii
+
 __all__ = ["Output", "Part", "PipeClosedError", "is_colourful"]
 
 Part = str | tuple[str, str]  # a text, or a text and its style
@@ -24,6 +26,20 @@ def is_colourful(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def can_encode(text: str) -> bool:
+    """Whether stdout has the characters of a text."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def plainer(part: Part) -> Part:
+    """Return a part whose marks are ASCII."""
+    return in_ascii(part) if isinstance(part, str) else (in_ascii(part[0]), part[1])
+
+
 class Output:
     """Standard output.
 
@@ -34,13 +50,14 @@ class Output:
     def __init__(self) -> None:
         self.is_terminal = sys.stdout.isatty()
         self.width = shutil.get_terminal_size().columns
+        self._is_ascii = not can_encode(ELLIPSIS + BAR)
         self._console = None
         if is_colourful(sys.stdout):
             self._console = Console(width=self.width, soft_wrap=True, highlight=False)
 
     def line(self, *parts: Part) -> None:
         """Write a line of printable text."""
-        text = Text.assemble(*parts)
+        text = Text.assemble(*(map(plainer, parts) if self._is_ascii else parts))
         text.rstrip()
         if self._console:
             self._console.print(text)

@@ -2,10 +2,11 @@
 
 from rich.cells import cell_len, set_cell_size
 
-__all__ = ["fit", "printable", "width_of"]
+__all__ = ["BAR", "ELLIPSIS", "fit", "in_ascii", "printable", "width_of"]
 
 width_of = cell_len  # the columns that a text takes: two for each wide character
-ELLIPSIS = "…"
+ELLIPSIS, BAR = "…", "█"
+ASCII = str.maketrans({ELLIPSIS: "~", BAR: "#"})
 
 
 def printable(value: object) -> str:
@@ -18,6 +19,11 @@ def printable(value: object) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def in_ascii(text: str) -> str:
+    """Replace the marks of tables and bars by those of ASCII, as wide."""
+    return text.translate(ASCII)
 
 
 def fit(text: str, width: int, keep_end: bool = False) -> str:

@@ -10,7 +10,7 @@ from ..mongodb.looking.statistics import Statistics
 from .as_json import to_json
 from .options import Json, TargetUrl, whole
 from .output import Output, Part
-from .printable import printable
+from .printable import BAR, printable
 from .progress import progress_bar
 from .states import STYLES
 from .table import GAP, Column, Table
@@ -19,7 +19,6 @@ from .times import absolute
 
 __all__ = ["stats"]
 
-BAR = "█"
 LEAST_BAR = 20  # characters
 MAX_BAR = 60
 UNREADABLE = "(unreadable)"

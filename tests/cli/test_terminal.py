@@ -94,6 +94,14 @@ def test_stats_has_bars_as_long_as_the_counts(on_screen, filled):
     assert "no runs in the next hour" in lines
 
 
+def test_terminal_without_unicode_gets_marks_of_ascii(on_screen, filled, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    for colour in "", "1":
+        monkeypatch.setenv("NO_COLOR", colour)
+        assert any("a-very-long-id" in line and "~" in line for line in on_screen("ls").screen)
+        assert any("####" in line for line in on_screen("stats").screen)
+
+
 def test_empty_collection_says_so(on_screen, store):
     assert on_screen("ls").screen == ["no jobs"]
     assert on_screen("quarantine").screen == ["no jobs in quarantine"]
