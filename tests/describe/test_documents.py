@@ -7,7 +7,8 @@ import pytest
 from bson import Binary, Decimal128, MaxKey, MinKey, ObjectId, Regex, Timestamp
 
 from jobstore import JobInfo
-from jobstore.describe import UnreadableStateError, about_state, describe
+from jobstore.describe import about_state, describe
+from jobstore.run_times import UnreadableError
 from support.damaged_documents import Fatal, Raises, corpus, damaged, good
 from support.jobs import at
 
@@ -108,5 +109,5 @@ def test_a_state_that_is_cut_off_is_not_that_of_a_job(cut):
     state = good("a")["job_state"]
     part = state[: len(state) * cut // 60]
     assert describe({**good("a"), "job_state": part}).unreadable
-    with pytest.raises(UnreadableStateError):
+    with pytest.raises(UnreadableError):
         about_state(part)

@@ -156,6 +156,12 @@ BOMBS = {
     "doubled states": b"N" + (b"q\x010" + TARGET + b")\x81h\x01h\x01\x86b") * 200,
     "doubled partials": b"N"
     + (b"q\x010" + named("functools", "partial") + b"h\x01\x85R(h\x01h\x01h\x01\x86}Ntb") * 99,
+    "doubled zones": b"N" + (b"q\x010" + named("datetime", "timezone") + b"h\x01h\x01\x86R") * 200,
+    "doubled zones of times": b"N"
+    + (b"q\x010" + named("datetime", "datetime") + b"h\x01h\x01\x86R") * 200,
+    "doubled members of sets": b"N"
+    + (b"q\x010" + named("builtins", "set") + b"](h\x01h\x01e\x85R") * 200,
+    "doubled items": b"N" + (b"q\x010" + TARGET + b")\x81(h\x01h\x01u") * 200,
     "a list in itself": b"]q\x07h\x07a",
     "a dict in itself": b"}q\x07Nh\x07s",
     "a dict as its own key": b"}q\x07h\x07Ns",

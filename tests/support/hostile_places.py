@@ -1,8 +1,10 @@
 """Puts hostile values into each place of a job's state."""
 
+import itertools
+
 from support.broken_pickles import BOMBS, LENGTHS, STACK, TEXTS
 from support.hostile_pickles import CALLS, DATA, NAMES
-from support.huge_pickles import HUGE, OWN, TRIGGERS, of_state
+from support.huge_pickles import HUGE, OWN, SIZE, TRIGGERS, cron_field, of_state
 from support.opcodes import FIELDS, STOP, dict_of, job_state, list_of, made, named, number, text
 
 GROUPS = {
@@ -19,12 +21,6 @@ NOW = bytes([7, 246, 1, 1, 0, 0, 0, 0, 0, 0])
 
 def in_field(name):
     return lambda value: job_state(**{name: value})
-
-
-def cron_field(value):
-    """Push a field of a cron trigger with a value in place of its expressions."""
-    state = dict_of([(text("name"), text("hour")), (text("expressions"), list_of(value))])
-    return made(named(OWN + "cron.fields", "BaseField"), state)
 
 
 PLACES = {
@@ -59,14 +55,14 @@ PLACES = {
         trigger=of_state("cron", "CronTrigger", fields=value, timezone=b"N")
     ),
     "expressions of cron": lambda value: job_state(
-        trigger=of_state("cron", "CronTrigger", fields=list_of(cron_field(value)))
+        trigger=of_state("cron", "CronTrigger", fields=list_of(cron_field(list_of(value))))
     ),
     "an expression's state": lambda value: job_state(
         trigger=of_state(
             "cron",
             "CronTrigger",
             fields=list_of(
-                cron_field(made(named(OWN + "cron.expressions", "RangeExpression"), value))
+                cron_field(list_of(made(named(OWN + "cron.expressions", "RangeExpression"), value)))
             ),
         )
     ),
@@ -77,11 +73,10 @@ def states(group):
     """Yield the name and the state of each case of a group."""
     if group == "huge":
         for name, make in HUGE.items():
-            yield f"{name}, an argument", job_state(args=make() + b"\x85")
+            yield f"{name}, an argument", job_state(args=make(SIZE) + b"\x85")
     elif group == "huge elsewhere":
-        for number_, (name, make) in enumerate(HUGE.items()):
-            place = list(PLACES)[number_ % len(PLACES)]
-            yield f"{name}, {place}", PLACES[place](make())
+        for (name, make), place in zip(HUGE.items(), itertools.cycle(PLACES)):
+            yield f"{name}, {place}", PLACES[place](make(SIZE // 10))
     elif group == "triggers":
         for name, make in TRIGGERS.items():
             yield name, job_state(trigger=make())

@@ -3,11 +3,13 @@
 import struct
 
 from support.hostile_pickles import TARGET
-from support.opcodes import named, number, text
+from support.opcodes import made, named, number, state_of, text
 
 SIZE = 15_000_000  # a document has 16 MiB at most
-HALF = SIZE // 2
 MANY = 100_000
+ZONE, DATETIME = named("datetime", "timezone"), named("datetime", "datetime")
+NOON = b"C\x0a\7\xf6\1\1\x0c\0\0\0\0\0"
+
 OWN = "apscheduler.triggers."
 
 
@@ -15,79 +17,91 @@ def counted(opcode, content):
     return opcode + struct.pack("<I", len(content)) + content
 
 
-def nested(opening, value, closing):
-    """Open as many as a document holds, and close them."""
-    number = SIZE // len(opening + closing)
+def nested(size, opening, value, closing):
+    """Open as many as there is room for, and close them."""
+    number = size // len(opening + closing)
     return opening * number + value + closing * number
 
 
-def of(part, size=SIZE):
+def of(part, size):
     return part * (size // len(part))
 
 
 HUGE = {
-    "nested lists": lambda: nested(b"]", b"N", b"a"),
-    "nested tuples": lambda: b")" + b"\x85" * SIZE,
-    "nested tuples, by marks": lambda: nested(b"(", b"", b"t"),
-    "nested lists, by marks": lambda: nested(b"(", b"", b"l"),
-    "nested dicts": lambda: nested(b"}N", b"N", b"s"),
-    "nested dicts as keys": lambda: nested(b"}", b"N", b"Ns"),
-    "nested dicts, by marks": lambda: nested(b"(N", b"N", b"d"),
-    "nested frozen sets": lambda: nested(b"(", b"N", b"\x91"),
-    "nested sets": lambda: nested(b"\x8f(", b"N", b"\x90"),
-    "nested calls": lambda: TARGET + of(b")R"),
-    "nested arguments": lambda: TARGET + b"q\0010" + nested(b"h\1", b"N", b"\x85R"),
-    "nested objects": lambda: TARGET + of(b")\x81"),
-    "nested states": lambda: TARGET + b"q\0010" + nested(b"h\1)\x81", b"N", b"b"),
-    "nested persistent ids": lambda: b"N" + b"Q" * SIZE,
-    "doubled tuples": lambda: b")" + of(b"2\x86"),
-    "marks": lambda: b"(" * SIZE,
-    "values": lambda: b"N" * SIZE,
-    "values of a tuple": lambda: b"(" + b"N" * SIZE + b"t",
-    "values of a list": lambda: b"](" + b"N" * SIZE + b"e",
-    "elements of a list": lambda: b"]" + of(b"Na"),
-    "members of a set": lambda: b"\x8f(" + b"N" * SIZE + b"\x90",
-    "members of a frozen set": lambda: b"(" + b"N" * SIZE + b"\x91",
-    "numbers of a frozen set": lambda: b"(" + of(b"M\1\2") + b"\x91",
-    "pairs of a dict": lambda: b"}(" + b"N" * (SIZE // 2 * 2) + b"u",
-    "small objects": lambda: b"](" + TARGET + b"q\1" + of(b"h\1)\x81", 5_000_000) + b"e",
-    "small calls": lambda: b"](" + TARGET + b"q\1" + of(b"h\1)R", 5_000_000) + b"e",
-    "small lists": lambda: b"](" + of(b"]") + b"e",
-    "small names": lambda: b"](" + of(named("m", "n")) + b"e",
-    "copies": lambda: b"N" + b"2" * SIZE,
-    "copies that are dropped": lambda: b"N" + of(b"20"),
-    "a memo of many": lambda: b"N" + b"\x94" * SIZE,
-    "memos of one": lambda: b"N" + of(b"q\1"),
-    "frames": lambda: of(b"\x95" + bytes(8)) + b"N",
-    "protocols": lambda: of(b"\x80\4") + b"N",
-    "digits of INT": lambda: b"I" + b"9" * SIZE + b"\n",
-    "digits of LONG": lambda: b"L" + b"9" * SIZE + b"L\n",
-    "digits of LONG4": lambda: counted(b"\x8b", b"\x71" * SIZE),
-    "digits of FLOAT": lambda: b"F" + b"9" * SIZE + b"\n",
-    "digits of GET": lambda: b"Ng" + b"9" * SIZE + b"\n",
-    "digits of PUT": lambda: b"Np" + b"9" * SIZE + b"\n",
-    "blanks of INT": lambda: b"I" + b" " * SIZE + b"1\n",
-    "zeros of INT": lambda: b"I" + b"0" * SIZE + b"\n",
-    "a text": lambda: text("x" * SIZE),
-    "a text of surrogates": lambda: text("\ud800" * (SIZE // 3)),
-    "a text of escapes": lambda: b"V" + of(rb"\u1234") + b"\n",
-    "a STRING of escapes": lambda: b"S'" + of(rb"\x12") + b"'\n",
-    "a STRING of slashes": lambda: b"S'" + b"\\" * (HALF * 2) + b"'\n",
-    "bytes": lambda: counted(b"B", b"\xff" * SIZE),
-    "a bytearray": lambda: b"\x96" + struct.pack("<Q", SIZE) + b"\xff" * SIZE,
-    "a name": lambda: named("m" * SIZE, "n"),
-    "a name of INST": lambda: b"(i" + b"m" * SIZE + b"\nn\n",
-    "a persistent id": lambda: b"P" + b"m" * SIZE + b"\n",
-    "a Decimal of digits": lambda: named("decimal", "Decimal") + text("9" * SIZE) + b"\x85R",
-    "a codec of a text": lambda: (
-        named("_codecs", "encode") + text("x" * SIZE) + text("latin1") + b"\x86R"
+    "nested lists": lambda size: nested(size, b"]", b"N", b"a"),
+    "nested tuples": lambda size: b")" + b"\x85" * size,
+    "nested tuples, by marks": lambda size: nested(size, b"(", b"", b"t"),
+    "nested lists, by marks": lambda size: nested(size, b"(", b"", b"l"),
+    "nested dicts": lambda size: nested(size, b"}N", b"N", b"s"),
+    "nested dicts as keys": lambda size: nested(size, b"}", b"N", b"Ns"),
+    "nested dicts, by marks": lambda size: nested(size, b"(N", b"N", b"d"),
+    "nested frozen sets": lambda size: nested(size, b"(", b"N", b"\x91"),
+    "nested sets": lambda size: nested(size, b"\x8f(", b"N", b"\x90"),
+    "nested calls": lambda size: TARGET + of(b")R", size),
+    "nested arguments": lambda size: TARGET + b"q\0010" + nested(size, b"h\1", b"N", b"\x85R"),
+    "nested objects": lambda size: TARGET + of(b")\x81", size),
+    "nested states": lambda size: TARGET + b"q\0010" + nested(size, b"h\1)\x81", b"N", b"b"),
+    "nested zones": lambda size: ZONE + b"q\0010" + nested(size, b"h\1", b"N", b"\x85R"),
+    "nested zones of times": lambda size: (
+        DATETIME + b"q\0010" + nested(size, b"h\1" + NOON, b"N", b"\x86R")
     ),
-    "a bytearray of a text": lambda: (
-        named("builtins", "bytearray") + text("x" * SIZE) + text("latin1") + b"\x86R"
+    "nested members of sets": lambda size: (
+        named("builtins", "set") + b"q\0010" + nested(size, b"h\1](", b"N", b"e\x85R")
     ),
-    "texts that share a memo": lambda: text("x" * HALF) + b"q\1(" + of(b"h\1", HALF) + b"t",
-    "a UUID of digits": lambda: (
-        named("uuid", "UUID") + b")\x81}" + text("int") + counted(b"\x8b", b"\x71" * SIZE) + b"sb"
+    "objects with equal attributes": lambda size: (
+        b"](" + TARGET + b")\x81}(" + of(b"U\1aN", size) + b"ub" + b"q\1" + b"h\1" * 500 + b"e"
+    ),
+    "nested persistent ids": lambda size: b"N" + b"Q" * size,
+    "doubled tuples": lambda size: b")" + of(b"2\x86", size),
+    "marks": lambda size: b"(" * size,
+    "values": lambda size: b"N" * size,
+    "values of a tuple": lambda size: b"(" + b"N" * size + b"t",
+    "values of a list": lambda size: b"](" + b"N" * size + b"e",
+    "elements of a list": lambda size: b"]" + of(b"Na", size),
+    "members of a set": lambda size: b"\x8f(" + b"N" * size + b"\x90",
+    "members of a frozen set": lambda size: b"(" + b"N" * size + b"\x91",
+    "numbers of a frozen set": lambda size: b"(" + of(b"M\1\2", size) + b"\x91",
+    "pairs of a dict": lambda size: b"}(" + b"N" * (size // 2 * 2) + b"u",
+    "small objects": lambda size: b"](" + TARGET + b"q\1" + of(b"h\1)\x81", size // 3) + b"e",
+    "small calls": lambda size: b"](" + TARGET + b"q\1" + of(b"h\1)R", size // 3) + b"e",
+    "small lists": lambda size: b"](" + of(b"]", size) + b"e",
+    "small names": lambda size: b"](" + of(named("m", "n"), size) + b"e",
+    "copies": lambda size: b"N" + b"2" * size,
+    "copies that are dropped": lambda size: b"N" + of(b"20", size),
+    "a memo of many": lambda size: b"N" + b"\x94" * size,
+    "memos of one": lambda size: b"N" + of(b"q\1", size),
+    "frames": lambda size: of(b"\x95" + bytes(8), size) + b"N",
+    "protocols": lambda size: of(b"\x80\4", size) + b"N",
+    "digits of INT": lambda size: b"I" + b"9" * size + b"\n",
+    "digits of LONG": lambda size: b"L" + b"9" * size + b"L\n",
+    "digits of LONG4": lambda size: counted(b"\x8b", b"\x71" * size),
+    "digits of FLOAT": lambda size: b"F" + b"9" * size + b"\n",
+    "digits of GET": lambda size: b"Ng" + b"9" * size + b"\n",
+    "digits of PUT": lambda size: b"Np" + b"9" * size + b"\n",
+    "blanks of INT": lambda size: b"I" + b" " * size + b"1\n",
+    "zeros of INT": lambda size: b"I" + b"0" * size + b"\n",
+    "a text": lambda size: text("x" * size),
+    "a text of surrogates": lambda size: text("\ud800" * (size // 3)),
+    "a text of escapes": lambda size: b"V" + of(rb"\u1234", size) + b"\n",
+    "a STRING of escapes": lambda size: b"S'" + of(rb"\x12", size) + b"'\n",
+    "a STRING of slashes": lambda size: b"S'" + b"\\" * (size) + b"'\n",
+    "bytes": lambda size: counted(b"B", b"\xff" * size),
+    "a bytearray": lambda size: b"\x96" + struct.pack("<Q", size) + b"\xff" * size,
+    "a name": lambda size: named("m" * size, "n"),
+    "a name of INST": lambda size: b"(i" + b"m" * size + b"\nn\n",
+    "a persistent id": lambda size: b"P" + b"m" * size + b"\n",
+    "a Decimal of digits": lambda size: named("decimal", "Decimal") + text("9" * size) + b"\x85R",
+    "a codec of a text": lambda size: (
+        named("_codecs", "encode") + text("x" * size) + text("latin1") + b"\x86R"
+    ),
+    "a bytearray of a text": lambda size: (
+        named("builtins", "bytearray") + text("x" * size) + text("latin1") + b"\x86R"
+    ),
+    "texts that share a memo": lambda size: (
+        text("x" * (size // 2)) + b"q\1(" + of(b"h\1", size // 2) + b"t"
+    ),
+    "a UUID of digits": lambda size: (
+        named("uuid", "UUID") + b")\x81}" + text("int") + counted(b"\x8b", b"\x71" * size) + b"sb"
     ),
 }
 
@@ -105,6 +119,15 @@ def of_state(module, name, **fields):
     return named(OWN + module, name) + b")\x81}(" + items + b"ub"
 
 
+def cron_field(expressions):
+    """Push a field of a cron trigger."""
+    state = state_of(name=text("hour"), is_default=b"\x89", expressions=expressions)
+    return made(named(OWN + "cron.fields", "BaseField"), state)
+
+
+EQUAL = made(
+    named(OWN + "cron.expressions", "RangeExpression"), b"}(" + of(b"U\4stepK\1", MANY * 20) + b"u"
+)
 TRIGGERS = {
     "AndTriggers in AndTriggers": lambda: combined(MANY),
     "a few AndTriggers in AndTriggers": lambda: combined(3000, of_state("date", "DateTrigger")),
@@ -124,6 +147,16 @@ TRIGGERS = {
     ),
     "a CronTrigger in itself": lambda: (
         named(OWN + "cron", "CronTrigger") + b")\x81q\1}" + text("fields") + b"]h\1asb"
+    ),
+    "a CronTrigger of equal expressions": lambda: of_state(
+        "cron",
+        "CronTrigger",
+        fields=b"](" + cron_field(b"](" + EQUAL + b"q\1" + b"h\1" * 500 + b"e") * 10 + b"e",
+    ),
+    "an OrTrigger of equal states": lambda: of_state(
+        "combining",
+        "OrTrigger",
+        triggers=b"](" + text(":") + b"}(" + of(b"U\1aN", MANY * 10) + b"u\x86" + b"2" * 500 + b"e",
     ),
     "an IntervalTrigger of no timedelta": lambda: of_state(
         "interval", "IntervalTrigger", interval=number(5), timezone=b"N"

@@ -65,7 +65,7 @@ FIELDS = {
     "version": number(1),
     "id": text("an id"),
     "func": text("builtins:print"),
-    "trigger": b"N",
+    "trigger": made(named("apscheduler.triggers.interval", "IntervalTrigger"), b"}"),
     "executor": text("default"),
     "args": b")",
     "kwargs": b"}",

@@ -137,7 +137,8 @@ def run(data):
     :returns: whether it was compared with the values that the unpickler made.
     """
     from jobstore.about import About
-    from jobstore.describe import JobInfo, UnreadableStateError, about_state, describe
+    from jobstore.describe import JobInfo, about_state, describe
+    from jobstore.run_times import UnreadableError
 
     state = state_of(data)
     document = {"_id": "an id", "next_run_time": None, "job_state": state}
@@ -150,7 +151,7 @@ def run(data):
         assert text is None or (type(text) is str and len(text) <= LONGEST), text
     try:
         about = about_state(state)
-    except UnreadableStateError:
+    except UnreadableError:
         about = None
     assert about is None or type(about) is About
     content = loaded(state)
