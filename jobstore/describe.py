@@ -9,7 +9,7 @@ from apscheduler.job import Job
 
 from .about import About, Tags, tags_of
 from .inert.reader import read_state
-from .inert.texts import text_of
+from .inert.texts import MAX_TEXT, text_of
 from .inert.triggers import kind_of_trigger, text_of_trigger
 from .run_times import UnreadableError, to_datetime
 from .where import in_utc
@@ -136,7 +136,7 @@ def describe(document: Mapping[str, Any]) -> JobInfo:
         args=text_of(job["args"]) if job else None,
         kwargs=text_of(job["kwargs"]) if job else None,
         misfire_grace_time=job.get("misfire_grace_time"),
-        coalesce=job.get("coalesce"),
+        coalesce=bool(job["coalesce"]) if job else None,
         max_instances=job.get("max_instances"),
         next_run_time=run_time,
         paused=is_paused,
@@ -213,8 +213,8 @@ def read_job(job_id: Any, state: Any) -> dict[str, Any]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether this is a number that is short in digits."""
-    return type(value) is float or (isinstance(value, int) and value.bit_length() <= 64)
+    """Whether this is a whole number that is short in digits."""
+    return isinstance(value, int) and value.bit_length() <= 64
 
 
 def read_run_time(value: Any) -> tuple[datetime | None, str | None]:
@@ -222,7 +222,7 @@ def read_run_time(value: Any) -> tuple[datetime | None, str | None]:
     try:
         return to_datetime(value), None
     except UnreadableError as error:
-        return None, str(error)
+        return None, str(error)[:MAX_TEXT]  # the value may be a long text
 
 
 def quarantine_mark(mark: Any) -> QuarantineMark | None:

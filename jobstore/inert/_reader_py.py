@@ -41,6 +41,8 @@ def run(data: bytes, max_steps: int = MAX_STEPS) -> Any:
             memo[len(memo)] = stack[-1]
         elif op == SHORT_BINUNICODE:
             end = at + 1 + data[at]
+            if end > len(data):
+                raise IndexError
             stack.append(data[at + 1 : end].decode("utf-8", "surrogatepass"))
             at = end
         elif op == BINGET:

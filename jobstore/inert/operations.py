@@ -1,6 +1,7 @@
 """The operations of a pickle that ordinary states have rarely."""
 
 import pickle
+from codecs import raw_unicode_escape_decode  # its name would import a module of `encodings`
 from collections.abc import Callable
 from struct import unpack
 from typing import Any
@@ -116,7 +117,7 @@ OPERATIONS: dict[str, Callable[[Machine], object]] = {
     "BYTEARRAY8": lambda it: it.push(bytearray(it.take(it.number(8)))),
     "BINUNICODE": lambda it: it.push(unicode_text(it.take(it.number(4)))),
     "BINUNICODE8": lambda it: it.push(unicode_text(it.take(it.number(8)))),
-    "UNICODE": lambda it: it.push(it.line().decode("raw-unicode-escape")),
+    "UNICODE": lambda it: it.push(raw_unicode_escape_decode(it.line())[0]),
     "STRING": lambda it: it.push(quoted(it.line())),
     "SHORT_BINSTRING": lambda it: it.push(it.take(it.number(1)).decode("latin-1")),
     "BINSTRING": lambda it: it.push(it.take(it.number(4, signed=True)).decode("latin-1")),

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from .values import FrozenItems, Global, Inert, Items, Pairs
 
-__all__ = ["Zoned", "class_of", "plain", "state_of", "zone_key"]
+__all__ = ["MAX_ATTRIBUTES", "Zoned", "args_of", "class_of", "plain", "state_of", "zone_key"]
 
+MAX_ATTRIBUTES = 500  # of an object that are read; no text has more
 MAX_LENGTH = 1000  # of a text that becomes a number
 # The names of modules in protocols 0 to 2, which Python 2 could read.
 RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
@@ -42,6 +43,15 @@ def class_of(value: Inert) -> Global | None:
     return func
 
 
+def args_of(value: Inert) -> tuple[Any, ...]:
+    """Return the arguments of an object's class, or of the function that makes it."""
+    if type(value.args) is not tuple:
+        return ()
+    if class_of(value) is value.func or type(value.func) is not Global:
+        return value.args
+    return tuple(each for each in value.args[2:] if each is not None)  # in protocols 0 and 1
+
+
 def named(func: Global) -> tuple[str, str]:
     """Return the module and the name, as Python 3 has them."""
     return RENAMED.get(func.module, func.module), func.name
@@ -58,7 +68,7 @@ def state_of(value: Any) -> dict[str, Any]:
 
 
 def pairs_of(value: Any) -> list[tuple[Any, Any]]:
-    return value if type(value) is Pairs else []
+    return value[:MAX_ATTRIBUTES] if type(value) is Pairs else []
 
 
 def plain(value: Any) -> Any:

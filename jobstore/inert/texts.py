@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from itertools import islice
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from .plain import Zoned, class_of, named, plain, state_of, zone_key
+from .plain import Zoned, args_of, class_of, named, plain, state_of, zone_key
 from .values import FrozenItems, Global, Inert, Items, Pairs
 
 __all__ = ["CUT", "MAX_TEXT", "ZONES", "text_of"]
@@ -20,7 +21,7 @@ CUT = "…"
 # Classes whose `repr` calls nothing but themselves, and is short.
 SHORT = {bool, type(None), float, complex, date, timedelta, Decimal, UUID, timezone, ZoneInfo}
 ZONES = {type(None), timezone, ZoneInfo}
-LIVE_FUNCTIONS = (FunctionType, BuiltinFunctionType, type)
+LIVE_FUNCTIONS = (FunctionType, BuiltinFunctionType)
 
 
 def text_of(value: Any, limit: int = MAX_TEXT) -> str:
@@ -90,7 +91,7 @@ class Writer:
     def write_sequence(self, value: Iterable[Any], depth: int) -> None:
         """Add the text of a list, a tuple or a set, live or inert."""
         before, after = BRACKETS[type(value)]
-        items = list(value) if isinstance(value, set | frozenset) else value
+        items = list(islice(value, MAX_TEXT)) if isinstance(value, set | frozenset) else value
         if not items and before[-1:] == "{":
             before, after = before[:-1] or "set(", ")"
         self.add(before)
@@ -99,7 +100,7 @@ class Writer:
 
     def write_dict(self, value: dict[Any, Any], depth: int) -> None:
         self.add("{")
-        self.write_pairs(list(value.items()), depth)
+        self.write_pairs(list(islice(value.items(), MAX_TEXT)), depth)
         self.add("}")
 
     def write_inert_dict(self, value: Pairs, depth: int) -> None:
@@ -136,8 +137,8 @@ class Writer:
         self.write(value.func if cls is None else cls, depth)
         self.add("(")
         is_first = True
-        if cls is value.func and type(value.args) is tuple and value.args:
-            self.write_all(value.args, depth)
+        if args := args_of(value):
+            self.write_all(args, depth)
             is_first = False
         attributes = state_of(value)
         if value.state and not attributes:
@@ -186,6 +187,14 @@ def huge(number: int) -> str:
 
 def name_of(value: Any, cls: type) -> str:
     """Name a live function or class, or the class of any other live object."""
-    if isinstance(value, LIVE_FUNCTIONS):
+    if issubclass(cls, type):
+        return name_of_class(value)
+    if cls in LIVE_FUNCTIONS:
         return f"{value.__module__}.{value.__qualname__}"
-    return f"<{cls.__module__}.{cls.__qualname__}>"
+    return f"<{name_of_class(cls)}>"
+
+
+def name_of_class(cls: type) -> str:
+    """Name a live class, without code of its metaclass."""
+    module, name = (type.__getattribute__(cls, key) for key in ("__module__", "__qualname__"))
+    return f"{module}.{name}" if isinstance(module, str) else str(name)

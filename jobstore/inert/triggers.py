@@ -7,7 +7,7 @@ from typing import Any
 from apscheduler.triggers.cron import expressions
 
 from ..about import TRIGGER_KINDS, kind_of
-from .plain import Zoned, class_of, plain, state_of, zone_key
+from .plain import MAX_ATTRIBUTES, Zoned, class_of, plain, state_of, zone_key
 from .texts import CUT, MAX_TEXT, ZONES, text_of
 from .values import Inert, Pairs, text_keys
 
@@ -57,7 +57,7 @@ def text_of_trigger(trigger: Any) -> str | None:
 def text_of_parts(kind: str, state: Any, depth: int) -> str:
     """Return the text of a trigger of that kind with that state, live or inert."""
     if type(state) is Pairs:
-        state = text_keys(state)
+        state = text_keys(state[:MAX_ATTRIBUTES])
     if type(state) is not dict or kind not in TEXTS or depth > MAX_DEPTH:
         return kind[:MAX_TEXT]
     try:

@@ -42,6 +42,6 @@ class Inert:
         self.items: list[Any] = []
 
 
-def text_keys(pairs: Pairs) -> dict[str, Any]:
+def text_keys(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     """Make a dict of the pairs whose keys are texts; a later pair replaces an earlier one."""
     return {key: value for key, value in pairs if type(key) is str}

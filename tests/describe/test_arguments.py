@@ -1,6 +1,7 @@
 """Arguments are described by their `repr`, as far as it needs no code, and is not too long."""
 
 import functools
+import pickle
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ SAME = {
     "floats": [0.0, -0.0, 1.5, 1e300, float("inf"), float("-inf"), float("nan")],
     "complex": 1 + 2j,
     "texts": ["", "a", "it's", 'a "b"', "a'\"", "\n\t\\", "\0", "ä€\U0001f600", "\ud800"],
-    "bytes": [b"", b"a", b"it's", bytes(range(256))],
+    "bytes": [b"", b"a", b"it's", bytes(range(0, 256, 9))],
     "a bytearray": bytearray(b"ab\xff"),
     "tuples": [(), (1,), (1, 2), (1, (2, (3, ())))],
     "lists": [[], [1], [[[]]]],
@@ -112,7 +113,6 @@ SAME = {
     "timezones": [timezone.utc, timezone(timedelta(hours=1)), timezone(timedelta(1) / 2, "x")],
     "decimals": [Decimal("1.50"), Decimal("NaN"), Decimal("-1E+99")],
     "a UUID": uuid.UUID(int=5),
-    "a range": range(1, 9, 2),
 }
 
 # Values whose text names the class and has these parts.
@@ -138,6 +138,7 @@ PARTS = {
     "a bound method": (Order(5).send, ["Order", "5", "send"]),
     "a bound method of a list": ([1, 2].append, ["[1, 2]", "append"]),
     "a namespace": (SimpleNamespace(a=99), ["SimpleNamespace", "a", "99"]),
+    "a range": (range(1, 9, 2), ["range", "1, 9, 2"]),
     "a fraction": (Fraction(1, 3), ["Fraction", "1", "3"]),
     "a path": (PurePosixPath("/a/b"), ["PurePosixPath"]),
     "an error": (KeyError("gone"), ["KeyError", "'gone'"]),
@@ -151,8 +152,9 @@ def test_the_text_of_data_is_its_repr(name, protocol):
     if protocol == 0 and name == "texts":
         value = value[:-1]  # no lone surrogate
     args, kwargs = described_arguments(value, protocol=protocol, a=value)
-    assert args == repr((value,))
-    assert kwargs == repr({"a": value})
+    kept = pickle.loads(pickle.dumps(value, protocol))  # before protocol 4, without the fold
+    assert args == repr((kept,))
+    assert kwargs == repr({"a": kept})
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -190,13 +192,16 @@ def test_what_is_repeated_is_described_again():
     assert described_arguments(shared, shared)[0] == repr((shared, shared))
 
 
-def test_what_contains_itself_is_shortened_as_by_repr():
+def test_what_contains_itself_is_cut():
     value = [1]
     value.append(value)
     pairs = {}
     pairs["a"] = pairs
     args, _ = described_arguments(value, pairs)
-    assert args == repr((value, pairs))
+    assert args.startswith("([1, [1, [1, ")
+    assert args.count("…") == 2
+    assert args.endswith("}}})")
+    assert describe_job(make_job(ONE_HOUR, RUN_TIME, args=(value, pairs))).args == args
 
 
 @pytest.mark.parametrize(
@@ -212,7 +217,7 @@ def test_a_long_text_is_cut(value):
             for name in ("args", "kwargs")
         ),
     ):
-        assert len(each[0]) <= 500
+        assert len(each[0]) == 501
         assert each[0][:50] == repr((value,))[:50]
-        assert "..." in each[0] or "…" in each[0]
+        assert each[0].endswith("…")
         assert each[1] == "{}"

@@ -57,7 +57,7 @@ def test_a_damaged_document_is_described(name):
     assert isinstance(info.key, str)
     if name in READABLE or name.startswith("time "):
         assert info.func is not None
-    elif name not in ("newer version",):
+    elif name != "without next_run_time":  # the one in the document is in force
         assert info.unreadable
 
 

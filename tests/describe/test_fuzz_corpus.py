@@ -22,7 +22,7 @@ def test_kept_fuzzer_input_passes(path):
 
 def test_plain_values_are_compared():
     place = list(PLACES).index("the args")
-    assert all(run(bytes([place]) + plain(value)) for value in VALUES[:3])
+    assert all(run(bytes([place]) + plain(value)) for value in VALUES)
 
 
 def test_random_damage_passes():

@@ -76,7 +76,7 @@ def states(group):
             yield f"{name}, an argument", job_state(args=make(SIZE) + b"\x85")
     elif group == "huge elsewhere":
         for (name, make), place in zip(HUGE.items(), itertools.cycle(PLACES)):
-            yield f"{name}, {place}", PLACES[place](make(SIZE // 10))
+            yield f"{name}, {place}", PLACES[place](make(SIZE // 200))
     elif group == "triggers":
         for name, make in TRIGGERS.items():
             yield name, job_state(trigger=make())

@@ -126,7 +126,7 @@ def cron_field(expressions):
 
 
 EQUAL = made(
-    named(OWN + "cron.expressions", "RangeExpression"), b"}(" + of(b"U\4stepK\1", MANY * 20) + b"u"
+    named(OWN + "cron.expressions", "AllExpression"), b"}(" + of(b"U\4stepK\1", MANY * 32) + b"u"
 )
 TRIGGERS = {
     "AndTriggers in AndTriggers": lambda: combined(MANY),
@@ -151,7 +151,7 @@ TRIGGERS = {
     "a CronTrigger of equal expressions": lambda: of_state(
         "cron",
         "CronTrigger",
-        fields=b"](" + cron_field(b"](" + EQUAL + b"q\1" + b"h\1" * 500 + b"e") * 10 + b"e",
+        fields=b"](" + cron_field(b"](" + EQUAL + b"2" * 499 + b"e") + b"2" * 9 + b"e",
     ),
     "an OrTrigger of equal states": lambda: of_state(
         "combining",

