@@ -23,8 +23,11 @@ def index(target: TargetUrl = None) -> None:
     """
     with open_store(target) as (store, _):
         output = Output()
+        total = len(store)
         with progress_bar("describing jobs") as progress:
-            described = store.describe_all(progress=progress)  # type: ignore[attr-defined]
+            described = store.describe_all(
+                progress=lambda done, key: progress(done, max(done, total))
+            )
         output.line(f"{described:,} jobs are described now")
-        store.create_indexes()  # type: ignore[attr-defined]
+        store.create_indexes()
         output.line("the indexes exist")

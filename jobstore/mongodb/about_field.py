@@ -14,7 +14,7 @@ from apscheduler.job import Job
 
 from ..about import About, Tags, about_job
 
-__all__ = ["about_field", "crc_of", "make_field", "storable", "stored_about"]
+__all__ = ["about_field", "crc_of", "make_field", "storable", "stored_about", "stored_tags"]
 
 LONGEST_TEXT = 1000  # characters; the state is read for longer ones
 REFERENCE = rb"(?:h.|j.{4})"  # BINGET, LONG_BINGET: an object that the stream has made before

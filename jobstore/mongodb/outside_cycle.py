@@ -1,6 +1,6 @@
 """The store's calls outside a cycle: each reads or writes the database immediately."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from apscheduler.job import Job
 
@@ -9,6 +9,7 @@ from ..describe import JobInfo
 from ..where import Where
 from .connection import Connection
 from .looking.counts import count
+from .looking.describing import create_indexes, describe_all
 from .looking.pages import find, one
 from .looking.statistics import Progress, Statistics, statistics
 from .write_through import WriteThrough
@@ -172,6 +173,47 @@ class CallsOutsideCycle(BaseJobStore):
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         return one(self._connection, job_id)
+
+    def create_indexes(self) -> None:
+        """Create the indexes by which jobs are found by function, tag or executor; 1 command.
+
+        The server takes a second or so for each 100,000 jobs, and writes go on meanwhile. Does
+        nothing if the indexes exist. No other call creates them.
+
+        >>> store.create_indexes()
+
+        :raises pymongo.errors.PyMongoError: if the server can't be reached, or refuses them.
+        """
+        create_indexes(self._connection)
+
+    def describe_all(
+        self,
+        after: JobInfo | str | None = None,
+        progress: Callable[[int, str], object] | None = None,
+    ) -> int:
+        """Write the texts of the n jobs, where they are missing or stale; O(n).
+
+        A collection needs it once after a stock store or an older version has written it, and again
+        after stock stores have changed jobs. Returns the number of documents written. Takes 2
+        commands for each 1,000 documents.
+
+        The jobs' code isn't needed. Their tags stay, unless the store has the argument `tags`: then
+        each job is restored, and asked for its tags. A job that can't be restored keeps them.
+
+        Schedulers may run meanwhile. A job that another process changes just then is passed over.
+        After an error, call again; what is written already is not written again.
+
+        >>> store.describe_all()
+        0
+
+        :param after: begin after this job, in order of id: a job that `find` returned, or a key.
+        :param progress: called after each batch with the number of documents looked at, and with
+            the key of the last one, which may be given as `after`.
+        :raises ValueError: if `after` is neither a job that `find` returned nor a key.
+        :raises TypeError: if `tags` returns something else than strings; names the job.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
+        """
+        return describe_all(self._connection, self._tags, self._scheduler, after, progress)
 
     def quarantined(self) -> list[QuarantinedJob]:
         """List the k jobs in quarantine, which no process runs; O(k).

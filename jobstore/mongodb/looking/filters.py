@@ -6,13 +6,16 @@ from typing import Any
 from ...where import Where, in_utc
 from ..about_field import storable
 from ..documents import END_OF_TIME, MIN_TIME, Document, timestamp
+from ..writes.quarantine import INVALID_TIME
 
 __all__ = ["all_of", "at_times", "by_id", "counted", "due", "untimed"]
 
 IS_NULL: Document = {
     "next_run_time": {"$type": "null", "$not": {"$type": "array"}}
 }  # an index range
-HAS_TIME_FIELD: Document = {"next_run_time": {"$exists": True}}  # the index, as it is sparse
+# Ranges of the index, as those of `INVALID_TIME`. Decimals among the run times, and lists of such
+# numbers, have none: to find them, the server would have to read all jobs.
+UNTIMED: Document = {"$or": [IS_NULL, *INVALID_TIME["$or"]]}
 LACKS_TIME_FIELD: Document = {"next_run_time": {"$exists": False}}
 IS_MARKED: Document = {"quarantine": {"$type": "object"}}
 IS_UNMARKED: Document = {"quarantine": {"$not": {"$type": "object"}}}
@@ -133,8 +136,7 @@ def untimed(where: Where) -> Document:
     """Return the filter for jobs without a run time, in a search in order of time."""
     if where.due_after is not None or where.due_before is not None:
         return NOTHING
-    is_untimed = IS_NULL if where.paused else all_of(HAS_TIME_FIELD, {"$nor": [TIMED]})
-    return all_of(is_untimed, by_id(where))
+    return all_of(IS_NULL if where.paused else UNTIMED, by_id(where))
 
 
 def counted(where: Where) -> Document:
@@ -142,6 +144,6 @@ def counted(where: Where) -> Document:
     if not where.is_by_time:
         return by_id(where)
     if where.due_after is None and where.due_before is None:
-        return all_of(IS_NULL if where.paused else HAS_TIME_FIELD, by_id(where))
+        return all_of(IS_NULL if where.paused else {"$or": [TIMED, UNTIMED]}, by_id(where))
     first, end = bounds(where)
     return due(where, {"$gte": first, "$lt": end})

@@ -18,7 +18,7 @@ from ..documents import REPLACEMENT, Document, DocumentId, exact_str
 from .filters import all_of, bounds, by_id, due, untimed
 from .places import Place, following, place_of
 
-__all__ = ["find", "one"]
+__all__ = ["Reader", "find", "one"]
 
 BY_ID, BY_TIME = [("_id", ASCENDING)], [("next_run_time", ASCENDING)]
 MOST = 200  # documents in a query, if few of those before were in the page
@@ -81,13 +81,13 @@ class Reader:
         :param size: the maximum number of documents.
         """
         if not where.is_by_time:
-            return self._by_id(by_id(where), size, place)
+            return self.by_id(by_id(where), size, place)
         found: list[Document] = []
         if place is None or place.run_time is not None:
             found = self._timed(where, size, place)
             place = None
         if len(found) < size:
-            found += self._by_id(untimed(where), size - len(found), place)
+            found += self.by_id(untimed(where), size - len(found), place)
         return found
 
     def _timed(self, where: Where, size: int, place: Place | None) -> list[Document]:
@@ -98,7 +98,7 @@ class Reader:
         if place is not None and (run_time := self._stored_time(place)) >= first:
             if run_time >= end:
                 return []
-            found = self._by_id(due(where, run_time), size, place)
+            found = self.by_id(due(where, run_time), size, place)
             times = {"$gt": run_time, "$lt": end}
         if len(found) < size:
             found += self._by_time(where, times, size - len(found))
@@ -128,10 +128,10 @@ class Reader:
             if is_whole and (len(group) == 1 or all(map(has_plain_id, group))):
                 ordered += sorted(group, key=id_of)
             else:
-                ordered += self._by_id(due(where, time), len(group), None)
+                ordered += self.by_id(due(where, time), len(group), None)
         return ordered
 
-    def _by_id(self, query: Document, size: int, place: Place | None) -> list[Document]:
+    def by_id(self, query: Document, size: int, place: Place | None) -> list[Document]:
         """Return the first documents in order of id, after that of `place` if there is one."""
         if place is None:
             return self._read(query, BY_ID, size)

@@ -30,7 +30,7 @@ from ..slow_line.paged import read_all
 from ..slow_line.sizes import bytes_of
 from ..writes.guarded import MAX_STATEMENT_BYTES
 
-__all__ = ["Release", "batches", "mark", "release", "remove_stale"]
+__all__ = ["Release", "batches", "mark", "release", "remove_stale", "same_state"]
 
 OPERATION = "catch_up"
 # The type is a range of the index on run times. A comparison with null is none, as it is sparse.
@@ -83,14 +83,14 @@ def _release_of(document: Document) -> Release | None:
     state: Any = record.state
     if isinstance(state, bytes):
         state = with_run_time(state, run_time)
-    guard = {"next_run_time": None, "held": held, **_same_state(record.state)}
+    guard = {"next_run_time": None, "held": held, **same_state(record.state)}
     new = {"next_run_time": run_time, "job_state": state}
     write = UpdateOne(queries.id_filter(record.id) | guard, {"$set": new, "$unset": {"held": ""}})
     after = record._replace(run_time=run_time, state=state)
     return Release(write, after, 2 * bytes_of([document]))
 
 
-def _same_state(state: Any) -> Document:
+def same_state(state: Any) -> Document:
     """Build the condition that the state is unchanged; of a very large one, its size.
 
     Two states that are so large don't fit into one statement.

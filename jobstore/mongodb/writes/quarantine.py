@@ -39,7 +39,7 @@ from ..summary import Line, Summary, logged_summary
 from .guarded import GuardedWrite
 from .sending import send
 
-__all__ = ["RETRIABLE", "Quarantine", "QuarantinedJob"]
+__all__ = ["INVALID_TIME", "RETRIABLE", "Quarantine", "QuarantinedJob"]
 
 MARKED = {"quarantine.since": {"$exists": True}, "next_run_time": None}
 # Jobs that are tried again even unnamed. A job that has ended processes might do so again.
@@ -49,7 +49,7 @@ NON_TIME_TYPES += ["undefined", "dbPointer", "javascript", "symbol", "javascript
 NON_TIME_TYPES += ["minKey", "maxKey"]
 # Each clause is a range of the index. Arrays are indexed by their elements, so only an empty array
 # has a range of its own.
-INVALID_TIME = {
+INVALID_TIME: Document = {
     "$or": [
         {"next_run_time": {"$lt": MIN_TIME}},
         {"next_run_time": {"$gte": END_OF_TIME}},
