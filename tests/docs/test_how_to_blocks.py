@@ -69,6 +69,7 @@ PRINTS = {
         "JobInfo(id='report-17', ",
         "2 jobs found",
         "2 jobs on the first page",
+        "2 documents read",
         "['mail']",
     ],
     "gap": ["report {", "'op': 'catch_up'", "\n1\n"],

@@ -155,6 +155,8 @@ LOOKS = {
     "count": lambda store: [store.count(), store.count(Where(paused=False, executor="default"))],
     "describe": lambda store: store.describe("a").func,
     "statistics": lambda store: store.statistics().jobs,
+    "describe_all": lambda store: store.describe_all(),
+    "create_indexes": lambda store: store.create_indexes(),
 }
 
 
