@@ -67,7 +67,8 @@ class JobInfo(NamedTuple):
     :ivar quarantine: why the job is in quarantine; None if it is not.
     :ivar lease: the claim of a scheduler; None if there is none.
     :ivar held: the run time of a held job, in UTC; None if the job is not held.
-    :ivar tags: the job's tags, as they were at the last write outside a cycle.
+    :ivar tags: the job's tags, as they were at the last write outside a cycle; in the
+        memory store, as they are now.
     :ivar bytes: the size of the pickled state; None in the memory store.
     :ivar unreadable: why the document or its state is not that of a job; None if it is.
     """
