@@ -14,7 +14,15 @@ from .inert.triggers import kind_of_trigger, text_of_trigger
 from .run_times import UnreadableError, to_datetime
 from .where import in_utc
 
-__all__ = ["JobInfo", "Lease", "QuarantineMark", "about_state", "describe", "describe_job"]
+__all__ = [
+    "JobInfo",
+    "Lease",
+    "QuarantineMark",
+    "about_state",
+    "describe",
+    "describe_job",
+    "stored_tags",
+]
 
 # What a job's state has to have, with the types that APScheduler writes.
 TEXTS = ("id", "name", "func", "executor")
@@ -250,6 +258,6 @@ def held_time(held: Any) -> datetime | None:
 
 
 def stored_tags(about: Any) -> tuple[str, ...]:
-    """Read the tags of a document's field `about`."""
+    """Read the tags in a document's field `about`, also if its texts are stale."""
     tags = about.get("tags") if isinstance(about, dict) else None
     return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()

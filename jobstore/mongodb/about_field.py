@@ -13,8 +13,9 @@ from zlib import crc32
 from apscheduler.job import Job
 
 from ..about import About, Tags, about_job
+from ..describe import stored_tags
 
-__all__ = ["about_field", "crc_of", "make_field", "storable", "stored_about", "stored_tags"]
+__all__ = ["about_field", "crc_of", "make_field", "storable", "stored_about"]
 
 LONGEST_TEXT = 1000  # characters; the state is read for longer ones
 REFERENCE = rb"(?:h.|j.{4})"  # BINGET, LONG_BINGET: an object that the stream has made before
@@ -143,11 +144,4 @@ def stored_about(document: Mapping[str, Any]) -> About | None:
             return None
     if field.get("crc") != crc_of(state):
         return None
-    return About(func, name, executor, trigger, stored_tags(document))
-
-
-def stored_tags(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a document's tags, also if its texts are stale."""
-    field = document.get("about")
-    tags = field.get("tags") if isinstance(field, dict) else None
-    return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
+    return About(func, name, executor, trigger, stored_tags(field))

@@ -10,9 +10,9 @@ from apscheduler.schedulers.base import BaseScheduler
 from pymongo import UpdateOne
 
 from ...about import Tags, tags_of
-from ...describe import JobInfo, about_state, describe
+from ...describe import JobInfo, about_state, describe, stored_tags
 from ...run_times import UnreadableError
-from ..about_field import make_field, stored_tags
+from ..about_field import make_field
 from ..connection import Connection
 from ..documents import REPLACEMENT, Document, Record, restore
 from ..indexes import BUILD_SECONDS
@@ -107,7 +107,7 @@ def _tags_of(
             pass
         else:
             return tags_of(job, tags)
-    return stored_tags(document)
+    return stored_tags(document.get("about"))
 
 
 def _write(connection: Connection, writes: list[Write]) -> int:
