@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: the command and its arguments; None for those of the process.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments == ["--version"]:  # needs nothing
+    if arguments[:1] == ["--version"]:  # needs nothing
         print(f"jobstore {__version__} (index: {backend})")
         return 0
     try:

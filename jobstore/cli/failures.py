@@ -74,7 +74,7 @@ def text_of(error: BaseException) -> str:
             f"{short(error)} -- see the user name and the password, and name the database that has "
             "the user, as in ?authSource=admin"
         )
-    if isinstance(error, ConfigurationError | ValueError):
+    if isinstance(error, ConfigurationError):
         return f"TARGET: {short(error)}"
     if isinstance(error, PyMongoError | OSError):
         return short(error)
