@@ -23,11 +23,9 @@ def index(target: TargetUrl = None) -> None:
     """
     with open_store(target) as (store, _):
         output = Output()
-        total = len(store)
-        with progress_bar("describing jobs") as progress:
-            described = store.describe_all(
-                progress=lambda done, key: progress(done, max(done, total))
-            )
+        jobs = len(store)
+        with progress_bar("describing jobs") as update:
+            described = store.describe_all(progress=lambda done, key: update(done, max(done, jobs)))
         output.line(f"{described:,} jobs are described now")
         store.create_indexes()
         output.line("the indexes exist")

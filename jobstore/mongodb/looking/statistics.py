@@ -13,6 +13,7 @@ from ...describe import about_state
 from ...run_times import UnreadableError
 from ..connection import Connection
 from ..documents import END_OF_TIME, MIN_TIME, Document
+from .patience import MANY_SECONDS, patiently
 
 __all__ = ["STATES", "Progress", "Statistics", "statistics"]
 
@@ -20,7 +21,6 @@ Progress = Callable[[int, int], object]
 # A job has the first that is true, in the order of `state_of`.
 STATES = ("scheduled", "overdue", "leased", "paused", "held", "quarantined", "invalid")
 MINUTES = 60
-SECONDS = 300.0  # the server may have to read the whole collection from its disk
 NUMBERS = ["double", "int", "long"]
 IS_DESCRIBED: Document = {
     "$and": [
@@ -86,8 +86,9 @@ def statistics(connection: Connection, progress: Progress | None) -> Statistics:
 
 def aggregate(connection: Connection, pipeline: list[Document]) -> list[Document]:
     """Run a pipeline, and return its documents."""
-    with connection.limit(SECONDS):
-        return list(connection.jobs.aggregate(pipeline, allowDiskUse=True))
+    return patiently(
+        connection, lambda: list(connection.jobs.aggregate(pipeline, allowDiskUse=True))
+    )
 
 
 def groups(now: float) -> list[Document]:
@@ -151,7 +152,7 @@ def read_undescribed(
     """Count the jobs whose documents have no `about`, by their states."""
     cursor = connection.jobs.find({"$expr": {"$not": [IS_DESCRIBED]}}, ["job_state"])
     done = 0
-    for batch in connection.read_batches(cursor, SECONDS):
+    for batch in connection.read_batches(cursor, MANY_SECONDS):
         for document in batch:
             try:
                 about = about_state(document.get("job_state", b""))
