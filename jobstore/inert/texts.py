@@ -1,7 +1,7 @@
 """Bounded texts of inert and of live values; no code of users is called."""
 
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from itertools import islice
 from types import BuiltinFunctionType, FunctionType
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from .plain import Zoned, args_of, class_of, named, plain, state_of, zone_key
 from .values import FrozenItems, Global, Inert, Items, Pairs
 
-__all__ = ["CUT", "MAX_TEXT", "ZONES", "text_of"]
+__all__ = ["CUT", "MAX_TEXT", "is_standard", "text_of"]
 
 MAX_TEXT = 500  # characters
 MAX_DEPTH = 8  # of containers in each other
@@ -20,8 +20,6 @@ MAX_BITS = 1000  # of a whole number that is shown in digits
 CUT = "…"
 # Classes whose `repr` calls nothing but themselves, and is short.
 SHORT = {bool, type(None), float, complex, date, timedelta, Decimal, UUID, timezone, ZoneInfo}
-ZONES = {type(None), timezone, ZoneInfo}
-LIVE_FUNCTIONS = (FunctionType, BuiltinFunctionType)
 
 
 def text_of(value: Any, limit: int = MAX_TEXT) -> str:
@@ -59,6 +57,8 @@ class Writer:
             self.add(repr(value[: max(self.left, 0) + 1]))
         elif cls is int:
             self.add(repr(value) if value.bit_length() <= MAX_BITS else huge(value))
+        elif type(cls) is not type:  # to look it up would call the metaclass
+            self.add(name_of(value, cls))
         elif cls in SHORT:
             self.add(repr(value))
         elif depth > MAX_DEPTH:
@@ -115,7 +115,7 @@ class Writer:
 
     def write_time(self, value: datetime | time, depth: int) -> None:
         """Add the text of a live time, whose zone may be of any class."""
-        if type(value.tzinfo) in ZONES:
+        if is_standard(value.tzinfo):
             self.add(repr(value))
         else:
             self.write_zoned(value.replace(tzinfo=None), value.tzinfo, depth)
@@ -180,6 +180,11 @@ WRITERS: dict[type, Any] = {
 }
 
 
+def is_standard(zone: tzinfo | None) -> bool:
+    """Whether the zone is None or Python's own, whose `str` and `repr` call nothing else."""
+    return zone is None or type(zone) is timezone or type(zone) is ZoneInfo
+
+
 def huge(number: int) -> str:
     """Stand for a number that takes long to write in digits."""
     return f"<a number of {number.bit_length():,} bits>"
@@ -189,7 +194,7 @@ def name_of(value: Any, cls: type) -> str:
     """Name a live function or class, or the class of any other live object."""
     if issubclass(cls, type):
         return name_of_class(value)
-    if cls in LIVE_FUNCTIONS:
+    if cls is FunctionType or cls is BuiltinFunctionType:
         return f"{value.__module__}.{value.__qualname__}"
     return f"<{name_of_class(cls)}>"
 

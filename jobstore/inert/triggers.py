@@ -8,7 +8,7 @@ from apscheduler.triggers.cron import expressions
 
 from ..about import TRIGGER_KINDS, kind_of
 from .plain import MAX_ATTRIBUTES, Zoned, class_of, plain, state_of, zone_key
-from .texts import CUT, MAX_TEXT, ZONES, text_of
+from .texts import CUT, MAX_TEXT, is_standard, text_of
 from .values import Inert, Pairs, text_keys
 
 __all__ = ["kind_of_trigger", "text_of_trigger"]
@@ -87,7 +87,7 @@ def date_text(state: dict[str, Any], depth: int) -> str:
         wall_time, zone = run_date.replace(tzinfo=None), run_date.tzinfo
     else:
         raise TypeError
-    name = str(zone) if type(zone) in ZONES else zone_key(zone) or text_of(zone, 100)
+    name = str(zone) if is_standard(zone) else zone_key(zone) or text_of(zone, 100)
     return f"date[{wall_time:%Y-%m-%d %H:%M:%S} {name}]"
 
 

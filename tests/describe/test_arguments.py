@@ -187,6 +187,27 @@ def test_a_live_object_runs_no_code_of_its_own(name):
     assert info.args.endswith(",)")
 
 
+class Watching(type):
+    """A class of classes, whose code must not run."""
+
+    def __getattribute__(cls, name):
+        raise AssertionError("called")
+
+    __instancecheck__ = __subclasscheck__ = __hash__ = __eq__ = __getattribute__
+
+
+class Watched(metaclass=Watching):
+    def __getattribute__(self, name):
+        raise AssertionError("called")
+
+    __class__ = property(__getattribute__)
+
+
+def test_a_live_object_runs_no_code_of_its_class_or_metaclass():
+    job = make_job(ONE_HOUR, RUN_TIME, args=(Watched(), Watched))
+    assert describe_job(job).args == f"(<{__name__}.Watched>, {__name__}.Watched)"
+
+
 def test_what_is_repeated_is_described_again():
     shared = [1, 2]
     assert described_arguments(shared, shared)[0] == repr((shared, shared))

@@ -10,12 +10,11 @@ import json
 import resource
 import sys
 
-from jobstore import _inert_c
 from jobstore.about import About
 from jobstore.describe import JobInfo, about_state, describe
-from jobstore.inert import _reader_py, reader
 from jobstore.run_times import UnreadableError
 from support import hostile_places, hostile_target
+from support.both_readers import describe_by_the_other
 from support.hostile_pickles import EXTENSIONS
 from support.opcodes import job_state
 
@@ -60,16 +59,6 @@ def register():
             copyreg._extension_cache[code] = hostile_target.function
 
 
-def by_the_other(document):
-    """Describe with the part that is not in use: the twin of the compiled one."""
-    used = reader.run
-    reader.run = _inert_c.run if used is _reader_py.run else _reader_py.run
-    try:
-        return describe(document)
-    finally:
-        reader.run = used
-
-
 def faults(document):
     """Describe a document; return a text for each fault."""
     global is_watching
@@ -77,7 +66,7 @@ def faults(document):
     is_watching = True
     try:
         info = describe(document)
-        again = by_the_other(document) if len(document["job_state"]) < MANY else info
+        again = describe_by_the_other(document) if len(document["job_state"]) < MANY else info
         try:
             about = about_state(document["job_state"]) if again is not info else None
         except UnreadableError as error:
