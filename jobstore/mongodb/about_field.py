@@ -35,12 +35,13 @@ RUN_TIME = re.compile(
 KEY = b"next_run_time"
 FRAMED = (b"\x80\x04", b"\x80\x05")  # the protocols that have frames
 PROTOCOL, FRAME_HEADER = 2, 9  # bytes
+ONE_FRAME = PROTOCOL + FRAME_HEADER
 # BINBYTES, BINUNICODE, BINBYTES8, BINUNICODE8, BYTEARRAY8: the bytes of the length that follows.
 LENGTH_BYTES = {b"B": 4, b"X": 4, b"\x8e": 8, b"\x8d": 8, b"\x96": 8}
 
 
 def about_field(job: Job, state: bytes, tags: Tags | None) -> dict[str, Any]:
-    """Make the field of a job that is about to be written; takes about 2 µs.
+    """Make the field of a job that is about to be written; takes about 3 µs.
 
     :param state: the job's pickled state.
     :param tags: the store's argument `tags`.
@@ -102,9 +103,9 @@ def crc_of(state: bytes) -> int:
     end = state.rfind(KEY) + len(KEY)
     if state[:2] not in FRAMED or RUN_TIME.match(state, end) is None:
         return crc32(state)
+    if int.from_bytes(state[3:11], "little") == len(state) - ONE_FRAME:  # as is usual
+        return crc32(state[ONE_FRAME:end])
     frame = _frame_of(state, end)
-    if frame == PROTOCOL:  # the usual one
-        return crc32(state[PROTOCOL + FRAME_HEADER : end])
     if frame is None:
         return crc32(state)
     return crc32(state[frame + FRAME_HEADER : end], crc32(state[PROTOCOL:frame]))
