@@ -26,6 +26,9 @@ class Never(BaseTrigger):
     def get_next_fire_time(self, previous, now):
         return None
 
+    def __getstate__(self):  # object has none before Python 3.11
+        return vars(self)
+
     def __str__(self):
         raise AssertionError("called")
 
