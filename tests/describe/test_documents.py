@@ -111,3 +111,9 @@ def test_a_state_that_is_cut_off_is_not_that_of_a_job(cut):
     assert describe({**good("a"), "job_state": part}).unreadable
     with pytest.raises(UnreadableError):
         about_state(part)
+
+
+def test_the_reason_for_a_long_value_is_short():
+    info = describe({**good("a"), "next_run_time": "x" * 10**6})
+    assert "its next_run_time is a str: 'xxx" in info.unreadable
+    assert len(info.unreadable) <= 501
