@@ -31,6 +31,7 @@ INTERRUPTED = 130  # as shells report Ctrl-C: 128 plus the signal's number
 PIPE_CLOSED = 141
 UNAUTHORIZED = 13
 AUTHENTICATION_FAILED = 18
+SECRET_OPTION = re.compile(r"(password=|session_token:)[^&;\s'\")]+", re.IGNORECASE)
 CREDENTIALS = re.compile(r"(?<=://)\S*@")
 SECRET = re.compile(r"\A(?:[\w+]+://)?([^@]*:.*)@", re.DOTALL)  # "user:password@", in an argument
 
@@ -55,7 +56,7 @@ def hide(text: str, arguments: Sequence[str] = ()) -> str:
         if found := SECRET.search(argument):
             for quoted in (found[1], repr(found[1])[1:-1]):
                 text = text.replace(f"{quoted}@", "***@")
-    return CREDENTIALS.sub("***@", text)
+    return SECRET_OPTION.sub(r"\1***", CREDENTIALS.sub("***@", text))
 
 
 def text_of(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pymongo
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import InvalidName, PyMongoError
 
 from ..mongodb import MongoDBJobStore
 from .failures import WRONG, CommandError, hide, short
@@ -124,7 +124,7 @@ def open_store(url: str | None) -> Iterator[tuple[MongoDBJobStore, Target]]:
     with client:
         try:
             store = MongoDBJobStore(target.database, target.collection, client=client)
-        except ValueError as error:
+        except (ValueError, InvalidName) as error:
             raise CommandError(f"TARGET: {error}", WRONG) from error
         greet(client, None if has_limits else PATIENCE)
         yield store, target

@@ -157,7 +157,7 @@ def to_set(value: Inert) -> Items | FrozenItems:
     (items,) = value.args
     if type(items) is not list:
         raise TypeError
-    return kind(items)
+    return kind(items[:MAX_ATTRIBUTES])
 
 
 def to_complex(value: Inert) -> complex:

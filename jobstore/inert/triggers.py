@@ -63,6 +63,8 @@ def text_of_parts(kind: str, state: Any, depth: int) -> str:
     try:
         text = TEXTS[kind](state, depth)
     except (TypeError, ValueError, LookupError, AttributeError, OverflowError):
+        if depth:  # else a level would go on with its next part, and take a power of its time
+            raise
         return kind
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + CUT
 

@@ -68,6 +68,8 @@ def test_first_word_is_the_target_if_it_is_a_url():
         f"mongodb://user:{SECRET}@/d.c",
         f"mongodb://user:{SECRET}@h/d.c?w=0",
         f"mongodb://user:{SECRET}@h/d$.c",
+        f"mongodb://user:{SECRET}@h/d.$c",
+        f"mongodb://h/d.c?foo=bar&tlsCertificateKeyFilePassword={SECRET}",
         f"mongodb://user:{SECRET}@h/d.c?authMechanism=NONE",
         f"mongodb://:{SECRET}@h/d.c",
         f"http://user:{SECRET}@h/d.c",
@@ -104,6 +106,12 @@ def test_help_shows_no_password_of_the_variable(capsys, monkeypatch):
 def test_errors_of_the_driver_are_shown_without_credentials():
     assert hide("bad mongodb://u:p@h/x and mongodb://h") == "bad mongodb://***@h/x and mongodb://h"
     assert hide("no such thing: u:p p@h", ["mongodb://u:p p@h"]) == "no such thing: ***@h"
+    assert hide("such as h/?tlsCertificateKeyFilePassword=p&tls=1") == (
+        "such as h/?tlsCertificateKeyFilePassword=***&tls=1"
+    )
+    assert hide("h/?authMechanismProperties=AWS_SESSION_TOKEN:p") == (
+        "h/?authMechanismProperties=AWS_SESSION_TOKEN:***"
+    )
     assert hide("job me@example.com", ["me@example.com"]) == "job me@example.com"
 
 

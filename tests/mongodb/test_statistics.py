@@ -49,6 +49,7 @@ def test_statistics_agree_with_the_descriptions_of_all_documents(store):
             {"_id": "about is a list", "next_run_time": 1.0, "job_state": b"", "about": [{}]},
             {"_id": "about is no text", "next_run_time": 1, "about": {"func": 1, "executor": 2}},
             {"_id": "nothing"},
+            {**good("times"), "next_run_time": [now.timestamp() + 600]},
         ]
     )
     found = store.statistics()

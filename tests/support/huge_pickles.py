@@ -119,6 +119,15 @@ def of_state(module, name, **fields):
     return named(OWN + module, name) + b")\x81}(" + items + b"ub"
 
 
+def failing(depth):
+    """Push a list of triggers whose last is none; the others have such a list in turn."""
+    each = text(OWN + "combining:OrTrigger") + b"}" + text("triggers")
+    value = b"](Ne"
+    for _ in range(depth):
+        value += b"q\0010](" + each + b"h\1s\x86" + b"2" * 99 + b"Ne"
+    return value
+
+
 def cron_field(expressions):
     """Push a field of a cron trigger."""
     state = state_of(name=text("hour"), is_default=b"\x89", expressions=expressions)
@@ -138,6 +147,11 @@ TRIGGERS = {
         named(OWN + "combining", "AndTrigger")
         + (b"q\0010" + text("triggers") + b"q\0020N")
         + b"q\0030h\1)\x81}h\2](h\3h\3esb" * 99
+    ),
+    "OrTriggers that fail at their ends": lambda: of_state(
+        "combining",
+        "OrTrigger",
+        triggers=failing(9),
     ),
     "an OrTrigger of many": lambda: of_state(
         "combining", "OrTrigger", triggers=b"](" + b"N" * MANY + b"e"

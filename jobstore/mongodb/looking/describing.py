@@ -5,6 +5,7 @@ schedulers may run meanwhile: their writes compare other fields.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from apscheduler.schedulers.base import BaseScheduler
 from pymongo import UpdateOne
@@ -89,8 +90,14 @@ def _write_for(
     field = make_field(about._replace(tags=_tags_of(document, tags, scheduler)), state)
     if field == document.get("about"):
         return None
-    query = id_filter(job_id) | same_state(state)
+    query = id_filter(job_id) | same_state(state) | same_tags(document.get("about"))
     return UpdateOne(query, {"$set": {"about": field}}), bytes_of([document])
+
+
+def same_tags(about: Any) -> Document:
+    """Build the condition that the tags are unchanged: an equal state may have got others."""
+    tags = about.get("tags") if isinstance(about, dict) else None
+    return {} if REPLACEMENT in str(tags) else {"about.tags": {"$eq": tags}}
 
 
 def _tags_of(

@@ -17,8 +17,9 @@ IS_NULL: Document = {
 # numbers, have none: to find them, the server would have to read all jobs.
 UNTIMED: Document = {"$or": [IS_NULL, *INVALID_TIME["$or"]]}
 LACKS_TIME_FIELD: Document = {"next_run_time": {"$exists": False}}
-IS_MARKED: Document = {"quarantine": {"$type": "object"}}
-IS_UNMARKED: Document = {"quarantine": {"$not": {"$type": "object"}}}
+# The type of a list's items counts as its own.
+IS_MARKED: Document = {"quarantine": {"$type": "object", "$not": {"$type": "array"}}}
+IS_UNMARKED: Document = {"$nor": [IS_MARKED]}
 NOTHING: Document = {"_id": {"$in": []}}
 LAST_CHARACTER = 0x10FFFF
 SURROGATES = range(0xD800, 0xE000)

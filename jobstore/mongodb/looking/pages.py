@@ -16,7 +16,7 @@ from ...where import Where
 from ..connection import Connection
 from ..documents import REPLACEMENT, Document, DocumentId, exact_str
 from .filters import all_of, bounds, by_id, due, untimed
-from .places import Place, following, place_of
+from .places import Place, following, is_storable_id, place_of
 
 __all__ = ["Reader", "find", "one"]
 
@@ -55,6 +55,8 @@ def find(
 
 def one(connection: Connection, job_id: DocumentId) -> JobInfo | None:
     """Describe the job with that id, None if it isn't stored; 1 command."""
+    if not is_storable_id(job_id):
+        return None
     with connection.limit():
         document = connection.jobs.find_one({"_id": {"$eq": exact_str(job_id)}})
     return describe(document) if document else None
@@ -118,18 +120,24 @@ class Reader:
 
     def _by_time(self, where: Where, times: Document, size: int) -> list[Document]:
         """Return the first documents in order of time, those of the same time in order of id."""
-        # One more shows whether all documents of the last run time are there.
-        found = self._read(due(where, times), BY_TIME, size + 1)
-        is_cut = len(found) > size and time_of(found[-1]) == time_of(found[-2])
         ordered: list[Document] = []
-        groups = [(time, list(group)) for time, group in groupby(found[:size], key=time_of)]
-        for at, (time, group) in enumerate(groups, start=1):
-            is_whole = at < len(groups) or not is_cut
-            if is_whole and (len(group) == 1 or all(map(has_plain_id, group))):
-                ordered += sorted(group, key=id_of)
-            else:
-                ordered += self.by_id(due(where, time), len(group), None)
-        return ordered
+        while True:
+            wanted = size - len(ordered)
+            # One more shows whether all documents of the last run time are there.
+            found = self._read(due(where, times), BY_TIME, wanted + 1)
+            is_cut = len(found) > wanted and time_of(found[-1]) == time_of(found[-2])
+            groups = [(time, list(group)) for time, group in groupby(found[:wanted], key=time_of)]
+            for at, (time, group) in enumerate(groups, start=1):
+                is_whole = at < len(groups) or not is_cut
+                if is_whole and (len(group) == 1 or all(map(has_plain_id, group))):
+                    ordered += sorted(group, key=id_of)
+                else:
+                    ordered += self.by_id(due(where, time), len(group), None)
+            if len(found) <= wanted or len(ordered) >= size:
+                return ordered
+            # Some of these jobs ran between the commands. A short page would be the last one.
+            times = {**times, "$gt": groups[-1][0]}
+            times.pop("$gte", None)
 
     def by_id(self, query: Document, size: int, place: Place | None) -> list[Document]:
         """Return the first documents in order of id, after that of `place` if there is one."""

@@ -19,13 +19,15 @@ from bson import (
     MinKey,
     ObjectId,
     Timestamp,
+    encode,
     json_util,
 )
+from bson.errors import BSONError
 
 from ...describe import JobInfo
 from ..documents import Document, DocumentId
 
-__all__ = ["Place", "following", "place_of"]
+__all__ = ["Place", "following", "is_storable_id", "place_of"]
 
 # The order of types in the server: the name of each, and its classes here. Subclasses come first.
 CLASSES: list[tuple[str, tuple[type, ...]]] = [
@@ -68,13 +70,22 @@ def place_of(after: JobInfo | str) -> Place:
         elif run_time is not None:
             raise TypeError
         type_of(job_id)
-        if isinstance(job_id, str):
-            job_id.encode()
+        if not is_storable_id(job_id):
+            raise ValueError
     except Exception:  # of hostile JSON: of many types
         raise ValueError(
             f"after is {after!r}: it must be a job that find returned, or its key"
         ) from None
     return Place(run_time, job_id)
+
+
+def is_storable_id(job_id: DocumentId) -> bool:
+    """Whether BSON can have this id: some numbers are too large, and some texts not UTF-8."""
+    try:
+        encode({"_id": job_id})
+    except (BSONError, OverflowError, UnicodeError):
+        return False
+    return True
 
 
 def type_of(job_id: DocumentId) -> str:

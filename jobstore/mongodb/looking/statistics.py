@@ -134,7 +134,7 @@ def state(now: float) -> Document:
 def next_runs(now: float) -> list[Document]:
     """Build the pipeline that counts the next runs by minute; the index on run times answers."""
     end = now + MINUTES * 60
-    run_time = {"$gte": now, "$lt": end, "$type": NUMBERS}
+    run_time = {"$gte": now, "$lt": end, "$type": NUMBERS, "$not": {"$type": "array"}}
     minute = {"$floor": {"$divide": [{"$subtract": ["$next_run_time", now]}, 60]}}
     return [
         {"$match": {"next_run_time": run_time}},

@@ -108,6 +108,23 @@ def test_wrong_tags_are_an_error_that_names_the_job(store, server, database):
     tagging.shutdown()
 
 
+def test_tags_that_another_process_gives_meanwhile_stay(store, server, database, monkeypatch):
+    store.add_job(job("a"))
+    store.collection.update_one({}, {"$set": {"about.crc": 0}})
+    tagging = MongoDBJobStore(database.name, host=server.uri, tags=lambda job: ["new"])
+    tagging.start(None, "default")
+    write = describing._write
+
+    def update_and_write(*args):
+        tagging.update_job(job("a"))
+        return write(*args)
+
+    monkeypatch.setattr(describing, "_write", update_and_write)
+    assert store.describe_all() == 0
+    assert [each.id for each in store.find(Where(tag="new"))] == ["a"]
+    tagging.shutdown()
+
+
 def test_progress_is_told_after_each_batch_and_a_later_call_goes_on_there(store, small_batches):
     undescribed(store)
     told = []

@@ -11,6 +11,7 @@ from bson import Decimal128, encode
 from bson.raw_bson import RawBSONDocument
 
 from jobstore import Where
+from jobstore.mongodb.looking.pages import Reader
 from support.damaged_documents import good
 from support.jobs import at, job
 from support.manual_scheduler import by_hand
@@ -136,6 +137,21 @@ def test_a_limit_that_is_no_whole_number_from_1_on_is_refused(store, limit):
         store.find(limit=limit)
 
 
+def test_a_page_stays_full_if_jobs_of_the_same_time_run_while_it_is_read(store, monkeypatch):
+    store.add_jobs([job(f"job {number:02d}", number // 10) for number in range(20)])
+    read = Reader._read
+
+    def read_and_run(reader, query, order, limit, skip=0):
+        found = read(reader, query, order, limit, skip)
+        ran = {"_id": {"$lt": "job 08"}}
+        store.collection.update_many(ran, {"$set": {"next_run_time": at(99).timestamp()}})
+        return found
+
+    monkeypatch.setattr(Reader, "_read", read_and_run)
+    page = store.find(limit=6)
+    assert [each.id for each in page] == [f"job {number:02d}" for number in range(8, 14)]
+
+
 def test_a_page_after_a_job_that_is_gone_begins_where_it_was(store):
     store.add_jobs([job(f"job {number}", number % 3) for number in range(9)])
     for where in (Where(), Where(id_prefix="job")):
@@ -155,6 +171,8 @@ def test_one_job_is_described_by_its_id(store):
     assert store.describe("a").next_run_time == at(1)
     assert store.describe("damaged").unreadable == "its job_state is a int, not binary"
     assert store.describe("none") is None
+    assert store.describe("\ud800") is None
+    assert store.describe(2**64) is None
     assert store.find() == [store.describe("a")]
 
 
@@ -168,6 +186,19 @@ def test_jobs_that_stay_as_they_are_come_once_while_a_scheduler_runs(make):
         still = [name for name in found if name.startswith("still")]
         assert len(still) == len(set(still)) == 300
     scheduler.shutdown()
+
+
+def test_a_mark_in_a_list_is_no_quarantine(store):
+    mark = {"reason": "gone", "since": at(0)}
+    document = {**good("a"), "next_run_time": None, "quarantine": [mark]}
+    store.collection.insert_one(document)
+    for where, number in (
+        (Where(quarantined=True), 0),
+        (Where(quarantined=False), 1),
+        (Where(paused=True), 1),
+        (Where(paused=False), 0),
+    ):
+        assert (len(store.find(where)), store.count(where)) == (number, number), where
 
 
 @pytest.mark.parametrize("mode", [{"mirror": True}, {"shared": True}, {}], ids=repr)
