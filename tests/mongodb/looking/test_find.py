@@ -9,13 +9,17 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from bson import Decimal128, encode
 from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
-from jobstore import Where
+from jobstore import MongoDBJobStore, Where
+from jobstore.mongodb import connection
 from jobstore.mongodb.looking.pages import Reader
 from support.damaged_documents import good
 from support.jobs import at, job
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import regular, run
+from support.proxy import Proxy
 from support.various_documents import another, expected, insert, paged
 
 VALUES = {
@@ -40,10 +44,6 @@ VALUES = {
 
 @pytest.fixture(scope="module")
 def filled(server):
-    from pymongo import MongoClient
-
-    from jobstore import MongoDBJobStore
-
     with MongoClient(server.uri) as client:
         store = MongoDBJobStore("jobstore_test_find", client=client)
         store.collection.create_index("next_run_time", sparse=True)
@@ -218,3 +218,24 @@ def test_a_search_waits_for_no_lock_of_the_store(make):
     with store._locks.io_lock, store._locks.memory_lock, ThreadPoolExecutor(1) as pool:
         found = pool.submit(lambda: (store.find(), store.count(), store.describe("a")))
         assert found.result(30)[1] == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.find(),
+        lambda store: store.find(Where(func="a:b")),
+        lambda store: store.count(),
+        lambda store: store.count(Where(func="a:b")),
+        lambda store: store.describe("a"),
+        lambda store: store.describe_all(),
+    ],
+)
+def test_an_outage_is_an_error_within_the_time_limit(server, monkeypatch, call):
+    monkeypatch.setattr(connection, "COMMAND_SECONDS", 0.2)
+    with Proxy(server.nodes[0].port) as proxy:
+        store = MongoDBJobStore(host=proxy.uri)
+        proxy.hold()
+        with pytest.raises(PyMongoError):
+            call(store)
+        store.shutdown()
