@@ -58,28 +58,24 @@ def make_field(about: About, state: bytes) -> dict[str, Any]:
 
     :raises UnicodeEncodeError: if a tag has no UTF-8 encoding.
     """
-    for tag in about.tags:
+    func, name, executor, trigger, tags = about
+    for tag in tags:
         tag.encode()
-    texts: tuple[Any, ...] = about[:4]
-    if not _are_short_ascii(texts):
-        texts = tuple(map(storable, texts))
-    func, name, executor, trigger = texts
+    try:
+        all_texts = "".join((func, name, executor, trigger))  # type: ignore[arg-type]
+        is_storable = all_texts.isascii() and len(all_texts) <= LONGEST_TEXT
+    except TypeError:
+        is_storable = False
+    if not is_storable:
+        func, name, executor, trigger = map(storable, (func, name, executor, trigger))
     return {
         "func": func,
         "name": name,
         "executor": executor,
         "trigger": trigger,
-        "tags": list(about.tags),
+        "tags": list(tags),
         "crc": crc_of(state),
     }
-
-
-def _are_short_ascii(texts: tuple[Any, ...]) -> bool:
-    try:
-        text = "".join(texts)
-    except TypeError:
-        return False
-    return text.isascii() and len(text) <= LONGEST_TEXT
 
 
 def storable(text: Any) -> str | None:
