@@ -26,6 +26,6 @@ def index(target: TargetUrl = None) -> None:
         jobs = len(store)
         with progress_bar("describing jobs") as update:
             described = store.describe_all(progress=lambda done, key: update(done, max(done, jobs)))
-        output.line(f"{described:,} jobs are described now")
+        output.line(f"{described:,} jobs are newly described")
         store.create_indexes()
         output.line("the indexes exist")
