@@ -29,7 +29,7 @@ __all__ = ["Progress", "create_indexes", "describe_all"]
 Progress = Callable[[int, str], object]
 BATCH = 1000  # documents in a read
 BATCH_BYTES = 8_000_000
-FIRST_BATCH = 100  # before it is known how large the documents are
+FIRST_BATCH = 10  # before it is known how large the documents are
 # Not sparse, so that a search also finds the documents without texts, whose states it reads.
 INDEXES: list[Document] = [
     {"key": {f"about.{field}": 1, "_id": 1}, "name": f"about.{field}_1__id_1"}
@@ -60,7 +60,7 @@ def describe_all(
         the last one.
     """
     place = None if after is None else place_of(after)
-    reader, size, looked_at, written = Reader(connection), FIRST_BATCH, 0, 0
+    reader, size, looked_at, written = Reader(connection, dict), FIRST_BATCH, 0, 0
     while documents := reader.by_id({}, size, place):
         writes = [_write_for(document, tags, scheduler) for document in documents]
         written += _write(connection, [write for write in writes if write])

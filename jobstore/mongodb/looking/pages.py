@@ -5,6 +5,7 @@ are read in order of id by a query of their own. An index on both fields would d
 cycle.
 """
 
+from collections.abc import Callable
 from itertools import groupby
 
 from pymongo import ASCENDING
@@ -33,13 +34,13 @@ def find(
     """
     check_limit(limit)
     place = None if after is None else place_of(after)
-    reader = Reader(connection)
+    reader = Reader(connection, described)
     found: list[JobInfo] = []
     size = min(limit, MOST)
     while True:
         documents = reader.documents(where, place, size)
         for document in documents:
-            job = describe(document)
+            job: JobInfo = document["job"]
             is_quarantined = job.quarantine is not None
             if where.includes(
                 job.id, job.next_run_time, job.paused, is_quarantined
@@ -62,6 +63,15 @@ def one(connection: Connection, job_id: DocumentId) -> JobInfo | None:
     return describe(document) if document else None
 
 
+def described(document: Document) -> Document:
+    """Replace a document's state by a description, which is short: a page may have 50 large jobs.
+
+    The place of the document stays.
+    """
+    run_time = document.get("next_run_time")
+    return {"_id": document["_id"], "next_run_time": run_time, "job": describe(document)}
+
+
 def time_of(document: Document) -> float | None:
     """Return a document's run time in seconds; None if it has none."""
     run_time = document.get("next_run_time")
@@ -72,10 +82,14 @@ def time_of(document: Document) -> float | None:
 
 
 class Reader:
-    """Reads documents in one of the orders; each command has its own time limit."""
+    """Reads documents in one of the orders; each command has its own time limit.
 
-    def __init__(self, connection: Connection) -> None:
+    :param convert: called with each document when it is read; returns what is to be kept of it.
+    """
+
+    def __init__(self, connection: Connection, convert: Callable[[Document], Document]) -> None:
         self._connection = connection
+        self._convert = convert
 
     def documents(self, where: Where, place: Place | None, size: int) -> list[Document]:
         """Return the first documents after a place that may be meant; some may turn out not to be.
@@ -174,7 +188,8 @@ class Reader:
     ) -> list[Document]:
         jobs = self._connection.jobs
         with self._connection.limit():
-            return list(jobs.find(query, sort=order, skip=skip, limit=limit, batch_size=limit))
+            cursor = jobs.find(query, sort=order, skip=skip, limit=limit, batch_size=limit)
+            return list(map(self._convert, cursor))
 
 
 def id_of(document: Document) -> str:
