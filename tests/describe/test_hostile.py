@@ -8,7 +8,10 @@ from support.hostile_places import GROUPS
 from support.programs import output
 
 
-@pytest.mark.parametrize("group", [*GROUPS, "triggers", "huge", "huge elsewhere"])
+HUGE = pytest.param("huge", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("group", [*GROUPS, "triggers", HUGE, "huge elsewhere"])
 def test_hostile_states_are_described_and_run_nothing(group):
     *faults, number = map(json.loads, output("describe_hostile", group).splitlines())
     assert faults == []
