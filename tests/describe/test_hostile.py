@@ -7,7 +7,6 @@ import pytest
 from support.hostile_places import GROUPS
 from support.programs import output
 
-
 HUGE = pytest.param("huge", marks=pytest.mark.slow)
 
 
