@@ -79,9 +79,9 @@ class Agreement(RuleBasedStateMachine):
         self.check()
 
     def check(self):
-        no_lease = dict.fromkeys(NO_LEASE, 0)
+        stock_fields = dict.fromkeys([*NO_LEASE, "about"], 0)
         expected, ours = (
-            list(store.collection.find({}, no_lease).sort("_id")) for store in self.stores
+            list(store.collection.find({}, stock_fields).sort("_id")) for store in self.stores
         )
         assert expected == ours
 

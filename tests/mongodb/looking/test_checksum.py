@@ -58,7 +58,7 @@ def crcs(*args):
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("trigger", TRIGGERS.values(), ids=TRIGGERS)
 @pytest.mark.parametrize("protocol", [4, 5])
-def test_it_is_the_same_with_any_run_time_and_with_none(protocol, trigger, size):
+def test_checksum_is_the_same_with_any_run_time_and_with_none(protocol, trigger, size):
     args = ("x" * size, list(range(size // 4)))
     following = trigger.get_next_fire_time(None, START)
     run_times = [following, following + timedelta(days=1), None]
@@ -66,7 +66,7 @@ def test_it_is_the_same_with_any_run_time_and_with_none(protocol, trigger, size)
 
 
 @pytest.mark.parametrize("zone", NAMED_ZONES, ids=str)
-def test_it_is_the_same_where_only_the_run_time_has_the_zone(zone):
+def test_checksum_is_the_same_where_only_the_run_time_has_the_zone(zone):
     there = START.astimezone(zone)
     assert len(crcs(job("a"), 5, there, START, None)) == 1
 
@@ -89,7 +89,7 @@ def test_of_older_protocols_it_covers_the_whole_state(protocol):
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_it_differs_after_any_other_change(changes, protocol):
+def test_checksum_differs_after_any_other_change(changes, protocol):
     changed = job("a")
     before = crcs(changed, protocol, START)
     for name, value in changes.items():
@@ -118,7 +118,7 @@ CONFUSING = {
 @pytest.mark.parametrize("options", CONFUSING.values(), ids=CONFUSING)
 @pytest.mark.parametrize("run_time", [START, START + timedelta(days=1), None], ids=str)
 @pytest.mark.parametrize("protocol", range(6))
-def test_it_covers_the_name_where_the_key_of_the_run_time_occurs_earlier(
+def test_checksum_covers_the_name_where_the_key_of_the_run_time_occurs_earlier(
     protocol, run_time, options
 ):
     """The pickler writes the key only once, so the state does not end with it."""
