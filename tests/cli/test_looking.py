@@ -10,7 +10,9 @@ from bson import ObjectId
 from jobstore import MongoDBJobStore
 from support.jobs import at, job
 
-NOW = datetime.now(timezone.utc)
+
+def from_now(seconds):
+    return datetime.now(timezone.utc) + timedelta(seconds=seconds)
 
 
 def named(each, name):
@@ -21,7 +23,7 @@ def named(each, name):
 
 def soon(name, seconds, **options):
     """Make a job that is due so many seconds from now."""
-    return job(name, **options, next_run_time=NOW + timedelta(seconds=seconds))
+    return job(name, **options, next_run_time=from_now(seconds))
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ def test_show_as_json_is_what_ls_prints(run, filled):
 
 def test_leased_and_held_jobs_are_shown_as_such(run, filled):
     token = ObjectId()
-    until = NOW + timedelta(hours=1)
+    until = from_now(3600)
     filled.collection.update_one(
         {"_id": "overdue"}, {"$set": {"acquired_by": token, "acquired_until": until}}
     )
