@@ -5,7 +5,16 @@ from typing import Any, NamedTuple
 
 from apscheduler.job import Job
 
-__all__ = ["TRIGGER_KINDS", "About", "Tags", "about_job", "check_tags", "kind_of", "tags_of"]
+__all__ = [
+    "TRIGGER_KINDS",
+    "About",
+    "Tags",
+    "about_job",
+    "check_tags",
+    "kind_of",
+    "kind_of_class",
+    "tags_of",
+]
 
 Tags = Callable[[Job], Iterable[str]]
 
@@ -44,8 +53,7 @@ def about_job(job: Job, tags: Tags | None = None) -> About:
     :param tags: returns the job's tags; None means none.
     :raises TypeError: if they are no iterable of strings; names the value and the job.
     """
-    cls = job.trigger.__class__  # not `type`: a fast cron trigger stands for the stock one
-    kind = kind_of(cls.__module__, cls.__qualname__)
+    kind = kind_of_class(job.trigger.__class__)
     return About(job.func_ref, job.name, job.executor, kind, tags_of(job, tags) if tags else ())
 
 
@@ -58,8 +66,16 @@ def check_tags(tags: object) -> None:
         raise ValueError(f"tags is {tags!r}: it must be a function of a job, or None")
 
 
+def kind_of_class(cls: type) -> str:
+    """Return the kind of a trigger's class.
+
+    :param cls: its `__class__`, not its `type`: a fast cron trigger stands for the stock one.
+    """
+    return kind_of(cls.__module__, cls.__qualname__)
+
+
 def kind_of(module: str, name: str) -> str:
-    """Return the kind of a trigger's class."""
+    """Return the kind of a trigger by the name of its class."""
     full_name = f"{module}:{name}"
     return TRIGGER_KINDS.get(full_name, full_name)
 

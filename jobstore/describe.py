@@ -19,6 +19,7 @@ __all__ = [
     "Lease",
     "QuarantineMark",
     "about_state",
+    "binary",
     "describe",
     "describe_job",
     "stored_tags",
@@ -198,10 +199,7 @@ def read_job(job_id: Any, state: Any) -> dict[str, Any]:
     :param job_id: the id that the state should have; None is any.
     :raises UnreadableError: if it is not the state of this job; says why.
     """
-    if not isinstance(state, bytes):
-        kind = "missing" if state is None else f"a {type(state).__name__}, not binary"
-        raise UnreadableError(f"its job_state is {kind}")
-    job = read_state(state)
+    job = read_state(binary(state))
     version = job.get("version", 1)
     if version != 1:
         raise UnreadableError(f"its state has version {text_of(version, 20)}")
@@ -219,6 +217,17 @@ def read_job(job_id: Any, state: Any) -> dict[str, Any]:
     if kind_of_trigger(job["trigger"]) is None:
         raise UnreadableError(f"its trigger is {text_of(job['trigger'], 100)}")
     return job
+
+
+def binary(state: Any) -> bytes:
+    """Return a document's `job_state` unchanged.
+
+    :raises UnreadableError: if it is missing, or not binary.
+    """
+    if isinstance(state, bytes):
+        return state
+    kind = "missing" if state is None else f"a {type(state).__name__}, not binary"
+    raise UnreadableError(f"its job_state is {kind}")
 
 
 def is_number(value: Any) -> bool:

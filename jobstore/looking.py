@@ -13,11 +13,19 @@ from heapq import nsmallest
 
 from apscheduler.job import Job
 
-from .about import Tags, kind_of, tags_of
+from .about import Tags, kind_of_class, tags_of
 from .describe import JobInfo, describe_job
 from .where import Where, in_utc
 
-__all__ = ["count_by_time", "count_jobs", "find_by_id", "find_by_time", "pages_of"]
+__all__ = [
+    "check_limit",
+    "count_by_time",
+    "count_jobs",
+    "find_by_id",
+    "find_by_time",
+    "no_place",
+    "pages_of",
+]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
@@ -147,8 +155,13 @@ def place_of(after: JobInfo | str) -> tuple[int, str]:
     except (TypeError, ValueError, OverflowError, RecursionError):  # also of hostile JSON
         is_place = False
     if not is_place:
-        raise ValueError(f"after is {after!r}: it must be a job that find returned, or its key")
+        raise no_place(after)
     return key, str.__str__(job_id)
+
+
+def no_place(after: object) -> ValueError:
+    """Return the error of an argument `after` that is no place."""
+    return ValueError(f"after is {after!r}: it must be a job that find returned, or its key")
 
 
 def key_of(run_time: datetime | None) -> int:
@@ -194,7 +207,7 @@ class Kinds(dict[type, str]):
     """The kinds of triggers by their classes, so that a loop over jobs makes each text once."""
 
     def __missing__(self, cls: type) -> str:
-        self[cls] = kind = kind_of(cls.__module__, cls.__qualname__)
+        self[cls] = kind = kind_of_class(cls)
         return kind
 
 

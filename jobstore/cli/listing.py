@@ -10,7 +10,7 @@ from .output import Output, Part
 from .printable import printable
 from .states import STYLES, state_of
 from .table import Column, Table
-from .times import absolute, relative
+from .times import absolute, iso, relative
 
 __all__ = ["write_records", "write_table"]
 
@@ -70,10 +70,9 @@ def row_of(job: JobInfo, now: datetime) -> list[Part]:
 
 def record_of(job: JobInfo, now: datetime) -> list[str]:
     """Return a job's cells, for a program."""
-    run_time = "-" if job.next_run_time is None else job.next_run_time.isoformat()
     return [
         printable(job.id),
-        run_time,
+        iso(job.next_run_time),
         state_of(job, now),
         text(job.func),
         text(job.trigger),

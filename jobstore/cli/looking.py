@@ -15,6 +15,7 @@ from .details import write_details
 from .failures import NO_SUCH_JOB, WRONG, CommandError
 from .listing import write_records, write_table
 from .options import (
+    TARGET,
     After,
     Due,
     Executor,
@@ -111,14 +112,7 @@ def find(
 
 
 def show(
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TARGET",
-            help="mongodb://host/database.collection; $JOBSTORE_URL if left out.",
-            show_default=False,
-        ),
-    ] = None,
+    targets: Annotated[list[str] | None, TARGET] = None,
     *,
     job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")],
     as_json: Json = False,

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..where import Where
 
 __all__ = [
+    "TARGET",
     "After",
     "Due",
     "Executor",
@@ -59,14 +60,17 @@ def whole(least: int) -> Callable[[object], int]:
     return convert
 
 
-TargetUrl = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="TARGET",
-        help="mongodb://host/database.collection; $JOBSTORE_URL if left out.",
-        show_default=False,
-    ),
-]
+def text(metavar: str, description: str) -> Any:
+    """Return an option that takes a text, and may be left out."""
+    return typer.Option(metavar=metavar, help=description, show_default=False)
+
+
+TARGET: Any = typer.Argument(
+    metavar="TARGET",
+    help="mongodb://host/database.collection; $JOBSTORE_URL if left out.",
+    show_default=False,
+)
+TargetUrl = Annotated[str | None, TARGET]
 Paused = Annotated[bool, typer.Option("--paused", help="Only jobs without a run time.")]
 Quarantined = Annotated[bool, typer.Option("--quarantined", help="Only jobs in quarantine.")]
 Due = Annotated[
@@ -80,31 +84,27 @@ Due = Annotated[
 ]
 Func = Annotated[
     str | None,
-    typer.Option(metavar="M:F", help="Only jobs of this function.", show_default=False),
+    text("M:F", "Only jobs of this function."),
 ]
 Name = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Only jobs of this name.", show_default=False),
+    text("NAME", "Only jobs of this name."),
 ]
 Executor = Annotated[
     str | None,
-    typer.Option(metavar="ALIAS", help="Only jobs of this executor.", show_default=False),
+    text("ALIAS", "Only jobs of this executor."),
 ]
 Trigger = Annotated[
     str | None,
-    typer.Option(
-        metavar="KIND",
-        help="Only jobs of this trigger: cron, interval, date, ..., or module:Class.",
-        show_default=False,
-    ),
+    text("KIND", "Only jobs of this trigger: cron, interval, date, ..., or module:Class."),
 ]
 Tag = Annotated[
     str | None,
-    typer.Option(metavar="TAG", help="Only jobs with this tag.", show_default=False),
+    text("TAG", "Only jobs with this tag."),
 ]
 IdPrefix = Annotated[
     str | None,
-    typer.Option(metavar="P", help="Only jobs whose ids begin so.", show_default=False),
+    text("P", "Only jobs whose ids begin so."),
 ]
 Limit = Annotated[
     int,
@@ -112,9 +112,7 @@ Limit = Annotated[
 ]
 After = Annotated[
     str | None,
-    typer.Option(
-        metavar="KEY", help="List the jobs after this one, by its key.", show_default=False
-    ),
+    text("KEY", "List the jobs after this one, by its key."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 

@@ -16,7 +16,7 @@ from .output import Output, Part
 from .printable import printable
 from .table import Column, Table
 from .target import open_store, split_words
-from .times import absolute, relative
+from .times import absolute, iso, relative
 
 __all__ = ["list_quarantined", "restore"]
 
@@ -61,13 +61,6 @@ def list_quarantined(target: TargetUrl = None, as_json: Json = False) -> None:
         table.write(output, rows)
     else:
         output.line("no jobs in quarantine")
-
-
-def iso(value: object) -> str:
-    """Return a time in ISO 8601; other values, which other programs may have stored, as a text."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return "-" if value is None else printable(value)
 
 
 def since(job: QuarantinedJob, now: datetime) -> str:

@@ -1,8 +1,10 @@
-"""Run times as texts for a person."""
+"""Times as texts, for a person or a program."""
 
 from datetime import datetime
 
-__all__ = ["absolute", "relative"]
+from .printable import printable
+
+__all__ = ["absolute", "iso", "relative"]
 
 UNITS = [("y", 365 * 86_400), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)]
 
@@ -14,6 +16,13 @@ def absolute(time: datetime | None) -> str:
     '2026-11-29 12:30:00'
     """
     return "-" if time is None else time.replace(tzinfo=None).isoformat(" ", "seconds")
+
+
+def iso(value: object) -> str:
+    """Return a time in ISO 8601; other values, which other programs may have stored, as a text."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return "-" if value is None else printable(value)
 
 
 def relative(time: datetime | None, now: datetime) -> str:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from .plain import Zoned, args_of, class_of, named, plain, state_of, zone_key
 from .values import FrozenItems, Global, Inert, Items, Pairs
 
-__all__ = ["CUT", "MAX_TEXT", "is_standard", "text_of"]
+__all__ = ["CUT", "MAX_TEXT", "cut", "is_standard", "text_of"]
 
 MAX_TEXT = 500  # characters
 MAX_DEPTH = 8  # of containers in each other
@@ -33,7 +33,11 @@ def text_of(value: Any, limit: int = MAX_TEXT) -> str:
     """
     writer = Writer(limit)
     writer.write(value, 0)
-    text = "".join(writer.parts)
+    return cut("".join(writer.parts), limit)
+
+
+def cut(text: str, limit: int = MAX_TEXT) -> str:
+    """Return at most `limit` characters of a text, and "…" if it is longer."""
     return text if len(text) <= limit else text[:limit] + CUT
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from apscheduler.triggers.cron import expressions
 
-from ..about import TRIGGER_KINDS, kind_of
+from ..about import kind_of, kind_of_class
 from .plain import MAX_ATTRIBUTES, Zoned, class_of, plain, state_of, zone_key
-from .texts import CUT, MAX_TEXT, is_standard, text_of
+from .texts import CUT, MAX_TEXT, cut, is_standard, text_of
 from .values import Inert, Pairs, text_keys
 
 __all__ = ["kind_of_trigger", "text_of_trigger"]
@@ -46,12 +46,10 @@ def text_of_trigger(trigger: Any) -> str | None:
         if type(state) is tuple and len(state) == 2:  # APScheduler 3.0 wrote that
             state = state[1]
         return None if kind is None else text_of_parts(kind, state, 0)
-    cls = trigger.__class__  # not `type`: a fast cron trigger stands for the stock one
-    kind = kind_of(cls.__module__, cls.__qualname__)
+    kind = kind_of_class(trigger.__class__)
     if kind in ("and", "or"):
         return joined(kind, [text_of_trigger(each) or CUT for each in trigger.triggers])
-    own = kind in TRIGGER_KINDS.values()
-    return text_of_parts(kind, trigger.__getstate__() if own else None, 0)
+    return text_of_parts(kind, trigger.__getstate__() if kind in TEXTS else None, 0)
 
 
 def text_of_parts(kind: str, state: Any, depth: int) -> str:
@@ -66,12 +64,11 @@ def text_of_parts(kind: str, state: Any, depth: int) -> str:
         if depth:  # else a level would go on with its next part, and take a power of its time
             raise
         return kind
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + CUT
+    return cut(text)
 
 
 def joined(kind: str, texts: list[str]) -> str:
-    text = f"{kind}[{', '.join(texts)}]"
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + CUT
+    return cut(f"{kind}[{', '.join(texts)}]")
 
 
 def interval_text(state: dict[str, Any], depth: int) -> str:

@@ -23,6 +23,7 @@ from pymongo.errors import DocumentTooLarge
 
 from .._states import advance
 from ..about import Tags
+from ..describe import binary
 from ..run_times import END_OF_TIME, MIN_TIME, UnreadableError, to_datetime
 from .about_field import about_field
 
@@ -207,15 +208,9 @@ def restore(record: Record, scheduler: BaseScheduler | None, alias: str | None) 
     """
     try:
         run_time = to_datetime(record.run_time)
-        if not isinstance(record.state, bytes):
-            kind = (
-                "missing"
-                if record.state is None
-                else f"a {type(record.state).__name__}, not binary"
-            )
-            raise UnreadableError(f"its job_state is {kind}")
+        state = binary(record.state)
         job = Job.__new__(Job)
-        job.__setstate__(pickle.loads(record.state))
+        job.__setstate__(pickle.loads(state))
         if not isinstance(job.id, str) or str.__str__(job.id) != record.id:
             raise UnreadableError(f"its state is that of job {job.id!r}")
         if type(job.id) is not str:

@@ -6,6 +6,7 @@ from typing import Any
 from ...where import Where, in_utc
 from ..about_field import storable
 from ..documents import END_OF_TIME, MIN_TIME, Document, timestamp
+from ..ordered import VALID_RUN_TIME
 from ..writes.quarantine import INVALID_TIME
 
 __all__ = ["all_of", "at_times", "by_id", "counted", "due", "untimed"]
@@ -39,7 +40,7 @@ def at_times(times: Any) -> Document:
     return {"next_run_time": times, "$nor": [{"next_run_time": {"$type": ["decimal", "array"]}}]}
 
 
-TIMED = at_times({"$gte": MIN_TIME, "$lt": END_OF_TIME})
+TIMED = at_times(VALID_RUN_TIME)
 
 
 def texts(where: Where) -> Document:

@@ -25,6 +25,7 @@ from bson import (
 from bson.errors import BSONError
 
 from ...describe import JobInfo
+from ...looking import no_place
 from ..documents import Document, DocumentId
 
 __all__ = ["Place", "following", "is_storable_id", "place_of"]
@@ -73,9 +74,7 @@ def place_of(after: JobInfo | str) -> Place:
         if not is_storable_id(job_id):
             raise ValueError
     except Exception:  # of hostile JSON: of many types
-        raise ValueError(
-            f"after is {after!r}: it must be a job that find returned, or its key"
-        ) from None
+        raise no_place(after) from None
     return Place(run_time, job_id)
 
 

@@ -18,7 +18,7 @@ from .patience import MANY_SECONDS, patiently
 __all__ = ["STATES", "Progress", "Statistics", "statistics"]
 
 Progress = Callable[[int, int], object]
-# A job has the first that is true, in the order of `state_of`.
+# All counts, in the order in which they are shown; `state` says which one a job has.
 STATES = ("scheduled", "overdue", "leased", "paused", "held", "quarantined", "invalid")
 MINUTES = 60
 NUMBERS = ["double", "int", "long"]
