@@ -1,0 +1,1 @@
+"""Which states may be unpickled: by their signatures, and by the names in them."""

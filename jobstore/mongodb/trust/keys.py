@@ -1,0 +1,133 @@
+"""The keys that sign states, and their ids; no database here.
+
+A key is a secret: no error, log line or `repr` shows it.
+"""
+
+import hmac
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from apscheduler.util import maybe_ref
+
+from .untrusted import UnknownKeyError
+
+__all__ = ["Key", "Keys", "SigningKeys"]
+
+SigningKeys = Sequence[bytes] | Callable[[], Sequence[bytes]] | str
+
+HASH = "sha256"
+MIN_BYTES = 16
+ASK_SECONDS = 10.0  # from one question for the keys to the next one
+KEY_ID = b"jobstore key id"  # signed with a key, it makes the key's id
+ID_BYTES = 8
+ALLOWED = f"a list of bytes, {MIN_BYTES} or more each, or a callable that returns such a list"
+
+
+class Key:
+    """A key, ready to sign the states of one collection.
+
+    :param context: the first bytes of everything that is signed; they name the collection.
+    :ivar id: names the key in signatures, and doesn't tell it.
+    """
+
+    __slots__ = ("_signed", "id")
+
+    def __init__(self, key: bytes, context: bytes) -> None:
+        self.id = hmac.digest(key, KEY_ID, HASH)[:ID_BYTES].hex()
+        self._signed = hmac.new(key, context, HASH)
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the HMAC-SHA256 of the context and the data.
+
+        A copy of the object takes less time than ``hmac.digest``, which looks the hash function up
+        each time: 1.7 and 2.4 µs for 500 bytes.
+        """
+        signed = self._signed.copy()
+        signed.update(data)
+        return signed.digest()
+
+
+class Keys:
+    """The keys of a store: the first one signs, and all verify.
+
+    Several threads may use it. A callable is called first when a key is needed.
+
+    :param signing_keys: the store's argument of that name.
+    :param context: see `Key`.
+    :ivar logger: takes the warning that the callable failed.
+    :raises ValueError: if the keys can't be used; names the first bad one by its place.
+    """
+
+    def __init__(self, signing_keys: SigningKeys, context: bytes) -> None:
+        self._source = _resolved(signing_keys)
+        self._context = context
+        self._keys: dict[str, Key] = {}  # by id, in the order of the argument
+        self._asked_at = -ASK_SECONDS  # by the monotonic clock; the first question doesn't count
+        self.logger = logging.getLogger(__name__)
+        if not callable(self._source):
+            self._keys = self._made(self._source)
+
+    def load(self) -> None:
+        """Ask for the keys, if that has not succeeded yet.
+
+        :raises ValueError: if the keys can't be used.
+        :raises Exception: that of the callable.
+        """
+        if not self._keys:
+            self._keys = self._made(self._source())
+
+    @property
+    def first(self) -> Key:
+        """The key that signs; errors as in `load`."""
+        self.load()
+        return next(iter(self._keys.values()))
+
+    def get(self, key_id: str) -> Key:
+        """Return the key with that id; asks for the keys again if it is unknown.
+
+        :raises UnknownKeyError: if it is unknown all the same, or if the last question is too
+            recent.
+        """
+        self.load()
+        if (key := self._keys.get(key_id)) is not None:
+            return key
+        if not callable(self._source):
+            raise UnknownKeyError(key_id, 0)
+        remaining = self._asked_at + ASK_SECONDS - time.monotonic()
+        if remaining > 0:
+            raise UnknownKeyError(key_id, remaining)
+        self._asked_at = time.monotonic()  # first, so that no other thread asks meanwhile
+        try:
+            self._keys = self._made(self._source())
+        except Exception as error:
+            self.logger.warning("Unable to ask for the signing keys again: %s", error)
+        if (key := self._keys.get(key_id)) is not None:
+            return key
+        raise UnknownKeyError(key_id, 0)
+
+    def _made(self, keys: Any) -> dict[str, Key]:
+        if not isinstance(keys, list | tuple) or not keys:
+            raise ValueError(f"signing_keys is {_kind(keys)}: it must be {ALLOWED}")
+        for place, key in enumerate(keys):
+            if not isinstance(key, bytes) or len(key) < MIN_BYTES:
+                raise ValueError(f"signing_keys[{place}] is {_kind(key)}: it must be {ALLOWED}")
+        return {key.id: key for key in (Key(key, self._context) for key in keys)}
+
+
+def _resolved(signing_keys: SigningKeys) -> Any:
+    """Resolve a textual reference."""
+    try:
+        return maybe_ref(signing_keys)
+    except Exception as error:
+        raise ValueError(
+            f"signing_keys is a text that names no list or callable as module:name: it must be "
+            f"{ALLOWED}"
+        ) from error
+
+
+def _kind(value: object) -> str:
+    """Describe a value that may be a secret."""
+    kind = type(value).__name__
+    return f"{len(value)} {kind}" if isinstance(value, bytes) else f"a {kind}"
