@@ -31,12 +31,12 @@ class Signatures:
         self._runs_unsigned = runs_unsigned
 
     def sign(self, job_id: str, state: bytes) -> dict[str, Any]:
-        """Make the field `signature`; O(length of the state), about 2 µs for 500 bytes.
+        """Make the field `signature`; O(length of the state), 2 µs for 500 bytes.
 
         :raises ValueError: if the keys can't be used.
         """
         key = self.keys.first
-        return {"by": key.id, "of": key.sign(_message(job_id, state))}
+        return {"by": key.id, "of": key.sign(job_id, state)}
 
     def check(self, job_id: object, state: object, signature: object) -> None:
         """Refuse a state that may not be unpickled; O(length of the state).
@@ -62,12 +62,6 @@ class Signatures:
         if type(job_id) is not str or type(state) is not bytes:  # no job, so nobody has signed it
             raise UntrustedError("its signature is wrong")
         key = self.keys.get(key_id)
-        if not hmac.compare_digest(found, key.sign(_message(job_id, state))):
+        if not hmac.compare_digest(found, key.sign(job_id, state)):
             raise UntrustedError("its signature is wrong")
         return key_id
-
-
-def _message(job_id: str, state: bytes) -> bytes:
-    """Join id and state; the length before tells where the id ends."""
-    name = job_id.encode("utf-8", "surrogatepass")
-    return len(name).to_bytes(4, "big") + name + state
