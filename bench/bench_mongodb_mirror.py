@@ -15,6 +15,7 @@ from mongodb_variants import Counter, make_document, make_job, median, now, valu
 from pymongo import MongoClient
 
 import jobstore
+from jobstore.mongodb.codec import Codec
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.mirroring.mirror import Mirror
 from jobstore.mongodb.writes.write_behind import WriteBehind
@@ -109,7 +110,7 @@ def test_bytes_per_job(benchmark: Any, report: Any) -> None:
     jobs = [make_job(i, now() + timedelta(seconds=i)) for i in range(size)]
     states = [make_document(job)["job_state"] for job in jobs]
     locks = Locks()
-    write_behind = WriteBehind(locks, lambda *_: None, DUE, lambda *_: None)
+    write_behind = WriteBehind(locks, lambda *_: None, DUE, lambda *_: None, Codec())
     mirror = Mirror(locks, write_behind, follows=True)
 
     def documents() -> Any:

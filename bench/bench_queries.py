@@ -10,7 +10,7 @@ from mongodb_variants import CycleVariant, make_job, now, values_of
 
 import jobstore
 from jobstore import Where
-from jobstore.mongodb.documents import to_document
+from jobstore.mongodb.codec import Codec
 
 TABLE = "MongoDB: looking at 200,000 jobs; stock: get_all_jobs"
 CYCLE = "MongoDB: a cycle of 1,000 due jobs among 10,000, and the texts"
@@ -26,12 +26,13 @@ def func(number: int) -> str:
 
 def fill(store: Any) -> None:
     """Store jobs at different times. Their texts name many functions, none of which exists."""
+    codec = Codec(5, lambda job: [f"tag:{job.func_ref}"])
     for start in range(0, COUNT, 10_000):
         documents = []
         for number in range(start, start + 10_000):
             job = make_job(number, FIRST + timedelta(seconds=number))
             job.func_ref = func(number)
-            documents.append(to_document(job, 5, lambda job: [f"tag:{job.func_ref}"]))
+            documents.append(codec.to_document(job))
         store.collection.insert_many(documents, ordered=False)
 
 

@@ -11,6 +11,7 @@ from recurring import ZONES, Clock, RecurringVariant, due_jobs
 
 import jobstore
 from jobstore.mongodb import restored
+from jobstore.mongodb.codec import Codec
 from jobstore.mongodb.documents import Record
 from jobstore.mongodb.host import Host
 from jobstore.mongodb.restored import RestoredJobs
@@ -36,7 +37,7 @@ def test_bytes_a_job(
     store = jobstore.MongoDBJobStore("bench", "kept", client=client, fast_cron=fast_cron)
     documents = [make_document(job) for job in due_jobs(kind, ZONES[zone], DUE)]
     replies = [encode(document) for document in documents]
-    kept = RestoredJobs(Host(store), fast_cron)
+    kept = RestoredJobs(Host(store, Codec()), fast_cron)
     kept.restore_all([Record.of(documents[0])])  # fills caches, such as that of zones
     gc.collect()
     tracemalloc.start()

@@ -6,8 +6,9 @@ from typing import Any
 from measure import Variant
 from mongodb_variants import CycleVariant, median
 
+from jobstore.mongodb.codec import Codec
 from jobstore.mongodb.restored import Restored, RestoredJobs
-from jobstore.mongodb.writes import cycle, flush
+from jobstore.mongodb.writes import flush
 
 __all__ = ["PARTS", "parts_of_a_cycle"]
 
@@ -23,7 +24,7 @@ def parts_of_a_cycle(measure: Any, variant: CycleVariant, monkeypatch: Any) -> d
     timed_methods = {
         "find": [(reader, "due")],
         "restore": [(RestoredJobs, "restore_all")],
-        "pickle": [(Restored, "advanced_state"), (cycle, "dump")],
+        "pickle": [(Restored, "advanced_state"), (Codec, "dump")],
         "write": [(flush, "send")],
         "next run time": [(reader, "next_run_time")],
     }

@@ -99,11 +99,11 @@ waits for one node's memory."""
 
     def refill(self, store: Any, jobs: Sequence[Job]) -> None:
         """Insert the jobs' documents, which are the same on both sides."""
-        from ..mongodb.documents import to_document
+        from ..mongodb.codec import Codec
 
         store.collection.delete_many({})
         store.collection.insert_many(
-            [to_document(job, store.pickle_protocol) for job in jobs], ordered=False
+            map(Codec(store.pickle_protocol).to_document, jobs), ordered=False
         )
 
 

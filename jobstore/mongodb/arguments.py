@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-__all__ = ["check_arguments", "check_catch_up", "spread_seconds"]
+__all__ = ["check_arguments", "check_catch_up", "check_trust", "spread_seconds"]
 
 DAY = 86_400
 YEAR = 366 * DAY
@@ -56,6 +56,20 @@ def check_catch_up(catch_up: str, overdue: float) -> None:
         raise ValueError(f"overdue is {overdue!r}: it must be a number of seconds, from 0 on")
 
 
+def check_trust(unsigned: str, allow: object) -> None:
+    """Refuse arguments of trust that the store can't use; `Keys` checks the keys.
+
+    :raises ValueError: names the first such argument, its value, and the values allowed.
+    """
+    if unsigned not in ("quarantine", "run"):
+        raise ValueError(f'unsigned is {unsigned!r}: it must be "quarantine" or "run"')
+    is_list = isinstance(allow, list | tuple) and all(map(_is_text, allow))
+    if allow is not None and not is_list:
+        raise ValueError(
+            f'allow is {allow!r}: it must be None or a list of patterns, such as ["myapp.*"]'
+        )
+
+
 def spread_seconds(catch_up: object) -> float | None:
     """Return the seconds of ``"spread:<seconds>"``; None for any other value."""
     if not isinstance(catch_up, str) or not catch_up.startswith(SPREAD):
@@ -65,6 +79,10 @@ def spread_seconds(catch_up: object) -> float | None:
     except ValueError:
         return None
     return seconds if 0 < seconds <= YEAR else None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _is_number(value: object, above: float) -> bool:

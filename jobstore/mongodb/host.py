@@ -7,9 +7,9 @@ from typing import Protocol
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
 
-from ..about import Tags
 from ..submissions import retry_seconds
-from .documents import Record, restore_runnable
+from .codec import Codec
+from .documents import Record
 
 __all__ = ["Host", "Store"]
 
@@ -20,15 +20,17 @@ class Store(Protocol):
     _scheduler: BaseScheduler | None
     _alias: str | None
     _logger: logging.Logger
-    _tags: Tags | None
-    pickle_protocol: int
 
 
 class Host:
-    """Refers to a store weakly, so that its parts don't keep a dropped store alive."""
+    """Refers to a store weakly, so that its parts don't keep a dropped store alive.
 
-    def __init__(self, store: Store) -> None:
+    :ivar codec: converts the store's jobs to documents and back.
+    """
+
+    def __init__(self, store: Store, codec: Codec) -> None:
         self._store = weakref.ref(store)
+        self.codec = codec
 
     @property
     def store(self) -> Store | None:
@@ -58,22 +60,16 @@ class Host:
         store = self._store()
         return store._logger if store else logging.getLogger(__name__)
 
-    @property
-    def pickle_protocol(self) -> int:
-        """The pickle protocol for the jobs' states."""
-        store = self._store()
-        assert store is not None
-        return store.pickle_protocol
+    def restore(self, record: Record) -> Job:
+        """Make the job of a record.
 
-    @property
-    def tags(self) -> Tags | None:
-        """Returns a job's tags; None if there are none."""
-        store = self._store()
-        return store._tags if store else None
+        :raises UnreadableError: if the job can't be restored.
+        """
+        return self.codec.restore(record, self.scheduler, self.alias)
 
     def restore_runnable(self, record: Record) -> Job:
         """Make the job of a record, to run in this scheduler.
 
         :raises UnreadableError: if the job can't be restored, or the scheduler lacks its executor.
         """
-        return restore_runnable(record, self.scheduler, self.alias)
+        return self.codec.restore_runnable(record, self.scheduler, self.alias)

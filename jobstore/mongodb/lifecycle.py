@@ -91,6 +91,7 @@ class Lifecycle:
         self._reader.reset()  # no thread keeps it current now
         for part in (self._quarantine, self._retry, self.indexes, self._write_behind):
             part.logger = self._host.logger
+        self._host.codec.open(self._host.logger)
         with self._locks.io_lock:
             self.connection.open()
             check_server(self.connection)

@@ -7,6 +7,7 @@ from apscheduler.job import Job
 from ..base import EVERY, BaseJobStore
 from ..describe import JobInfo
 from ..where import Where
+from .codec import Codec
 from .connection import Connection
 from .looking.counts import count
 from .looking.describing import create_indexes, describe_all
@@ -21,6 +22,7 @@ __all__ = ["CallsOutsideCycle"]
 class CallsOutsideCycle(BaseJobStore):
     """The public methods that schedulers and users call outside a cycle."""
 
+    _codec: Codec
     _connection: Connection
     _write_through: WriteThrough
     _quarantine: Quarantine
@@ -213,7 +215,7 @@ class CallsOutsideCycle(BaseJobStore):
         :raises TypeError: if `tags` returns something else than strings; names the job.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
-        return describe_all(self._connection, self._tags, self._scheduler, after, progress)
+        return describe_all(self._connection, self._codec, self._scheduler, after, progress)
 
     def quarantined(self) -> list[QuarantinedJob]:
         """List the k jobs in quarantine, which no process runs; O(k).

@@ -1,10 +1,13 @@
 """Makes the parts of a store, and connects them."""
 
 import weakref
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
+from ..about import Tags
 from ..in_flight import Bound, InFlight
+from .codec import Codec
 from .connection import Connection
 from .documents import DocumentId, Record
 from .hand_out import HandOut
@@ -15,13 +18,16 @@ from .readers import Reader, ReaderParts
 from .recovery.recovering import Recovering
 from .restored import RestoredJobs
 from .sharing.claims import Claimed
+from .trust.allowed import Allowed
+from .trust.keys import SigningKeys
+from .trust.signatures import Signatures
 from .wakeups import Wakeups
 from .writes.cycle import Cycles
 from .writes.flush import flush
 from .writes.quarantine import Quarantine
 from .writes.write_behind import WriteBehind
 
-__all__ = ["Parts", "assemble"]
+__all__ = ["Parts", "assemble", "make_codec"]
 
 
 class Parts(NamedTuple):
@@ -39,8 +45,28 @@ class Parts(NamedTuple):
     restored_jobs: RestoredJobs
 
 
+def make_codec(
+    namespace: str,
+    pickle_protocol: int,
+    tags: Tags | None,
+    signing_keys: SigningKeys | None,
+    unsigned: Literal["quarantine", "run"],
+    allow: Sequence[str] | None,
+) -> Codec:
+    """Make the codec of a store, from the store's arguments.
+
+    :param namespace: the names of database and collection.
+    :raises ValueError: if the keys can't be used.
+    """
+    signatures = None
+    if signing_keys is not None:  # an empty list is an error
+        signatures = Signatures(signing_keys, namespace, unsigned == "run")
+    return Codec(pickle_protocol, tags, signatures, None if allow is None else Allowed(allow))
+
+
 def assemble(
     store: Store,
+    codec: Codec,
     connection: Connection,
     batch_size: int,
     unreadable: Literal["quarantine", "remove"],
@@ -60,7 +86,7 @@ def assemble(
             listener.acknowledged(ids, changed)
 
     write_behind = WriteBehind(
-        locks, partial(flush, connection, quarantine), batch_size, acknowledged
+        locks, partial(flush, connection, quarantine, codec), batch_size, acknowledged, codec
     )
     common = ReaderParts(connection, locks, write_behind, quarantine)
     reader: Reader
@@ -69,7 +95,7 @@ def assemble(
     else:
         reader = Claimed(common, lease) if shared else Recovering(common)
     listeners.add(reader)
-    host = Host(store)
+    host = Host(store, codec)
     restored_jobs = RestoredJobs(host, fast_cron)
     hand_out = HandOut(host, reader, quarantine, InFlight(in_flight), restored_jobs, batch_size)
     return Parts(

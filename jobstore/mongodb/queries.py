@@ -12,9 +12,8 @@ from bson import MinKey
 from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from ..about import Tags
 from .connection import Connection
-from .documents import Document, DocumentId, to_document
+from .documents import Document, DocumentId
 from .slow_line.pace import ID_BYTES
 from .slow_line.paced import in_parts, timed_out
 from .slow_line.sizes import bytes_of, id_bytes
@@ -39,6 +38,7 @@ __all__ = [
 
 DUPLICATE_KEY = 11000
 NO_LEASE = {"acquired_by": "", "acquired_until": "", "attempts": ""}
+OWN_PARTS = "about", "signature"  # fields that belong to the state, and have parts
 IS_HELD: Document = {  # else a field `held` is stale: a stock store has resumed the job
     "$and": [
         {"$eq": ["$next_run_time", None]},
@@ -58,7 +58,7 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def document_batches(
-    jobs: Iterable[Job], protocol: int, size: int, tags: Tags | None = None
+    jobs: Iterable[Job], to_document: Callable[[Job], Document], size: int
 ) -> Iterator[list[Document]]:
     """Make the jobs' documents, in batches.
 
@@ -68,8 +68,8 @@ def document_batches(
     :raises Exception: as `to_documents` and `to_document` do, for a bad job.
     """
     if isinstance(jobs, Sized):
-        return batched(to_documents(jobs, protocol, tags), size)
-    return batched((to_document(job, protocol, tags) for job in jobs), size)
+        return batched(to_documents(jobs, to_document), size)
+    return batched(map(to_document, jobs), size)
 
 
 def id_filter(job_id: DocumentId) -> Document:
@@ -81,18 +81,16 @@ def replacement(document: Document) -> tuple[Document, Document | list[Document]
     """Build the filter and the update that replace a job; quarantine and lease are removed.
 
     A run time releases a held job. Without one, a held job stays held. The texts in `about` are
-    replaced, too, or removed.
+    replaced, too, or removed. So is the signature.
     """
     query, removed = id_filter(document["_id"]), {"quarantine": "", **NO_LEASE}
-    if "about" not in document:
-        removed["about"] = ""
+    removed |= {name: "" for name in OWN_PARTS if name not in document}
     fields = {name: value for name, value in document.items() if name != "_id"}
     if document["next_run_time"] is not None:
         return query, {"$set": fields, "$unset": {"held": "", **removed}}
     still_held = {"$cond": [IS_HELD, "$held", "$$REMOVE"]}
     literal = {name: {"$literal": value} for name, value in fields.items()}
-    if "about" in document:  # else its parts would be merged
-        removed = {"about": "", **removed}
+    removed |= dict.fromkeys(OWN_PARTS, "")  # else their parts would be merged
     return query, [
         {"$set": {"held": still_held}},
         {"$unset": list(removed)},

@@ -1,16 +1,16 @@
 """Builds errors about stored jobs that can't be used; their texts say why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.job import Job
 from pymongo.errors import PyMongoError
 
 from ..base import ConflictingIdError, JobLookupError
 from . import queries
 from .connection import Connection
-from .documents import Document, DocumentId, Record, UnreadableError, restore
+from .documents import Document, DocumentId, Record, UnreadableError
 
 __all__ = ["conflict_error", "quarantine_note", "unusable_error"]
 
@@ -50,15 +50,18 @@ class QuarantinedIdError(ConflictingIdError):
 
 
 def unusable_error(
-    connection: Connection, document: Document, scheduler: BaseScheduler | None, alias: str | None
+    connection: Connection, document: Document, restore: Callable[[Record], Job]
 ) -> JobLookupError:
-    """Build the error for a document whose job can't be restored here; 1 command."""
+    """Build the error for a document whose job can't be restored here; 1 command.
+
+    :param restore: makes the job of a record, or raises `UnreadableError`.
+    """
     job_id = document["_id"]
     mark = _read_marks(connection, [job_id]).get(job_id)  # a mirror's documents have none
     if mark is not None:
         return UnusableJobError(job_id, f"is in {_describe(mark)}")
     try:
-        restore(Record.of(document), scheduler, alias)
+        restore(Record.of(document))
     except UnreadableError as error:
         return UnusableJobError(job_id, f"can't be restored here: {error}")
     return JobLookupError(job_id)

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta, timezone
 from math import inf
@@ -17,14 +18,15 @@ from ..about import Tags, check_tags
 from ..caller import cycle_events, is_cycle
 from ..in_flight import check_bound
 from ..triggers import check_fast_cron
-from .arguments import check_arguments, check_catch_up
+from .arguments import check_arguments, check_catch_up, check_trust
 from .cached import LastQuery
 from .connection import Connection
 from .documents import END_OF_TIME, Document, exact_str, timestamp, to_datetime
 from .lifecycle import Lifecycle
 from .outside_cycle import CallsOutsideCycle
-from .parts import assemble
+from .parts import assemble, make_codec
 from .status import Status
+from .trust.keys import SigningKeys
 from .write_through import WriteThrough
 from .writes.cycle import Cycle
 
@@ -75,6 +77,14 @@ class MongoDBJobStore(CallsOutsideCycle):
         The documents stay the same.
     :param tags: a callable that takes a job and returns its tags, a list of strings, by which
         `find` finds it. Each call that adds or updates a job calls it. None means no tags.
+    :param signing_keys: keys that sign the jobs' states, so that nobody without a key can make this
+        store run code: a list of bytes, 16 or more each, or a callable that returns such a list, or
+        a textual reference to either (``module:name``). The first key signs, and all verify. A
+        state whose signature is missing or wrong is not unpickled, and goes into quarantine.
+    :param unsigned: ``"run"`` accepts states that have no signature, to introduce keys.
+        ``"quarantine"`` doesn't.
+    :param allow: patterns of the classes and functions that states may name, as ``module:name``,
+        such as ``["myapp.*"]``. None allows all.
     :param connect_args: arguments of the `MongoClient` that the store makes without a `client`.
     :raises TypeError: if `client` is not a `MongoClient`, and doesn't wrap one.
     :raises ValueError: names any other argument that the store can't use, and the values allowed.
@@ -98,6 +108,9 @@ class MongoDBJobStore(CallsOutsideCycle):
         overdue: float = 60.0,
         fast_cron: bool = False,
         tags: Tags | None = None,
+        signing_keys: SigningKeys | None = None,
+        unsigned: Literal["quarantine", "run"] = "quarantine",
+        allow: Sequence[str] | None = None,
         **connect_args: Any,
     ) -> None:
         super().__init__()
@@ -106,11 +119,13 @@ class MongoDBJobStore(CallsOutsideCycle):
         check_catch_up(catch_up, overdue)
         check_bound(in_flight)
         check_tags(tags)
-        self._tags = tags
-        self.pickle_protocol = pickle_protocol
+        check_trust(unsigned, allow)
+        namespace = f"{database}.{collection}"
+        self._codec = make_codec(namespace, pickle_protocol, tags, signing_keys, unsigned, allow)
         self._connection = Connection(database, collection, client, connect_args)
         parts = assemble(
             self,
+            self._codec,
             self._connection,
             batch_size,
             unreadable,
@@ -126,6 +141,15 @@ class MongoDBJobStore(CallsOutsideCycle):
         self._quarantine, self._reader = parts.quarantine, parts.reader
         self._write_behind, self._wakeups = parts.write_behind, parts.wakeups
         self._hand_out, self._restored_jobs = parts.hand_out, parts.restored_jobs
+
+    @property
+    def pickle_protocol(self) -> int:
+        """The pickle protocol for the jobs' states."""
+        return self._codec.protocol
+
+    @pickle_protocol.setter
+    def pickle_protocol(self, protocol: int) -> None:
+        self._codec.protocol = protocol
 
     @property
     def client(self) -> MongoClient[Document]:
@@ -271,7 +295,7 @@ class MongoDBJobStore(CallsOutsideCycle):
         if not cycle.has_handed_out(job):
             return False
         if self._hand_out.was_taken(cycle, job.id, lines):
-            write = cycle.advance(job, self._restored_jobs, self.pickle_protocol, lines)
+            write = cycle.advance(job, self._restored_jobs, self._codec, lines)
             self._write_behind.add(write, self._reader.apply_optimistically)
         return True
 

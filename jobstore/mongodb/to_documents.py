@@ -1,23 +1,19 @@
 """Converts many jobs to documents, and names all bad jobs in a single error."""
 
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from apscheduler.job import Job
 from apscheduler.jobstores.base import TransientJobError
 from pymongo.errors import DocumentTooLarge
 
-from ..about import Tags
 from ..base import TransientJobsError, first_few
-from .documents import DocumentId, to_document
+from .documents import Document, DocumentId
 
 __all__ = ["to_documents"]
 
 
-def to_documents(
-    jobs: Iterable[Job], protocol: int, tags: Tags | None = None
-) -> list[dict[str, Any]]:
+def to_documents(jobs: Iterable[Job], to_document: Callable[[Job], Document]) -> list[Document]:
     """Make the documents of all jobs; an error comes after all jobs have been tried.
 
     :raises TransientJobsError: if the first bad job's function can't be imported by name, and
@@ -26,11 +22,11 @@ def to_documents(
     :raises Exception: otherwise, the first bad job's error. From Python 3.11 on, a note names all
         bad jobs if the error's text doesn't.
     """
-    documents: list[dict[str, Any]] = []
+    documents: list[Document] = []
     bad: list[tuple[DocumentId, Exception]] = []
     for job in jobs:
         try:
-            document = to_document(job, protocol, tags)
+            document = to_document(job)
         except Exception as error:
             if bad:
                 error.__traceback__ = None  # else it keeps the job's state, which may be large

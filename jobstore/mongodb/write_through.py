@@ -18,11 +18,11 @@ from ..base import (
 from ..caller import is_change, is_replacement
 from . import queries, reasons
 from .collector import collector_paused
-from .documents import Document, DocumentId, Record, exact_str, sort_key, to_document
+from .documents import Document, DocumentId, Record, exact_str, sort_key
 from .overdue import held
 from .parts import Parts
 from .sharing import marker
-from .summary import Summary, logged_summary
+from .summary import logged_summary
 
 __all__ = ["WriteThrough"]
 
@@ -55,11 +55,9 @@ class WriteThrough:
         self._reader.include_deferred()
         document = self._reader.find(job_id)
         with logged_summary(self._host.logger) as lines:
-            job = self._restored(document, lines) if document else None
+            job = self._quarantine.read(document, self._host.restore, lines) if document else None
         if job is None and document and is_change() and not self._is_in_another_store(job_id):
-            raise reasons.unusable_error(
-                self._connection, document, self._host.scheduler, self._host.alias
-            )
+            raise reasons.unusable_error(self._connection, document, self._host.restore)
         return job
 
     def _is_in_another_store(self, job_id: str) -> bool:
@@ -70,7 +68,7 @@ class WriteThrough:
     def add_job(self, job: Job) -> None:
         """Insert a job."""
         with self._writing():
-            document = to_document(job, self._host.pickle_protocol, self._host.tags)
+            document = self._host.codec.to_document(job)
             self._prepare_write(document["_id"])
             try:
                 with self._connection.session() as session:
@@ -86,7 +84,7 @@ class WriteThrough:
     def update_job(self, job: Job) -> None:
         """Replace a stored job."""
         with self._writing():
-            document = to_document(job, self._host.pickle_protocol, self._host.tags)
+            document = self._host.codec.to_document(job)
             self._prepare_write(document["_id"])
             with self._connection.session() as session:
                 query, change = queries.replacement(document)
@@ -116,7 +114,10 @@ class WriteThrough:
         with logged_summary(self._host.logger) as lines:
             for batch in self._reader.all(jobs.clear):
                 with collector_paused():
-                    restored = [self._restored(document, lines) for document in batch]
+                    restored = [
+                        self._quarantine.read(document, self._host.restore, lines)
+                        for document in batch
+                    ]
                     jobs |= {job.id: job for job in restored if job}
         return sorted(jobs.values(), key=sort_key)
 
@@ -168,8 +169,7 @@ class WriteThrough:
             raise JobsLookupError(refused)
 
     def _document_batches(self, jobs: Iterable[Job]) -> Iterator[list[Document]]:
-        host = self._host
-        return queries.document_batches(jobs, host.pickle_protocol, self._limit, host.tags)
+        return queries.document_batches(jobs, self._host.codec.to_document, self._limit)
 
     # Quarantine, and sharing
 
@@ -184,7 +184,7 @@ class WriteThrough:
         with self._locks.io_lock:
             self._write_behind.flush()
         released = 0
-        for batch in held.batches(self._connection):
+        for batch in held.batches(self._connection, self._host.codec):
             with self._writing():
                 self._prepare_write(*(each.after.id for each in batch))
                 records = held.release(self._connection, batch)
@@ -244,9 +244,6 @@ class WriteThrough:
 
     def _wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
         self._reader.wrote(records)
-
-    def _restored(self, document: Document, lines: Summary) -> Job | None:
-        return self._quarantine.read(document, self._host.scheduler, self._host.alias, lines)
 
 
 def _records_after(

@@ -13,7 +13,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from jobstore._states import is_unchanged
 from jobstore.mongodb import recurring
-from jobstore.mongodb.documents import with_run_time
+from jobstore.mongodb.codec import Codec
+from jobstore.mongodb.documents import Record
 from jobstore.mongodb.recurring import MAX_TRIGGERS, parts_of
 from jobstore.triggers import CronTrigger
 from states.write_states import triggers
@@ -237,6 +238,12 @@ class Changing:
     def __reduce__(self):
         Changing.pickles += 1
         return Changing, (), {"number": Changing.pickles}
+
+
+def with_run_time(state, run_time):
+    changed, signature = Codec().with_run_time(Record("a", 0.0, state), run_time)
+    assert signature is None
+    return changed
 
 
 def test_run_time_in_a_state_is_replaced_and_all_else_keeps_its_bytes():

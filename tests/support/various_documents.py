@@ -7,8 +7,8 @@ from apscheduler.triggers.cron import CronTrigger
 from bson import Decimal128, MaxKey, MinKey, ObjectId, Timestamp
 
 from jobstore.describe import describe
+from jobstore.mongodb.codec import Codec
 from jobstore.mongodb.connection import CODEC
-from jobstore.mongodb.documents import to_document
 from support.damaged_documents import corpus, damaged, good
 from support.jobs import START, at, job
 
@@ -28,7 +28,7 @@ def tags(job):
 
 
 def ours(name, seconds, **options):
-    return to_document(job(name, seconds, **options), 5, tags)
+    return Codec(5, tags).to_document(job(name, seconds, **options))
 
 
 def documents():

@@ -10,12 +10,13 @@ from typing import Any
 from apscheduler.schedulers.base import BaseScheduler
 from pymongo import UpdateOne
 
-from ...about import Tags, tags_of
+from ...about import tags_of
 from ...describe import JobInfo, about_state, describe, stored_tags
 from ...run_times import UnreadableError
 from ..about_field import make_field
+from ..codec import Codec
 from ..connection import Connection
-from ..documents import REPLACEMENT, Document, Record, restore
+from ..documents import REPLACEMENT, Document, Record
 from ..indexes import BUILD_SECONDS
 from ..overdue.held import same_state
 from ..queries import id_filter
@@ -46,14 +47,14 @@ def create_indexes(connection: Connection) -> None:
 
 def describe_all(
     connection: Connection,
-    tags: Tags | None,
+    codec: Codec,
     scheduler: BaseScheduler | None,
     after: JobInfo | str | None,
     progress: Progress | None,
 ) -> int:
     """Write the texts of all documents where they are missing or stale; returns their number.
 
-    :param tags: returns a job's tags; None keeps the tags.
+    :param codec: has the callable that returns a job's tags; None keeps the tags.
     :param scheduler: the scheduler of the jobs that are restored for `tags`.
     :param after: the job after which to begin, or its key.
     :param progress: called after each batch with the number of documents looked at, and the key of
@@ -62,7 +63,7 @@ def describe_all(
     place = None if after is None else place_of(after)
     reader, size, looked_at, written = Reader(connection, dict), FIRST_BATCH, 0, 0
     while documents := reader.by_id({}, size, place):
-        writes = [_write_for(document, tags, scheduler) for document in documents]
+        writes = [_write_for(document, codec, scheduler) for document in documents]
         written += _write(connection, [write for write in writes if write])
         looked_at += len(documents)
         place = Place(None, documents[-1]["_id"])
@@ -76,9 +77,7 @@ def describe_all(
 Write = tuple[UpdateOne, int]  # with its bytes
 
 
-def _write_for(
-    document: Document, tags: Tags | None, scheduler: BaseScheduler | None
-) -> Write | None:
+def _write_for(document: Document, codec: Codec, scheduler: BaseScheduler | None) -> Write | None:
     """Return the write of a document's texts; None if they are right, or can't be read."""
     job_id, state = document["_id"], document.get("job_state")
     if not isinstance(state, bytes) or REPLACEMENT in str(job_id):  # no write finds such an id
@@ -87,7 +86,7 @@ def _write_for(
         about = about_state(state)
     except UnreadableError:
         return None
-    field = make_field(about._replace(tags=_tags_of(document, tags, scheduler)), state)
+    field = make_field(about._replace(tags=_tags_of(document, codec, scheduler)), state)
     if field == document.get("about"):
         return None
     query = id_filter(job_id) | same_state(state) | same_tags(document.get("about"))
@@ -100,20 +99,18 @@ def same_tags(about: Any) -> Document:
     return {} if REPLACEMENT in str(tags) else {"about.tags": {"$eq": tags}}
 
 
-def _tags_of(
-    document: Document, tags: Tags | None, scheduler: BaseScheduler | None
-) -> tuple[str, ...]:
+def _tags_of(document: Document, codec: Codec, scheduler: BaseScheduler | None) -> tuple[str, ...]:
     """Ask for a job's tags; a job that can't be restored keeps those that it has.
 
     So does one in quarantine: to restore it may have ended processes.
     """
-    if tags is not None and "quarantine" not in document:
+    if codec.tags is not None and "quarantine" not in document:
         try:
-            job = restore(Record.of(document), scheduler, None)
+            job = codec.restore(Record.of(document), scheduler, None)
         except UnreadableError:
             pass
         else:
-            return tags_of(job, tags)
+            return tags_of(job, codec.tags)
     return stored_tags(document.get("about"))
 
 

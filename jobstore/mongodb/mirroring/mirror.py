@@ -32,7 +32,6 @@ from ..documents import (
     to_datetime,
 )
 from ..locks import Locks
-from ..writes.conflicts import decide
 from ..writes.guarded import GuardedWrite
 from ..writes.write_behind import WriteBehind
 
@@ -204,7 +203,7 @@ class Mirror:
         job_id = write.record.id
         theirs = self._get(job_id)
         if theirs is not write.record:
-            remaining = decide(write, theirs, self._write_behind.lines)
+            remaining = self._write_behind.decide(write, theirs)
             if remaining is None:
                 return None
             write = remaining
@@ -361,6 +360,8 @@ def _document(record: Record, marks: Mapping[IdKey, Any]) -> Document:
     document = {"_id": record.id, "next_run_time": record.run_time, "job_state": record.state}
     if record.claim is not None:  # left by schedulers that shared the collection
         document["acquired_by"] = record.claim
+    if record.signature is not None:
+        document["signature"] = record.signature
     if record.id in marks:
         document["quarantine"] = marks[record.id]
     return document

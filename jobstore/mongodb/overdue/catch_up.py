@@ -81,11 +81,11 @@ class CatchUp:
         if self._catch_up == "skip":
             return Skip(self._host, now)
         if self._catch_up == "hold":
-            return Hold(held.mark())
+            return Hold(self._host.codec, held.mark())
         count = self._count(is_overdue | UNLEASED)
         seconds = spread_seconds(self._catch_up)
         assert seconds is not None
-        return Spread(now, seconds, count) if count else None
+        return Spread(self._host.codec, now, seconds, count) if count else None
 
     def _remaining(self, is_overdue: Document) -> str:
         try:

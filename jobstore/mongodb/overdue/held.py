@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pymongo import UpdateOne
 
 from .. import queries
+from ..codec import Codec
 from ..connection import START_SECONDS, Connection
 from ..documents import (
     FIELDS,
@@ -23,11 +24,11 @@ from ..documents import (
     Record,
     UnreadableError,
     to_datetime,
-    with_run_time,
 )
 from ..slow_line.paced import in_parts
 from ..slow_line.paged import read_all
 from ..slow_line.sizes import bytes_of
+from ..trust.untrusted import UntrustedError
 from ..writes.guarded import MAX_STATEMENT_BYTES
 
 __all__ = ["Release", "batches", "mark", "release", "remove_stale", "same_state"]
@@ -59,19 +60,20 @@ def mark() -> Document:
     return {"op": OPERATION, "by": f"{socket.gethostname()}:{os.getpid()}"}
 
 
-def batches(connection: Connection) -> Iterator[list[Release]]:
+def batches(connection: Connection, codec: Codec) -> Iterator[list[Release]]:
     """Read the held jobs, and yield their releases; 1 command for each 1,000.
 
     :raises pymongo.errors.PyMongoError: if the server can't be reached.
     """
     # If the reading restarts after a time-out, it does not find jobs that are released already.
     for documents in read_all(connection, HELD, [*FIELDS, "held"], lambda: None, None):
-        releases = [each for each in map(_release_of, documents) if each]
+        found = [_release_of(document, codec) for document in documents]
+        releases = [each for each in found if each]
         if releases:
             yield releases
 
 
-def _release_of(document: Document) -> Release | None:
+def _release_of(document: Document, codec: Codec) -> Release | None:
     """Return a job's release; None if the mark has no valid run time."""
     record, held = Record.of(document), document["held"]
     run_time = held.get("next_run_time")
@@ -80,13 +82,16 @@ def _release_of(document: Document) -> Release | None:
             return None
     except UnreadableError:
         return None
-    state: Any = record.state
-    if isinstance(state, bytes):
-        state = with_run_time(state, run_time)
+    try:
+        state, signature = codec.with_run_time(record, run_time)
+    except UntrustedError:  # once it is due, it goes into quarantine
+        state, signature = record.state, record.signature
     guard = {"next_run_time": None, "held": held, **same_state(record.state)}
     new = {"next_run_time": run_time, "job_state": state}
+    if signature is not None or record.signature is not None:
+        new["signature"] = signature
     write = UpdateOne(queries.id_filter(record.id) | guard, {"$set": new, "$unset": {"held": ""}})
-    after = record._replace(run_time=run_time, state=state)
+    after = record._replace(run_time=run_time, state=state, signature=signature)
     return Release(write, after, 2 * bytes_of([document]))
 
 

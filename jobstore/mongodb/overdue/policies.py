@@ -9,17 +9,16 @@ from apscheduler.job import Job
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from ..codec import Codec
 from ..documents import (
     INTERRUPTS,
     CountedRecord,
     Document,
     Record,
-    dump,
-    restore,
     timestamp,
-    with_run_time,
 )
 from ..host import Host
+from ..trust.untrusted import UntrustedError
 from ..writes.guarded import GuardedWrite
 
 __all__ = ["Hold", "Policy", "Skip", "Spread", "following_run_time"]
@@ -56,13 +55,21 @@ class Skip(Policy):
         """Return the write; None if the job or its next run time can't be made here."""
         record = (CountedRecord if "attempts" in document else Record).of(document)
         try:
-            job = restore(record, self._host.scheduler, self._host.alias)
+            job = self._host.restore(record)
             following = following_run_time(job, self._now)
             if following is None:
                 return GuardedWrite(record, None, None, is_outside_lease=True)
             job.next_run_time = following
-            state = dump(job, self._host.pickle_protocol)
-            return GuardedWrite(record, timestamp(following), state, is_outside_lease=True)
+            codec = self._host.codec
+            state = codec.dump(job)
+            signature = codec.sign(record.id, state)
+            return GuardedWrite(
+                record,
+                timestamp(following),
+                state,
+                is_outside_lease=True,
+                signature=signature,
+            )
         except INTERRUPTS:
             raise
         except BaseException:  # triggers and states run code of users
@@ -81,7 +88,8 @@ class Spread(Policy):
 
     outcome = "spread"
 
-    def __init__(self, now: datetime, seconds: float, count: int) -> None:
+    def __init__(self, codec: Codec, now: datetime, seconds: float, count: int) -> None:
+        self._codec = codec
         lead = min(count * WRITING_SECONDS, seconds / 2)
         self._first, self._interval = timestamp(now) + lead, (seconds - lead) / count
         self._place, self._last_place = 0, count - 1
@@ -91,7 +99,7 @@ class Spread(Policy):
         place = min(self._place, self._last_place)
         self._place += 1
         run_time = timestamp(_in_microseconds(self._first + place * self._interval))
-        return _write_at(Record.of(document), run_time)
+        return _write_at(self._codec, Record.of(document), run_time)
 
 
 class Hold(Policy):
@@ -102,13 +110,14 @@ class Hold(Policy):
 
     outcome = "held"
 
-    def __init__(self, mark: Mapping[str, Any]) -> None:
-        self._mark = mark
+    def __init__(self, codec: Codec, mark: Mapping[str, Any]) -> None:
+        self._codec, self._mark = codec, mark
 
     def write_for(self, document: Document) -> GuardedWrite | None:
         """Return the write; None if the document is no job."""
         record = Record.of(document)
-        return _write_at(record, None, {"next_run_time": record.run_time, **self._mark})
+        held = {"next_run_time": record.run_time, **self._mark}
+        return _write_at(self._codec, record, None, held)
 
 
 def following_run_time(job: Job, now: datetime) -> datetime | None:
@@ -137,18 +146,24 @@ def following_run_time(job: Job, now: datetime) -> datetime | None:
 
 
 def _write_at(
-    record: Record, run_time: float | None, held: dict[str, Any] | None = None
+    codec: Codec, record: Record, run_time: float | None, held: dict[str, Any] | None = None
 ) -> GuardedWrite | None:
     """Return the write that changes the run time, also in the state, for a stock store.
 
     A state that can't be unpickled here stays. Other processes may be able to run the job. None is
-    returned for a document that no process can run.
+    returned for a document that no process can run, or whose state may not be unpickled: such a job
+    goes into quarantine in the first cycle.
     """
     has_key = isinstance(record.id, str) and isinstance(record.run_time, int | float)
     if not has_key or not isinstance(record.state, bytes):
         return None
-    state = with_run_time(record.state, run_time)
-    return GuardedWrite(record, run_time, state, held=held, is_outside_lease=True)
+    try:
+        state, signature = codec.with_run_time(record, run_time)
+    except UntrustedError:
+        return None
+    return GuardedWrite(
+        record, run_time, state, held=held, is_outside_lease=True, signature=signature
+    )
 
 
 def _in_microseconds(seconds: float) -> datetime:

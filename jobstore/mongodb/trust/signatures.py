@@ -46,6 +46,8 @@ class Signatures:
         """
         if signature is not None or not self._runs_unsigned:
             self.verify(job_id, state, signature)
+        else:
+            self.keys.load()  # a job that runs is written, and then signed
 
     def verify(self, job_id: object, state: object, signature: object) -> str:
         """Return the id of the key that has signed a state; O(length of the state).

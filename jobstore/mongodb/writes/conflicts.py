@@ -7,8 +7,10 @@ still as it was read. This module does no I/O.
 import logging
 from datetime import datetime
 
-from ..documents import Record, restore, timestamp, with_run_time
+from ..codec import Codec
+from ..documents import Record, timestamp
 from ..summary import Line, Summary
+from ..trust.untrusted import UntrustedError
 from .guarded import GuardedWrite
 
 __all__ = ["decide"]
@@ -35,7 +37,9 @@ CHANGED = Line(
 )
 
 
-def decide(write: GuardedWrite, stored: Record | None, lines: Summary) -> GuardedWrite | None:
+def decide(
+    write: GuardedWrite, stored: Record | None, lines: Summary, codec: Codec
+) -> GuardedWrite | None:
     """Return the write that is still to be sent, or None if it is done or lost.
 
     The result is `write` itself if it did not apply and the document is unchanged. If another
@@ -43,6 +47,7 @@ def decide(write: GuardedWrite, stored: Record | None, lines: Summary) -> Guarde
 
     :param stored: the document as it was read back; None if there is none.
     :param lines: collects a log line for each change by another process.
+    :param codec: restores the stored job, to merge it.
     """
     if stored is not None and stored == write.after:
         return None  # it has applied
@@ -61,7 +66,12 @@ def decide(write: GuardedWrite, stored: Record | None, lines: Summary) -> Guarde
         lines.add(RESCHEDULED, write.record.id)
         return None
     lines.add(CHANGED, write.record.id)
-    return None if write.quarantine else _merged(write, stored)
+    if write.quarantine:
+        return None
+    try:
+        return _merged(write, stored, codec)
+    except UntrustedError:
+        return None  # nobody vouches for the stored state, and the next cycle says so
 
 
 def _lease_has_expired(write: GuardedWrite) -> bool:
@@ -83,14 +93,18 @@ def _was_claimed_since(write: GuardedWrite, stored: Record | None) -> bool:
     return _lease_has_expired(write) and rescheduled
 
 
-def _merged(write: GuardedWrite, stored: Record) -> GuardedWrite | None:
-    """Put our new run time into the stored state; None leaves the document as it is."""
+def _merged(write: GuardedWrite, stored: Record, codec: Codec) -> GuardedWrite | None:
+    """Put our new run time into the stored state; None leaves the document as it is.
+
+    :raises UntrustedError: if the stored state may not be unpickled.
+    """
     record = type(write.record)(*stored)  # a counted record stays one
     if write.state is not None:
-        return write._replace(record=record, state=with_run_time(record.state, write.run_time))
+        state, signature = codec.with_run_time(record, write.run_time)
+        return write._replace(record=record, state=state, signature=signature)
     # Our job has ended. The stored one may have a trigger that goes on.
     try:
-        job = restore(record, None, None)
+        job = codec.restore(record, None, None)
         assert job.next_run_time is not None
         following = job.trigger.get_next_fire_time(
             job.next_run_time, datetime.now(job.next_run_time.tzinfo)
@@ -100,6 +114,5 @@ def _merged(write: GuardedWrite, stored: Record) -> GuardedWrite | None:
     if following is None:
         return write._replace(record=record)
     run_time = timestamp(following)
-    return write._replace(
-        record=record, run_time=run_time, state=with_run_time(record.state, run_time)
-    )
+    state, signature = codec.with_run_time(record, run_time)
+    return write._replace(record=record, run_time=run_time, state=state, signature=signature)

@@ -11,10 +11,12 @@ from apscheduler.job import Job
 
 from ...submissions import Submissions
 from ..cached import LastQuery
-from ..documents import INTERRUPTS, dump, timestamp, with_run_time
+from ..codec import Codec
+from ..documents import INTERRUPTS, Record, timestamp
 from ..restored import Restored, RestoredJobs
 from ..sharing.lease import Lease
 from ..summary import Line, Summary
+from ..trust.untrusted import UntrustedError
 from .guarded import GuardedWrite
 
 __all__ = ["Cycle", "Cycles", "DueJobs"]
@@ -129,7 +131,7 @@ class Cycle:
         return by_scheduler or job_id not in self._rewritten
 
     def advance(
-        self, job: Job, restored_jobs: RestoredJobs, protocol: int, lines: Summary
+        self, job: Job, restored_jobs: RestoredJobs, codec: Codec, lines: Summary
     ) -> GuardedWrite | None:
         """Return the write of a job's new state; None if the job was removed, or after a shutdown.
 
@@ -137,7 +139,7 @@ class Cycle:
         run time. Only `KeyboardInterrupt` and `SystemExit` are raised.
 
         :param restored_jobs: keeps the job, if only its run time has changed.
-        :param protocol: the protocol of the pickle.
+        :param codec: pickles and signs the state.
         :param lines: collects a log line for a state that can't be pickled.
         """
         job_id = job.id
@@ -152,16 +154,17 @@ class Cycle:
         except OverflowError:
             run_time = None  # beyond the year 9999: the job never runs again
         is_unchanged = restored.is_unchanged()
-        state = restored.advanced_state(protocol) if is_unchanged else None
+        state = restored.advanced_state(codec.protocol) if is_unchanged else None
         if state is None:
             try:
-                state = dump(job, protocol)
+                state = codec.dump(job)
             except INTERRUPTS:
                 raise
             except BaseException as error:
                 lines.add(KEEPS_STATE, job_id, error)
-                state = with_run_time(record.state, run_time)
-        write = GuardedWrite(record, run_time, state, None, self._lease)
+                state = _old_state(codec, record, run_time)
+        signature = codec.sign(job_id, state) if codec.signatures else None
+        write = GuardedWrite(record, run_time, state, None, self._lease, signature=signature)
         written = write.after or record
         if is_unchanged:
             restored = restored.after_write(written)
@@ -207,6 +210,17 @@ class Cycle:
 
     def _ignores(self, job_id: str) -> bool:
         return self.shut_down or job_id in self._removed
+
+
+def _old_state(codec: Codec, record: Record, run_time: float | None) -> bytes:
+    """Return the state from which a job was restored, with another run time."""
+    # The job has come of these bytes, whatever signature they have now.
+    trusted = record._replace(signature=codec.sign(record.id, record.state))
+    try:
+        state, _ = codec.with_run_time(trusted, run_time)
+    except UntrustedError:  # its classes have been replaced since
+        return bytes(record.state)
+    return state
 
 
 class Cycles:

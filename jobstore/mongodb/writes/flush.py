@@ -16,6 +16,7 @@ import logging
 
 from pymongo.errors import PyMongoError
 
+from ..codec import Codec
 from ..connection import Connection
 from ..documents import FIELDS, CountedRecord, DocumentId, Record
 from ..recovery.attempts import remove_counts
@@ -43,6 +44,7 @@ REFUSED = Line(
 def flush(
     connection: Connection,
     quarantine: Quarantine,
+    codec: Codec,
     writes: dict[DocumentId, GuardedWrite],
     settled_records: dict[DocumentId, Record | None],
     sent_before: bool,
@@ -61,7 +63,7 @@ def flush(
     :raises pymongo.errors.PyMongoError: if two attempts to write fail in a row, if a read fails, or
         if others keep changing the documents. The writes left in `writes` must be flushed again.
     """
-    _Flush(connection, quarantine, writes, settled_records, logger).run(sent_before)
+    _Flush(connection, quarantine, codec, writes, settled_records, logger).run(sent_before)
 
 
 class _Flush:
@@ -71,12 +73,14 @@ class _Flush:
         self,
         connection: Connection,
         quarantine: Quarantine,
+        codec: Codec,
         writes: dict[DocumentId, GuardedWrite],
         settled_records: dict[DocumentId, Record | None],
         logger: logging.Logger,
     ) -> None:
         self._connection = connection
         self._quarantine = quarantine
+        self._codec = codec
         self._writes = writes
         self._settled_records = settled_records
         self._logger = logger
@@ -156,7 +160,7 @@ class _Flush:
         with logged_summary(self._logger) as lines:
             for write in [self._writes[job_id] for job_id in part]:
                 job_id, record = write.record.id, stored.get(write.record.id)
-                remaining = decide(write, record, lines)
+                remaining = decide(write, record, lines, self._codec)
                 if remaining is None:
                     del self._writes[job_id]
                     self._settled_records[job_id] = record

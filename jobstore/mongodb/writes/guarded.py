@@ -38,6 +38,7 @@ class GuardedWrite(NamedTuple):
     :ivar quarantine: the mark that puts the document into quarantine; its state stays.
     :ivar lease: the lease under which the job was fired, if schedulers share the collection.
     :ivar held: the mark that holds the job; the server adds the time.
+    :ivar signature: the signature of the new state; None if it has none.
     :ivar is_outside_lease: whether the job was not fired. Then the write applies only if no
         scheduler has claimed the job since it was read, and leaves the fields of old claims.
     """
@@ -49,6 +50,7 @@ class GuardedWrite(NamedTuple):
     lease: CanExpire | None = None
     held: dict[str, Any] | None = None
     is_outside_lease: bool = False
+    signature: Any = None
 
     @property
     def removes(self) -> bool:
@@ -58,12 +60,13 @@ class GuardedWrite(NamedTuple):
     @property
     def after(self) -> Record | None:
         """The record after the write; None if the write removes the document."""
-        job_id, _, state, claim = self.record
+        job_id, _, state, claim, signature = self.record
         if self.state is not None:
-            state = self.state
+            state, signature = self.state, self.signature
         elif self.quarantine is None:
             return None
-        return tuple.__new__(Record, (job_id, self.run_time, state, claim))  # as `Record.of` does
+        fields = job_id, self.run_time, state, claim, signature
+        return tuple.__new__(Record, fields)  # as `Record.of` does
 
 
 def size(write: GuardedWrite) -> int:
@@ -83,9 +86,12 @@ def operation(chunk: list[GuardedWrite]) -> UpdateMany | DeleteMany:
         "next_run_time": _value_at_index([write.run_time for write in chunk]),
         "job_state": _value_at_index([write.state for write in chunk]),
     }
+    if chunk[0].signature is not None or chunk[0].record.signature is not None:
+        new["signature"] = _value_at_index([write.signature for write in chunk])
     if chunk[0].quarantine is not None:
         new["quarantine"] = _mark("since", [write.quarantine for write in chunk])
         del new["job_state"]
+        new.pop("signature", None)
     if chunk[0].held is not None:
         new["held"] = _mark("at", [write.held for write in chunk])
     if chunk[0].record.claim is not None and not chunk[0].is_outside_lease:

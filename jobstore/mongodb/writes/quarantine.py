@@ -11,7 +11,6 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from apscheduler.job import Job
-from apscheduler.schedulers.base import BaseScheduler
 from pymongo import UpdateOne
 
 from ...base import first_few
@@ -28,7 +27,6 @@ from ..documents import (
     Record,
     UnreadableError,
     hashable_id,
-    restore,
     to_datetime,
 )
 from ..slow_line.pace import ID_BYTES, split_by_bytes
@@ -36,10 +34,13 @@ from ..slow_line.paced import in_parts
 from ..slow_line.paged import read_all
 from ..slow_line.sizes import bytes_of, id_bytes
 from ..summary import Line, Summary, logged_summary
+from ..trust.untrusted import UntrustedError
 from .guarded import GuardedWrite
 from .sending import send
 
-__all__ = ["INVALID_TIME", "RETRIABLE", "Quarantine", "QuarantinedJob"]
+__all__ = ["INVALID_TIME", "RETRIABLE", "Quarantine", "QuarantinedJob", "Restore"]
+
+Restore = Callable[[Record], Job]
 
 MARKED = {"quarantine.since": {"$exists": True}, "next_run_time": None}
 # Jobs that are tried again even unnamed. A job that has ended processes might do so again.
@@ -118,25 +119,20 @@ class Quarantine:
         self.passed_over: dict[IdKey, PassedOver] = {}
         self.logger = logging.getLogger(__name__)
 
-    def read(
-        self,
-        document: Document,
-        scheduler: BaseScheduler | None,
-        alias: str | None,
-        lines: Summary,
-    ) -> Job | None:
+    def read(self, document: Document, restore: Restore, lines: Summary) -> Job | None:
         """Restore a document's job, in quarantine or not; None if that can't be done.
 
         A job that can't be restored is passed over: the scheduler does not wake up for it. That is
         logged once for each run time of the document.
 
+        :param restore: makes the job of a record, or raises `UnreadableError`.
         :param lines: collects the log lines.
         """
         record, mark = Record.of(document), document.get("quarantine")
         if record.run_time is None and isinstance(mark, dict):
             record = record._replace(run_time=mark.get("next_run_time"))
         try:
-            return restore(record, scheduler, alias)
+            return restore(record)
         except UnreadableError as reason:
             key, new = hashable_id(record.id), PassedOver(record.run_time)
             known = self.passed_over.setdefault(key, new)  # a cycle's `put` may set it meanwhile
@@ -189,16 +185,20 @@ class Quarantine:
     ) -> list[GuardedWrite]:
         """Return the writes that quarantine or remove documents, and log the reasons.
 
-        A document that could not be quarantined before is not logged again.
+        A document that could not be quarantined before is not logged again. A state that may not be
+        unpickled is never removed: perhaps this store has the wrong keys.
         """
-        line = REMOVED if self._remove else QUARANTINED
+        writes = []
         with logged_summary(self.logger) as lines:
             for record, reason in unreadable:
+                removes = self._remove and not isinstance(reason, UntrustedError)
                 if not self.is_unmarked(record.id):
-                    lines.add(line, record.id, reason)
-        if self._remove:
-            return [GuardedWrite(record, None, None) for record, _ in unreadable]
-        return [self.write_for(each, str(reason), each.run_time) for each, reason in unreadable]
+                    lines.add(REMOVED if removes else QUARANTINED, record.id, reason)
+                if removes:
+                    writes.append(GuardedWrite(record, None, None))
+                else:
+                    writes.append(self.write_for(record, str(reason), record.run_time))
+        return writes
 
     def put(self, writes: list[GuardedWrite]) -> None:
         """Quarantine or remove documents; 1 command, 2 if some are removed. Logs errors.
@@ -240,9 +240,7 @@ class Quarantine:
             found += map(_to_quarantined_job, batch)
         return found
 
-    def put_back(
-        self, restore: Callable[[Record], Job], job_ids: Iterable[str] | None = None
-    ) -> list[str]:
+    def put_back(self, restore: Restore, job_ids: Iterable[str] | None = None) -> list[str]:
         """Put jobs that can be restored now back, with their run times; returns their ids.
 
         Jobs that ended their process have to be named: to restore such a job may end it again.
@@ -298,7 +296,7 @@ class Restoration(NamedTuple):
     size: int
 
 
-def _restoration(document: Document, restore: Callable[[Record], Job]) -> Restoration | None:
+def _restoration(document: Document, restore: Restore) -> Restoration | None:
     """Return the write that takes a document out of quarantine; None if its job can't be made."""
     record, mark = Record.of(document), document["quarantine"]
     run_time = mark.get("next_run_time")

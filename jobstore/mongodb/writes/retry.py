@@ -7,23 +7,20 @@ own, soon goes on with its work, even with very many jobs in quarantine.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from apscheduler.job import Job
 from pymongo import ASCENDING
 
 from .. import queries
 from ..connection import READ_BATCH, Connection
-from ..documents import Document, DocumentId, Record, hashable_id
-from .quarantine import RETRIABLE, Quarantine
+from ..documents import Document, DocumentId, hashable_id
+from .quarantine import RETRIABLE, Quarantine, Restore
 
 __all__ = ["Retry"]
 
 ROUND_SECONDS = 600.0  # from the end of a round to the next one
 STEP_SECONDS = 1.0  # from one step to the next one
-
-Restore = Callable[[Record], Job]
 
 
 class Retry:

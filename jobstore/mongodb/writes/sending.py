@@ -35,7 +35,7 @@ def send(
     """
     kinds: dict[tuple[bool, ...], list[GuardedWrite]] = {}
     for write in writes:
-        record, _, state, quarantine, _, held, is_outside_lease = write
+        record, _, state, quarantine, _, held, is_outside_lease, signature = write
         kind = (
             state is None,  # with a quarantine the state stays, else the write is a removal
             quarantine is None,
@@ -43,6 +43,7 @@ def send(
             isinstance(record, CountedRecord),
             held is None,
             is_outside_lease,
+            signature is None and record.signature is None,  # else the write sets the field
         )
         kinds.setdefault(kind, []).append(write)
     chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, limit)]

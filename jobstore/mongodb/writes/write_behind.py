@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from ...base import first_few
+from ..codec import Codec
 from ..documents import INTERRUPTS, DocumentId, Record
 from ..locks import Locks
 from ..summary import Summary
@@ -44,6 +45,7 @@ class WriteBehind:
     :param acknowledged: called under `memory_lock` after each flush, with two arguments. The first
         lists the ids whose writes succeeded or lost a conflict, and for which no newer write waits.
         The second has the records that other processes changed.
+    :param codec: merges changes by other processes with waiting writes.
     :ivar lines: collects log lines about single jobs, for the end of a cycle or of a flush.
     :ivar failing: whether the last flush failed.
     """
@@ -54,11 +56,13 @@ class WriteBehind:
         flush: Callable[[Writes, Records, bool, logging.Logger], None],
         limit: int,
         acknowledged: Callable[[list[DocumentId], Records], None],
+        codec: Codec,
     ) -> None:
         self._locks = locks
         self._flush = flush
         self._limit = limit
         self._acknowledged = acknowledged
+        self._codec = codec
         self.logger = logging.getLogger(__name__)
         self.lines = Summary()
         self._wake_flusher: Callable[[], None] | None = None  # where another thread flushes
@@ -212,6 +216,10 @@ class WriteBehind:
             finally:
                 io_lock.release()
 
+    def decide(self, write: GuardedWrite, stored: Record | None) -> GuardedWrite | None:
+        """Return the write that is still to be sent; see `conflicts.decide`."""
+        return decide(write, stored, self.lines, self._codec)
+
     def _take_batch(self) -> None:
         """Move the first waiting writes to those being sent, as many as may be sent at a time."""
         with self._locks.memory_lock:
@@ -237,7 +245,7 @@ class WriteBehind:
         """Acknowledge settled writes; others' changes win over newer waiting writes, too."""
         with self._locks.memory_lock:
             for job_id in changed.keys() & self._waiting.keys():
-                remaining = decide(self._waiting[job_id], changed[job_id], self.lines)
+                remaining = self.decide(self._waiting[job_id], changed[job_id])
                 self._pop(job_id)
                 if remaining:
                     changed[job_id] = remaining.after

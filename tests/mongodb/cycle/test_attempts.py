@@ -3,7 +3,7 @@
 import pytest
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb.documents import to_document
+from jobstore.mongodb.codec import Codec
 from jobstore.mongodb.recovery.attempts import count_attempts
 from support.jobs import YEARS, at, job
 from support.manual_scheduler import by_hand
@@ -18,7 +18,8 @@ def change_meanwhile(database):
 def merge_meanwhile(database):
     other = MongoDBJobStore(database.name, client=database.client)
     database["jobs"].update_one(
-        {"_id": "a"}, {"$set": {"job_state": to_document(job("a", args=(1,)), 4)["job_state"]}}
+        {"_id": "a"},
+        {"$set": {"job_state": Codec(4).dump(job("a", args=(1,)))}},
     )
     other.shutdown()
 

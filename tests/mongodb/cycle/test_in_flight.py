@@ -10,7 +10,7 @@ from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore, in_flight
 from jobstore.mongodb import waiting
-from jobstore.mongodb.documents import to_document
+from jobstore.mongodb.codec import Codec
 from support.commands import Commands
 from support.jobs import at, job, names
 from support.manual_scheduler import ByHand
@@ -171,7 +171,7 @@ def test_executor_that_another_process_changes_is_noticed_later(launch, monkeypa
     scheduler, store = launch(one_offs("slow", 10, executor="slow"), in_flight=3)
     scheduler._process_jobs()
     scheduler._process_jobs()
-    changed = to_document(one_offs("slow", 10)[9], 5)
+    changed = Codec().to_document(one_offs("slow", 10)[9])
     store.collection.replace_one({"_id": changed["_id"]}, changed)
     monkeypatch.setattr(waiting, "MAX_AGE_SECONDS", 0.0)
     until(lambda: scheduler._process_jobs() and scheduler.held.running == ["slow0009"])
@@ -205,7 +205,7 @@ def test_waiting_job_that_another_process_reschedules_is_not_asked_for_again_and
     scheduler, store = launch(one_offs("slow", 10, executor="slow"), in_flight=3)
     until(lambda: scheduler._process_jobs() > 0)
     changed = job("slow0009", seconds, every=None, executor="slow")
-    document = to_document(changed, 5)
+    document = Codec().to_document(changed)
     store.collection.replace_one({"_id": "slow0009"}, document)
     run_time = document["next_run_time"]
     until(lambda: store._reader.find("slow0009")["next_run_time"] == run_time)

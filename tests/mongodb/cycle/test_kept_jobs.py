@@ -12,7 +12,8 @@ from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import restored
-from jobstore.mongodb.documents import Record, to_document
+from jobstore.mongodb.codec import Codec
+from jobstore.mongodb.documents import Record
 from jobstore.mongodb.writes.cycle import Cycle
 from jobstore.triggers import CronTrigger as FastCronTrigger
 from support.clocks import SchedulerClock
@@ -109,7 +110,7 @@ def test_written_state_is_that_of_a_pickle(firing, kind):
 
 def test_state_is_not_pickled_anew(firing, monkeypatch):
     firing = firing(recurring(kind="cron"))
-    monkeypatch.setattr("jobstore.mongodb.writes.cycle.dump", None)
+    monkeypatch.setattr("jobstore.mongodb.codec.Codec.dump", None)
     before = firing.state()
     assert firing.round()["a"].next_run_time == at(300)
     assert len(firing.state()) == len(before)
@@ -185,7 +186,7 @@ def test_at_most_so_many_jobs_are_kept_and_the_least_recently_used_goes_first(fi
 
 def test_job_with_a_large_argument_is_not_kept_but_advanced(firing, monkeypatch):
     firing = firing(recurring(args=("x" * restored.MAX_STATE,)))
-    monkeypatch.setattr("jobstore.mongodb.writes.cycle.dump", None)
+    monkeypatch.setattr("jobstore.mongodb.codec.Codec.dump", None)
     first, second = (firing.round()["a"] for _ in range(2))
     assert second is not first
     assert second.__getstate__()["args"] == first.__getstate__()["args"]
@@ -257,12 +258,12 @@ def test_protocol_may_be_one_that_pickle_chooses(firing, protocol, number):
 
 def test_state_of_a_job_that_was_changed_and_changed_back_is_that_of_a_pickle():
     store = MongoDBJobStore()  # never started: it has no scheduler
-    (first,), _ = store._restored_jobs.restore_all([Record.of(to_document(recurring(), 5))])
+    (first,), _ = store._restored_jobs.restore_all([Record.of(Codec().to_document(recurring()))])
     changed, cycle = first.job, Cycle(at(0), [first])
     old_name = changed.name
     for name, run_time in [("new", at(300)), (old_name, at(600))]:
         changed.name, changed.next_run_time = name, run_time
-        write = cycle.advance(changed, store._restored_jobs, 5, store._write_behind.lines)
+        write = cycle.advance(changed, store._restored_jobs, Codec(5), store._write_behind.lines)
         assert pickle.loads(write.state)["name"] == name
     store.shutdown()
 
@@ -272,12 +273,12 @@ def test_state_of_a_run_time_that_the_document_corrects_in_a_zone_of_pytz_is_pic
     first_0235 = zone.localize(datetime(2026, 10, 25, 2, 35), is_dst=True)
     day_before = first_0235 - timedelta(days=1)  # its offset is summer's, too
     trigger = IntervalTrigger(days=1, start_date=day_before, timezone=zone)
-    stored = Record.of(to_document(recurring(trigger=trigger, next_run_time=first_0235), 5))
+    stored = Record.of(Codec().to_document(recurring(trigger=trigger, next_run_time=first_0235)))
     second_0235 = stored._replace(run_time=stored.run_time + 3600)  # by another process
     store = MongoDBJobStore()
     (each,), _ = store._restored_jobs.restore_all([second_0235])
     following = each.job.next_run_time + timedelta(days=1)
     each.job.next_run_time, cycle = following, Cycle(at(0), [each])
-    write = cycle.advance(each.job, store._restored_jobs, 5, store._write_behind.lines)
+    write = cycle.advance(each.job, store._restored_jobs, Codec(5), store._write_behind.lines)
     assert pickle.loads(write.state)["next_run_time"] == following
     store.shutdown()

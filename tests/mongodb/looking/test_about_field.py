@@ -6,7 +6,7 @@ from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb.about_field import crc_of
-from jobstore.mongodb.documents import MAX_DOCUMENT, to_document
+from jobstore.mongodb.codec import MAX_DOCUMENT, Codec
 from support.jobs import job, names
 
 TEXTS = {
@@ -151,7 +151,7 @@ def test_texts_in_other_alphabets_are_stored(tagged):
 @every_write
 def test_a_job_that_fills_its_document_is_stored_without_the_field(store, write):
     length = 9_000_000
-    document = to_document(job("a", 5, args=(b"x" * length,)), store.pickle_protocol)
+    document = Codec(store.pickle_protocol).to_document(job("a", 5, args=(b"x" * length,)))
     del document["about"]
     room = MAX_DOCUMENT - (len(encode(document)) - length)
     for free, is_kept in ((50, False), (500, True)):

@@ -4,7 +4,7 @@ import pytest
 from pymongo import MongoClient, monitoring
 
 from jobstore import MongoDBJobStore, Where
-from jobstore.mongodb.documents import to_document
+from jobstore.mongodb.codec import Codec
 from support.jobs import job, note
 
 NAMES = {"about.func_1__id_1", "about.tags_1__id_1", "about.executor_1__id_1"}
@@ -153,7 +153,7 @@ def test_they_are_made_once_and_again_if_they_are_gone(store):
 
 def test_with_them_a_search_finds_documents_without_texts(store):
     store.create_indexes()
-    document = to_document(job("a"), 5)
+    document = Codec().to_document(job("a"))
     del document["about"]
     store.collection.insert_one(document)
     assert [each.id for each in store.find(Where(func=FUNC))] == ["a"]
