@@ -12,15 +12,15 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from jobstore.inert.machine import (
     MAX_STEPS, Machine, add_items, add_pairs, set_state, text, too_many_steps)
 from jobstore.inert.operations import RARE
-from jobstore.inert.values import Global, Inert, Pairs
+from jobstore.inert.values import Inert, Pairs
 
 
-def run(bytes data not None, long max_steps=MAX_STEPS):
+def run(bytes data not None, long max_steps=MAX_STEPS, list seen=None):
     cdef const unsigned char *code = <const unsigned char *>PyBytes_AS_STRING(data)
     cdef Py_ssize_t at = 0, size, length = PyBytes_GET_SIZE(data)
     cdef long _step
     cdef unsigned char op
-    machine = Machine(data)
+    machine = Machine(data, seen)
     cdef list stack = machine.stack, marks = machine.marks
     cdef dict memo = machine.memo
     for _step in range(max_steps):
@@ -43,6 +43,8 @@ def run(bytes data not None, long max_steps=MAX_STEPS):
         elif op == b"b":  # BUILD
             value = stack.pop()
             set_state(stack[-1], value)
+            if seen is not None:
+                seen.append(stack[-1])
         elif op == b"}":  # EMPTY_DICT
             stack.append(Pairs())
         elif op == b")":  # EMPTY_TUPLE
@@ -67,7 +69,7 @@ def run(bytes data not None, long max_steps=MAX_STEPS):
             at += 1
         elif op == 0x93:  # STACK_GLOBAL
             value = stack.pop()
-            stack[-1] = Global(text(stack[-1]), text(value))
+            stack[-1] = machine.name(text(stack[-1]), text(value))
         elif op == b"s":  # SETITEM
             value = stack.pop()
             add_pairs([stack.pop(), value], stack[-1])

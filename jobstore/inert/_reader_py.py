@@ -12,7 +12,7 @@ from typing import Any
 
 from .machine import MAX_STEPS, Machine, add_items, add_pairs, set_state, text, too_many_steps
 from .operations import RARE, code
-from .values import Global, Inert, Pairs
+from .values import Inert, Pairs
 
 __all__ = ["run"]
 
@@ -24,14 +24,15 @@ NEWOBJ, REDUCE, STACK_GLOBAL = code("NEWOBJ"), code("REDUCE"), code("STACK_GLOBA
 NONE, BININT1, APPEND, TUPLE2, STOP = map(code, ("NONE", "BININT1", "APPEND", "TUPLE2", "STOP"))
 
 
-def run(data: bytes, max_steps: int = MAX_STEPS) -> Any:
+def run(data: bytes, max_steps: int = MAX_STEPS, seen: list[Any] | None = None) -> Any:
     """Return the value of a pickle; O(length).
 
     :param max_steps: the maximum number of operations.
+    :param seen: gets each `Global` as it is made, and each `Inert` when it is given a state.
     :raises UnreadableError: if it takes more operations, or has some that no scheduler can load.
     :raises Exception: if it is damaged: an error of a Python type, such as IndexError.
     """
-    machine = Machine(data)
+    machine = Machine(data, seen)
     stack, memo, marks = machine.stack, machine.memo, machine.marks
     at = 0
     for _ in range(max_steps):
@@ -51,6 +52,8 @@ def run(data: bytes, max_steps: int = MAX_STEPS) -> Any:
         elif op == BUILD:
             state = stack.pop()
             set_state(stack[-1], state)
+            if seen is not None:
+                seen.append(stack[-1])
         elif op == EMPTY_DICT:
             stack.append(Pairs())
         elif op == EMPTY_TUPLE:
@@ -69,7 +72,7 @@ def run(data: bytes, max_steps: int = MAX_STEPS) -> Any:
             at += 1
         elif op == STACK_GLOBAL:
             name = stack.pop()
-            stack[-1] = Global(text(stack[-1]), text(name))
+            stack[-1] = machine.name(text(stack[-1]), text(name))
         elif op == SETITEM:
             value = stack.pop()
             add_pairs([stack.pop(), value], stack[-1])

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..run_times import UnreadableError
-from .values import Inert, Items, Pairs
+from .values import Global, Inert, Items, Pairs
 
 __all__ = ["MAX_STEPS", "Machine", "add_items", "add_pairs", "set_state", "text", "too_many_steps"]
 
@@ -15,10 +15,12 @@ class Machine:
     """Reads the bytes of a pickle, and keeps its values.
 
     :param data: the pickle.
+    :param seen: gets each `Global` as it is made, and each `Inert` when it is given a state.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, seen: list[Any] | None = None) -> None:
         self.data = data
+        self.seen = seen
         self.at = 0  # the place of the next operation
         self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
@@ -49,6 +51,13 @@ class Machine:
     def push(self, value: Any) -> None:
         """Put a value onto the stack."""
         self.stack.append(value)
+
+    def name(self, module: str, name: str) -> Global:
+        """Name a class or a function."""
+        named = Global(module, name)
+        if self.seen is not None:
+            self.seen.append(named)
+        return named
 
     def pop_mark(self) -> list[Any]:
         """Take all values above the last mark."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..run_times import UnreadableError
 from .machine import Machine, add_items, add_pairs
-from .values import FrozenItems, Global, Inert, Items, Pairs
+from .values import FrozenItems, Inert, Items, Pairs
 
 __all__ = ["RARE", "code"]
 
@@ -84,7 +84,7 @@ def new_with_keywords(machine: Machine) -> None:
 
 def extension(machine: Machine, size: int) -> None:
     """Name a class by its number in `copyreg`, where any process may have registered another."""
-    machine.push(Global("copyreg", f"extension {machine.number(size, signed=size == 4)}"))
+    machine.push(machine.name("copyreg", f"extension {machine.number(size, signed=size == 4)}"))
 
 
 def refuse(kind: str) -> Callable[[Machine], None]:
@@ -138,8 +138,8 @@ OPERATIONS: dict[str, Callable[[Machine], object]] = {
     "PUT": lambda it: put(it, int(it.digits())),
     "BINPUT": lambda it: put(it, it.number(1)),
     "LONG_BINPUT": lambda it: put(it, it.number(4)),
-    "GLOBAL": lambda it: it.push(Global(it.line().decode(), it.line().decode())),
-    "INST": lambda it: call(it, Global(it.line().decode(), it.line().decode()), it.pop_mark()),
+    "GLOBAL": lambda it: it.push(it.name(it.line().decode(), it.line().decode())),
+    "INST": lambda it: call(it, it.name(it.line().decode(), it.line().decode()), it.pop_mark()),
     "OBJ": make_object,
     "NEWOBJ_EX": new_with_keywords,
     "EXT1": lambda it: extension(it, 1),

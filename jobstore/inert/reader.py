@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._index import backend
 from ..run_times import UnreadableError
+from .machine import MAX_STEPS
 from .values import Pairs, text_keys
 
 if TYPE_CHECKING or backend == "python":
@@ -11,7 +12,7 @@ if TYPE_CHECKING or backend == "python":
 else:
     from .._inert_c import run
 
-__all__ = ["read_state"]
+__all__ = ["read", "read_state"]
 
 
 def read_state(state: bytes) -> dict[str, Any]:
@@ -23,14 +24,23 @@ def read_state(state: bytes) -> dict[str, Any]:
 
     :raises UnreadableError: if it is no pickle of a dict, or takes more than a million operations.
     """
+    value = read(state)
+    if type(value) is not Pairs:
+        raise UnreadableError("its state is not that of a job")
+    return text_keys(value)
+
+
+def read(state: bytes, seen: list[Any] | None = None) -> Any:
+    """Read a pickle into inert values; O(length).
+
+    :param seen: gets each `Global` as it is made, and each `Inert` when it is given a state.
+    :raises UnreadableError: if it is no pickle, or takes more than a million operations.
+    """
     try:
-        value = run(state if type(state) is bytes else bytes(state))
+        return run(state if type(state) is bytes else bytes(state), MAX_STEPS, seen)
     except UnreadableError:
         raise
     except (IndexError, KeyError):
         raise UnreadableError("its state is truncated or damaged") from None
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise UnreadableError(f"its state is damaged: {str(error)[:200]}") from None
-    if type(value) is not Pairs:
-        raise UnreadableError("its state is not that of a job")
-    return text_keys(value)
