@@ -17,9 +17,11 @@ from ..submissions import MAX_TRIES, FailedSubmissions
 from .documents import DocumentId, HasTime, IdKey, Record, timestamp
 from .executors import check_executors
 from .host import Host
-from .readers import Reader
+from .readers import Reader, Rejected
 from .restored import Restored, RestoredJobs
+from .sharing.lease import Lease
 from .summary import Line, Summary
+from .trust.undecided import Undecided
 from .waiting import WaitingJobs
 from .writes.cycle import Cycle
 from .writes.quarantine import Quarantine
@@ -54,6 +56,7 @@ class HandOut:
         self._batch_size = batch_size
         self._waiting = WaitingJobs()
         self._failed = FailedSubmissions()
+        self._undecided = Undecided(host.codec.signatures)
         self._refused: list[Record] = []  # jobs of this cycle that their executors did not take
         self._closed: set[str] = set()  # aliases of executors that take no jobs any more
         self._widening = 1  # how many jobs to read for each free place
@@ -62,6 +65,7 @@ class HandOut:
         """Begin to count the runs of the store's scheduler, and try all due jobs."""
         self._waiting.forget_all()
         self._failed.forget_all()
+        self._undecided.forget_all()
         self._in_flight.start(self._host.scheduler)
 
     def stop(self) -> None:
@@ -93,7 +97,7 @@ class HandOut:
         due = self._reader.due(timestamp(now), limit + self._quarantine.unmarked, self._excluded())
         runnable, unrunnable = self._restored_jobs.restore_all(due.records)
         if unrunnable:
-            self._reader.set_aside(unrunnable, due.lease)
+            self._set_aside(unrunnable, due.lease, began_at)
         if self._failed:
             runnable = self._without_hopeless(runnable)
         runnable.sort(key=IN_ORDER)
@@ -108,6 +112,14 @@ class HandOut:
         is_limited = may_have_more and rooms.is_bounded and not is_hidden
         looks_further = may_have_more and is_hidden
         return Cycle(now, chosen, due.lease, events, is_limited, looks_further, began_at)
+
+    def _set_aside(self, unrunnable: Rejected, lease: Lease | None, read_at: float) -> None:
+        """Set the jobs aside that can't run here; jobs by unknown keys may stay due for a while."""
+        decided, undecided = self._undecided.split(unrunnable, read_at)
+        if lease and undecided:
+            lease.release([record.id for record in undecided])
+        if decided:
+            self._reader.set_aside(decided, lease)
 
     def _choose(self, runnable: list[Restored], rooms: Rooms) -> list[Restored]:
         """Return the jobs whose executors have room; the others wait."""
@@ -129,7 +141,7 @@ class HandOut:
     def _excluded(self) -> dict[IdKey, HasTime]:
         waiting: Mapping[IdKey, HasTime] = self._waiting.current()  # type: ignore[assignment]
         failed: Mapping[IdKey, HasTime] = self._failed.waiting()  # type: ignore[assignment]
-        return {**waiting, **failed}
+        return {**waiting, **failed, **self._undecided.current()}
 
     def left_out(self) -> Mapping[IdKey, HasTime]:
         """Return the jobs for which the scheduler does not wake up, by the keys of their ids.
@@ -156,11 +168,14 @@ class HandOut:
         retry = self._failed.next_retry()
         if retry is not None:
             times.append(cycle.now + retry)
+        if self._undecided.current():
+            times.append(cycle.now + self._undecided.retry_seconds)
         return min(times, default=None)
 
     def forget(self, job_id: DocumentId) -> None:
         """Hand out a job as if it were new, as its document is about to be written."""
         self._waiting.forget(job_id)
+        self._undecided.forget(job_id)
         if isinstance(job_id, str):
             self._failed.forget(job_id)
 

@@ -8,6 +8,7 @@ import logging
 import struct
 import time
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 from apscheduler.util import maybe_ref
@@ -62,6 +63,7 @@ class Keys:
 
     :param signing_keys: the store's argument of that name.
     :param context: see `Key`.
+    :ivar retry_at: when the callable may be asked again, by the monotonic clock.
     :ivar logger: takes the warning that the callable failed.
     :raises ValueError: if the keys can't be used; names the first bad one by its place.
     """
@@ -70,7 +72,8 @@ class Keys:
         self._source = _resolved(signing_keys)
         self._context = context
         self._keys: list[Key] = []  # so few that a search takes as long as a dict's
-        self._asked_at = -ASK_SECONDS  # by the monotonic clock; the first question doesn't count
+        self.retry_at = -inf  # the first question doesn't count
+        self._answered_at = -inf  # by the monotonic clock; when the last answered question began
         self.logger = logging.getLogger(__name__)
         if not callable(self._source):
             self._keys = self._made(self._source)
@@ -101,19 +104,29 @@ class Keys:
             self.load()
         if (key := self._find(key_id)) is not None:
             return key
-        if not callable(self._source):
-            raise UnknownKeyError(key_id, 0)
-        remaining = self._asked_at + ASK_SECONDS - time.monotonic()
-        if remaining > 0:
-            raise UnknownKeyError(key_id, remaining)
-        self._asked_at = time.monotonic()  # first, so that no other thread asks meanwhile
+        self._ask_again()
+        if (key := self._find(key_id)) is not None:
+            return key
+        raise UnknownKeyError(key_id)
+
+    def are_as_of(self, seconds: float) -> bool:
+        """Whether the keys are those of that time or later, by the monotonic clock.
+
+        If so, a key that is unknown here was unknown to the callable when it signed.
+        """
+        return not callable(self._source) or self._answered_at >= seconds
+
+    def _ask_again(self) -> None:
+        now = time.monotonic()
+        if not callable(self._source) or now < self.retry_at:
+            return
+        self.retry_at = now + ASK_SECONDS  # first, so that no other thread asks meanwhile
         try:
             self._keys = self._made(self._source())
         except Exception as error:
             self.logger.warning("Unable to ask for the signing keys again: %s", error)
-        if (key := self._find(key_id)) is not None:
-            return key
-        raise UnknownKeyError(key_id, 0)
+        else:
+            self._answered_at = now
 
     def _find(self, key_id: str) -> Key | None:
         for key in self._keys:

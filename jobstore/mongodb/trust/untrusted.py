@@ -10,13 +10,8 @@ class UntrustedError(UnreadableError):
 
 
 class UnknownKeyError(UntrustedError):
-    """The signature names a key that this store doesn't have.
+    """The signature names a key that this store doesn't have."""
 
-    :ivar retry_seconds: when the store may ask for its keys again, in seconds from now; 0 if it has
-        just asked.
-    """
-
-    def __init__(self, key_id: str, retry_seconds: float) -> None:
+    def __init__(self, key_id: str) -> None:
         shown = ascii(key_id[:16])[1:-1]  # anybody may have written it
         super().__init__(f"its signature is by the unknown key {shown}")
-        self.retry_seconds = retry_seconds
