@@ -37,6 +37,7 @@ __all__ = [
     "hashable_id",
     "is_included",
     "sort_key",
+    "subdocument",
     "timestamp",
     "to_datetime",
 ]
@@ -122,6 +123,15 @@ def timestamp(run_time: datetime | None) -> float | None:
     if not MIN_TIME <= seconds < END_OF_TIME:
         raise OverflowError(f"{run_time!r} is outside the years 1 to 9999 in UTC")
     return seconds
+
+
+def subdocument(document: Document, name: str) -> Mapping[str, Any]:
+    """Return a field that has parts, such as a mark; an empty one if its value has none.
+
+    Others may have written a list, in which a query finds parts, too.
+    """
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def is_included(job_id: DocumentId, run_time: Any, exclude: Mapping[IdKey, HasTime]) -> bool:

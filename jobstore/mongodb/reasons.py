@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from ..base import ConflictingIdError, JobLookupError
 from . import queries
 from .connection import Connection
-from .documents import Document, DocumentId, Record, UnreadableError
+from .documents import Document, DocumentId, Record, UnreadableError, subdocument
 
 __all__ = ["conflict_error", "quarantine_note", "unusable_error"]
 
@@ -97,7 +97,7 @@ def _read_marks(
     """Read the jobs' `quarantine` fields; none if that fails, so that it hides no other error."""
     with suppress(PyMongoError), connection.limit():
         cursor = connection.jobs.find({"_id": {"$in": job_ids}, **IN_QUARANTINE}, ["quarantine"])
-        return {each["_id"]: each["quarantine"] for each in cursor.sort("_id")}
+        return {each["_id"]: subdocument(each, "quarantine") for each in cursor.sort("_id")}
     return {}
 
 

@@ -39,6 +39,7 @@ __all__ = ["Mirror", "NotLiveError"]
 
 MAX_DATETIME = datetime.max.replace(tzinfo=timezone.utc)
 MaybeRecord = Record | None
+REMOVED = object()  # stands for no value
 
 
 class NotLiveError(Exception):
@@ -176,10 +177,7 @@ class Mirror:
         """Return the record after an event; an update leaves the fields that it doesn't name."""
         document = event.get("fullDocument")
         if event["operationType"] == "update" and before is not None:
-            changes = event["updateDescription"]
-            document = _document(before, self._marks) | changes["updatedFields"]
-            for name in changes["removedFields"]:
-                document.pop(name, None)
+            document = _changed(_document(before, self._marks), event["updateDescription"])
         mark = document.get("quarantine") if document else None
         record = self._validated(Record.of(document), mark) if document else None
         if type(job_id) is not str:
@@ -364,4 +362,20 @@ def _document(record: Record, marks: Mapping[IdKey, Any]) -> Document:
         document["signature"] = record.signature
     if record.id in marks:
         document["quarantine"] = marks[record.id]
+    return document
+
+
+def _changed(document: Document, changes: Mapping[str, Any]) -> Document:
+    """Change fields and parts of fields, such as ``signature.of``, as an update's event says."""
+    changed = {**changes["updatedFields"], **dict.fromkeys(changes["removedFields"], REMOVED)}
+    for path, value in changed.items():
+        name, _, part = path.partition(".")
+        fields, key = document, path
+        if part and isinstance(document.get(name), dict):
+            fields = document[name] = {**document[name]}  # the old one belongs to a record
+            key = part
+        if value is REMOVED:
+            fields.pop(key, None)
+        else:
+            fields[key] = value
     return document

@@ -23,6 +23,7 @@ from ..documents import (
     DocumentId,
     Record,
     UnreadableError,
+    subdocument,
     to_datetime,
 )
 from ..slow_line.paced import in_parts
@@ -76,7 +77,7 @@ def batches(connection: Connection, codec: Codec) -> Iterator[list[Release]]:
 def _release_of(document: Document, codec: Codec) -> Release | None:
     """Return a job's release; None if the mark has no valid run time."""
     record, held = Record.of(document), document["held"]
-    run_time = held.get("next_run_time")
+    run_time = subdocument(document, "held").get("next_run_time")
     try:
         if to_datetime(run_time) is None:
             return None

@@ -27,6 +27,7 @@ from ..documents import (
     Record,
     UnreadableError,
     hashable_id,
+    subdocument,
     to_datetime,
 )
 from ..slow_line.pace import ID_BYTES, split_by_bytes
@@ -299,7 +300,7 @@ class Restoration(NamedTuple):
 def _restoration(document: Document, restore: Restore) -> Restoration | None:
     """Return the write that takes a document out of quarantine; None if its job can't be made."""
     record, mark = Record.of(document), document["quarantine"]
-    run_time = mark.get("next_run_time")
+    run_time = subdocument(document, "quarantine").get("next_run_time")
     try:
         job = restore(record._replace(run_time=run_time))
     except UnreadableError:
@@ -312,11 +313,12 @@ def _restoration(document: Document, restore: Restore) -> Restoration | None:
 
 
 def _to_quarantined_job(document: Document) -> QuarantinedJob:
-    mark = document["quarantine"]
+    mark = subdocument(document, "quarantine")
+    since: Any = mark.get("since")  # a time, unless others have written it
     return QuarantinedJob(
         document["_id"],
         str(mark.get("reason")),
-        mark["since"],
+        since,
         _datetime(mark.get("next_run_time")),
     )
 

@@ -257,3 +257,18 @@ def test_events_set_and_clear_the_quarantine_mark(live):
     changes = {"updatedFields": {"next_run_time": 1.0}, "removedFields": ["quarantine"]}
     live.apply(key | {"operationType": "update", "updateDescription": changes})
     assert live.find("a") == document("a", None, b"1") | {"next_run_time": 1.0}
+
+
+def test_events_change_parts_of_a_signature(live):
+    key = {"documentKey": {"_id": "a"}, "operationType": "update"}
+    signed = document("a", 1, b"1") | {"signature": {"by": "k", "of": b"1"}}
+    live.load([signed])
+    before = live._get("a")
+    changes = {"updatedFields": {"job_state": b"2", "signature.of": b"2"}, "removedFields": []}
+    live.apply(key | {"updateDescription": changes})
+    assert live._get("a").signature == {"by": "k", "of": b"2"}
+    assert live._get("a").state == b"2"
+    assert before.signature == {"by": "k", "of": b"1"}
+    changes = {"updatedFields": {}, "removedFields": ["signature.by"]}
+    live.apply(key | {"updateDescription": changes})
+    assert live._get("a").signature == {"of": b"2"}
