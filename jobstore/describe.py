@@ -111,7 +111,8 @@ class JobInfo(NamedTuple):
     def key(self) -> str:
         """The job's place among all, to be given to `find` as `after`; a text of JSON."""
         run_time = None if self.next_run_time is None else self.next_run_time.timestamp()
-        if isinstance(self.id, str):
+        # JavaScript code is a subclass of `str`, and another type of BSON.
+        if isinstance(self.id, str) and type(self.id).__module__ != "bson.code":
             return json.dumps([run_time, self.id])
         from bson import json_util  # only the MongoDB store has other ids
 

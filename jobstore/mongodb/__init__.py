@@ -8,6 +8,14 @@ except ImportError as error:
 from .looking.statistics import Statistics
 from .status import Status
 from .store import MongoDBJobStore
+from .trust.all_states import UnverifiedJob, Verification
 from .writes.quarantine import QuarantinedJob
 
-__all__ = ["MongoDBJobStore", "QuarantinedJob", "Statistics", "Status"]
+__all__ = [
+    "MongoDBJobStore",
+    "QuarantinedJob",
+    "Statistics",
+    "Status",
+    "UnverifiedJob",
+    "Verification",
+]

@@ -13,6 +13,8 @@ from .looking.counts import count
 from .looking.describing import create_indexes, describe_all
 from .looking.pages import find, one
 from .looking.statistics import Progress, Statistics, statistics
+from .trust.all_states import UnverifiedJob, Verification, sign, unverified, verify
+from .trust.signatures import Signatures
 from .write_through import WriteThrough
 from .writes.quarantine import Quarantine, QuarantinedJob
 
@@ -216,6 +218,65 @@ class CallsOutsideCycle(BaseJobStore):
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         return describe_all(self._connection, self._codec, self._scheduler, after, progress)
+
+    def verify(self, progress: Progress | None = None) -> Verification:
+        """Count the n jobs by their signatures, those in quarantine, too; O(n).
+
+        Takes 1 command for each 1,000 jobs, and keeps one page of them in memory. Nothing is
+        unpickled. The database is read as in `find`, and jobs may change meanwhile: the counts are
+        not those of one moment.
+
+        >>> store.verify().unsigned
+        0
+
+        :param progress: called with the number of jobs read so far, and that of all to read.
+        :raises ValueError: if `signing_keys` is None, or returns a key that can't be used.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
+        """
+        return verify(self._connection, self._signatures("verify"), progress)
+
+    def unverified(
+        self, after: UnverifiedJob | JobInfo | str | None = None, limit: int = 1000
+    ) -> list[UnverifiedJob]:
+        """Return a page of the jobs without a valid signature, in order of id; O(n).
+
+        Nothing of a state is imported, called or unpickled. The list shows the function of each
+        job, and all classes and functions that its state names. The database is read as in `find`.
+
+        >>> page = store.unverified(limit=100)
+        >>> next_page = store.unverified(after=page[-1], limit=100)
+
+        :param after: the last job of the page before, or its `key`.
+        :param limit: the most jobs to return, 1 or more.
+        :raises ValueError: if `limit` or `after` can't be used, as in `find`; if `signing_keys` is
+            None, or returns a key that can't be used.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
+        """
+        return unverified(self._connection, self._signatures("unverified"), after, limit)
+
+    def sign(self, jobs: Iterable[UnverifiedJob]) -> list[str]:
+        """Sign the states of k jobs that `unverified` has listed, and return their ids; O(k).
+
+        **The states may then run code here**: look at `func`, `args` and `names` of each job first.
+        Exactly the listed states are signed: a job whose state has changed since then is left, and
+        so is a document that is no job, or that the server refuses to write. Takes 2 commands for
+        each 1,000 jobs, 1 more where jobs change meanwhile. A job in quarantine stays there until
+        it is retried: see `restore_quarantined`.
+
+        >>> store.sign(job for job in store.unverified() if job.info.func == "reports:send")
+        ['report']
+
+        :param jobs: the jobs to sign.
+        :raises ValueError: if `signing_keys` is None, or returns a key that can't be used.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached. Some jobs may be
+            signed. List the others, and call again.
+        """
+        return sign(self._connection, self._signatures("sign"), jobs)
+
+    def _signatures(self, call: str) -> Signatures:
+        if self._codec.signatures is None:
+            raise ValueError(f"signing_keys is None: {call} needs the keys of the schedulers")
+        return self._codec.signatures
 
     def quarantined(self) -> list[QuarantinedJob]:
         """List the k jobs in quarantine, which no process runs; O(k).

@@ -22,15 +22,12 @@ from ..overdue.held import same_state
 from ..queries import id_filter
 from ..slow_line.paced import in_parts
 from ..slow_line.sizes import bytes_of
-from .pages import Reader
-from .places import Place, place_of
+from .places import place_of
+from .walk import walk
 
 __all__ = ["Progress", "create_indexes", "describe_all"]
 
 Progress = Callable[[int, str], object]
-BATCH = 1000  # documents in a read
-BATCH_BYTES = 8_000_000
-FIRST_BATCH = 10  # before it is known how large the documents are
 # Not sparse, so that a search also finds the documents without texts, whose states it reads.
 INDEXES: list[Document] = [
     {"key": {f"about.{field}": 1, "_id": 1}, "name": f"about.{field}_1__id_1"}
@@ -61,16 +58,13 @@ def describe_all(
         the last one.
     """
     place = None if after is None else place_of(after)
-    reader, size, looked_at, written = Reader(connection, dict), FIRST_BATCH, 0, 0
-    while documents := reader.by_id({}, size, place):
+    looked_at = written = 0
+    for documents in walk(connection, dict, place):
         writes = [_write_for(document, codec, scheduler) for document in documents]
         written += _write(connection, [write for write in writes if write])
         looked_at += len(documents)
-        place = Place(None, documents[-1]["_id"])
         if progress:
             progress(looked_at, describe(documents[-1]).key)
-        budget = min(BATCH_BYTES, connection.reading.budget)
-        size = max(1, min(BATCH, int(budget * len(documents) / bytes_of(documents))))
     return written
 
 

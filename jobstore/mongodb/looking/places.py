@@ -46,7 +46,7 @@ CLASSES: list[tuple[str, tuple[type, ...]]] = [
     ("maxKey", (MaxKey,)),
 ]
 ORDER = ["minKey", "null", "number", "string", "object", "binData", "objectId", "bool", "date"]
-ORDER += ["timestamp", "javascript", "maxKey"]
+ORDER += ["timestamp", "javascript", "javascriptWithScope", "maxKey"]
 
 
 class Place(NamedTuple):
@@ -92,6 +92,8 @@ def type_of(job_id: DocumentId) -> str:
 
     :raises TypeError: if no id has this type.
     """
+    if isinstance(job_id, Code) and job_id.scope is not None:
+        return "javascriptWithScope"
     for name, classes in CLASSES:
         if isinstance(job_id, classes):
             return name

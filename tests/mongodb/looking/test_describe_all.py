@@ -9,7 +9,7 @@ from pymongo.errors import PyMongoError
 from jobstore import MongoDBJobStore, Where
 from jobstore.about import about_job
 from jobstore.mongodb.about_field import stored_about
-from jobstore.mongodb.looking import describing
+from jobstore.mongodb.looking import describing, walk
 from support.jobs import at, job
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import is_quiet, regular, run, wait_until_equal
@@ -22,8 +22,7 @@ FUNC = "support.jobs:note"
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr(describing, "BATCH", 3)
-    monkeypatch.setattr(describing, "FIRST_BATCH", 3)
+    monkeypatch.setattr(walk, "BATCH", 3)
 
 
 def described(collection):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from bson import Decimal128, encode
+from bson import Code, Decimal128, MaxKey, encode
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -71,6 +71,15 @@ def test_without_a_condition_all_come_but_those_without_a_place_in_the_index(fil
     missing = {"next_run_time": {"$exists": False}}
     found = filled.collection.count_documents({"$nor": [others, missing]})
     assert len(check(filled, Where())) == found
+
+
+def test_pages_pass_ids_that_are_javascript(store):
+    """Such an id is read as a `str`, and is not among the strings."""
+    ids = ["a", Code("a"), Code("b"), Code("a", {}), Code("b", {"x": 1}), MaxKey()]
+    store.collection.insert_many([{**good("x"), "_id": each} for each in ids])
+    found = paged(store, Where(), 1, by_key=True)
+    assert found == paged(store, Where(), 50) == expected(store.collection, Where())
+    assert len(found) == len(ids)
 
 
 def test_all_ids_that_are_strings_come_in_order_of_id(filled):
