@@ -19,10 +19,11 @@ from support.one_offs import one_offs  # a fixture
 from support.overdue import start_on  # a fixture
 from support.restarts import in_another_process, restart  # fixtures
 from support.shared_stores import clock, make  # fixtures
+from support.signed_stores import signed_on  # a fixture
 from support.unsteady import mode, retry_clock, unsteady, unsteady_store  # fixtures
 
 __all__ = ["clock", "in_another_process", "make", "mode", "one_offs", "point", "restart"]
-__all__ += ["retry_clock", "start", "start_on", "unsteady", "unsteady_store"]
+__all__ += ["retry_clock", "signed_on", "start", "start_on", "unsteady", "unsteady_store"]
 
 NUMBERS = itertools.count()
 
