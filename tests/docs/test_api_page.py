@@ -23,7 +23,9 @@ NEVER_RAISED_TO_CALLERS = {
     "StockDecidesError",
     "StreamLostError",
     "UnknownFieldError",
+    "UnknownKeyError",
     "UnreadableError",
+    "UntrustedError",
 }
 
 

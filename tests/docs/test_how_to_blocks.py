@@ -56,10 +56,19 @@ def add_jobs_of_other_code(store):
         )
 
 
+def add_an_unsigned_job(store):
+    """Add the job that the page on signatures talks about, in quarantine for its signature."""
+    store.add_jobs([job("report", func=print, args=("all",))])
+    mark = {"reason": "it has no signature", "next_run_time": 1.0}
+    mark["since"] = datetime.now(timezone.utc)
+    store.collection.update_many({}, {"$set": {"next_run_time": None, "quarantine": mark}})
+
+
 SETUPS = {
     "gap": add_overdue_jobs,
     "look-in": add_jobs_of_other_code,
     "quarantine": add_quarantined_jobs,
+    "sign": add_an_unsigned_job,
 }
 PRINTS = {
     "choose-a-mode": ["Status(connected=True, pending=0"],
@@ -74,6 +83,12 @@ PRINTS = {
     ],
     "gap": ["report {", "'op': 'catch_up'", "\n1\n"],
     "quarantine": ["newsletter there is no executor 'gone' here"],
+    "sign": [
+        "Verification(valid=0, unsigned=1, wrong=0, unknown=0, by_key={})",
+        "report builtins:print ('all',) (",
+        ") it has no signature",
+        "['report']",
+    ],
 }
 
 
@@ -85,11 +100,16 @@ def test_python_blocks_of_a_page_run_in_their_order(page, server, session_client
         store = MongoDBJobStore(host=server.uri)
         setup(store)
         store.shutdown()
+    (tmp_path / "signing-keys").write_text("5a" * 32)  # as the page on signatures makes one
+    variables = {
+        "MONGODB_URI": server.uri,
+        "SIGNING_KEYS": "signing-keys",
+        "PYTHONWARNINGS": "error::DeprecationWarning",
+    }
     done = subprocess.run(
         command("run_page", page, server.uri),
         cwd=tmp_path,
-        env=environment()
-        | {"MONGODB_URI": server.uri, "PYTHONWARNINGS": "error::DeprecationWarning"},
+        env=environment() | variables,
         capture_output=True,
         text=True,
         timeout=120,
