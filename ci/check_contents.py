@@ -20,6 +20,7 @@ NEEDED = [
     "ext/_index_c.pyx",
     "ext/index.h",
     "ext/_cron_c.pyx",
+    "ext/_changes_c.pyx",
     "ext/_inert_c.pyx",
     "tests/conftest.py",
 ]
