@@ -22,6 +22,7 @@ from .looking import count, ls, show
 from .output import PipeClosedError
 from .printable import printable
 from .quarantine import list_quarantined, restore
+from .signing import sign, verify
 from .stats import stats
 from .target import VARIABLE
 
@@ -48,7 +49,7 @@ def program(
 ) -> None:
     """Look into the jobs of a MongoDB collection while schedulers run them.
 
-    Jobs are shown without their code. Only `quarantine restore` and `index` write.
+    Jobs are shown without their code. Only `quarantine restore`, `index` and `sign` write.
 
     TARGET is mongodb://host/database.collection, with any options of MongoDB's URLs. It may be
     left out if $JOBSTORE_URL is set. The defaults are the database apscheduler, and the collection
@@ -98,6 +99,8 @@ app.add_typer(quarantine, name="quarantine")
 quarantine.command("list", context_settings=PLAIN)(list_quarantined)
 quarantine.command(context_settings=PLAIN)(restore)
 app.command(context_settings=PLAIN)(index)
+app.command(context_settings=PLAIN)(verify)
+app.command(context_settings=PLAIN)(sign)
 app.command(context_settings=PLAIN)(demo)
 
 

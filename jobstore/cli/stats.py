@@ -17,7 +17,7 @@ from .table import GAP, Column, Table
 from .target import Target, open_store
 from .times import absolute
 
-__all__ = ["stats"]
+__all__ = ["stats", "write_bars"]
 
 LEAST_BAR = 20  # characters
 MAX_BAR = 60

@@ -4,7 +4,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -15,7 +15,7 @@ from pymongo.errors import InvalidName, PyMongoError
 from ..mongodb import MongoDBJobStore
 from .failures import WRONG, CommandError, hide, short
 
-__all__ = ["Target", "open_store", "split_words"]
+__all__ = ["Target", "limited", "open_store", "split_words"]
 
 VARIABLE = "JOBSTORE_URL"
 SCHEMES = "mongodb://", "mongodb+srv://"
@@ -99,13 +99,14 @@ def split_words(words: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 @contextmanager
-def open_store(url: str | None) -> Iterator[tuple[MongoDBJobStore, Target]]:
+def open_store(url: str | None, **arguments: Any) -> Iterator[tuple[MongoDBJobStore, Target]]:
     """Yield a store on a collection, after the server has answered.
 
     A server that can't be reached, or hangs, is an error after 3 s, unless the URL has time limits
     of its own.
 
     :param url: the URL; None stands for ``$JOBSTORE_URL``.
+    :param arguments: more arguments of the store.
     :raises CommandError: if the URL is wrong.
     :raises pymongo.errors.PyMongoError: if the server can't be reached.
     """
@@ -123,11 +124,16 @@ def open_store(url: str | None) -> Iterator[tuple[MongoDBJobStore, Target]]:
         raise CommandError(f"TARGET: {error}", WRONG) from error
     with client:
         try:
-            store = MongoDBJobStore(target.database, target.collection, client=client)
+            store = MongoDBJobStore(target.database, target.collection, client=client, **arguments)
         except (ValueError, InvalidName) as error:
             raise CommandError(f"TARGET: {error}", WRONG) from error
         greet(client, None if has_limits else PATIENCE)
         yield store, target
+
+
+def limited(client: MongoClient[dict[str, Any]]) -> AbstractContextManager[object]:
+    """Bound the time of a command, unless the URL does."""
+    return nullcontext() if client.options.timeout is not None else pymongo.timeout(PATIENCE)
 
 
 def greet(client: MongoClient[dict[str, Any]], seconds: float | None) -> None:

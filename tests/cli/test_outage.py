@@ -1,5 +1,6 @@
 """A server that does not answer is a clear error after 3 s, or after the limit in the URL."""
 
+import os
 import socket
 import subprocess
 
@@ -14,7 +15,17 @@ from support.proxy import Proxy
 
 from .conftest import PROGRAM, url_of
 
-COMMANDS = [["ls"], ["stats"], ["quarantine", "restore"], ["index"]]
+KEYS = ["--keys", "keys_of_the_cli_test:KEYS"]
+VERIFY, SIGN = ["verify", *KEYS], ["sign", "--yes", *KEYS]
+COMMANDS = [["ls"], ["stats"], ["quarantine", "restore"], ["index"], VERIFY, SIGN]
+
+
+@pytest.fixture(autouse=True)
+def with_keys(tmp_path, monkeypatch):
+    """Let processes find signing keys in the current directory."""
+    (tmp_path / "keys_of_the_cli_test.py").write_text("KEYS = [b'k' * 16]\n")
+    monkeypatch.setenv("PYTHONPATH", os.getcwd(), prepend=os.pathsep)
+    monkeypatch.chdir(tmp_path)
 
 
 def error_of(url, monkeypatch, *arguments):
@@ -74,7 +85,10 @@ def hang_from(proxy, *commands):
     proxy.faults.append(fault)
 
 
-@pytest.mark.parametrize("arguments", [["ls"], ["count"], ["show", "a"], ["stats"]], ids=" ".join)
+HANGING = [["ls"], ["count"], ["show", "a"], ["stats"], VERIFY, SIGN]
+
+
+@pytest.mark.parametrize("arguments", HANGING, ids=" ".join)
 def test_server_that_hangs_later_is_an_error_of_one_line(server, database, arguments, monkeypatch):
     with MongoClient(server.uri) as client:
         MongoDBJobStore(database.name, client=client).add_job(job("a"))

@@ -22,6 +22,8 @@ COMMANDS = [
     ["quarantine", "list"],
     ["quarantine", "restore"],
     ["index"],
+    ["verify"],
+    ["sign"],
     ["demo"],
 ]
 
@@ -59,6 +61,8 @@ def test_help_of_the_program_lists_all_commands(capsys):
         "count",
         "stats",
         "index",
+        "verify",
+        "sign",
         "demo",
         "quarantine",
     ]
@@ -131,7 +135,7 @@ def test_shell_completion_offers_commands_and_options():
     complete = {"_JOBSTORE_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     code = "from jobstore.cli import main; raise SystemExit(main())"
     done = python(code, **complete, COMP_WORDS="jobstore s")
-    assert set(done.stdout.split()) == {"show", "stats"}
+    assert set(done.stdout.split()) == {"show", "sign", "stats"}
     complete["COMP_CWORD"] = "2"
     done = python(code, **complete, COMP_WORDS="jobstore ls --id")
     assert done.stdout.split() == ["--id-prefix"]

@@ -1,4 +1,4 @@
-"""Everything but `index` and `quarantine restore` needs only the right to read."""
+"""Everything but `index`, `sign` and `quarantine restore` needs only the right to read."""
 
 import pytest
 from pymongo import MongoClient
@@ -6,8 +6,10 @@ from pymongo import MongoClient
 from jobstore.cli import main
 from jobstore.testing import mongod
 from support.jobs import at, job
+from support.signed_documents import REFERENCE
 
 PASSWORD = "keep-it-secret"
+KEYS = ["--keys", REFERENCE]
 READING = [
     ["ls"],
     ["ls", "--json"],
@@ -19,7 +21,9 @@ READING = [
     ["stats"],
     ["quarantine"],
     ["quarantine", "list", "--json"],
+    ["sign", "--json", *KEYS],
 ]
+WRITING = [["index"], ["quarantine", "restore"], ["sign", "--yes", *KEYS]]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +71,7 @@ def test_reading_commands_need_no_right_but_find(as_user, arguments):
     assert (code, err) == (0, "")
 
 
-@pytest.mark.parametrize("arguments", [["index"], ["quarantine", "restore"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", WRITING, ids=" ".join)
 def test_writing_commands_say_which_user_lacks_a_right(as_user, arguments):
     code, _, err = as_user("reader", arguments)
     assert code == 1
@@ -81,6 +85,16 @@ def test_user_without_rights_gets_one_line(as_user, arguments):
     assert code == 1
     assert err.startswith("jobstore: the user lacks a right: not authorized on apscheduler")
     assert len(err.splitlines()) == 1
+
+
+def test_verify_needs_no_right_but_find(as_user):
+    code, out, err = as_user("reader", ["verify", *KEYS])
+    assert code == 1
+    assert err.startswith("jobstore: 2 of 2 jobs have no valid signature")
+    assert len(out.splitlines()) == 4
+    code, _, err = as_user("stranger", ["verify", *KEYS])
+    assert code == 1
+    assert err.startswith("jobstore: the user lacks a right: not authorized on apscheduler")
 
 
 def test_wrong_password_is_an_error_that_does_not_show_it(as_user):

@@ -3,6 +3,8 @@
 from jobstore.mongodb.trust.signatures import Signatures
 
 KEY, OLD_KEY = b"k" * 16, b"o" * 16
+KEYS = [KEY, OLD_KEY]
+REFERENCE = f"{__name__}:KEYS"  # for --keys
 
 
 def signatures_of(collection, *keys):
