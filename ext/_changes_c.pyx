@@ -11,6 +11,9 @@ from libc.string cimport memchr, memset
 
 from jobstore.run_times import UnreadableError
 
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+
 cdef enum:
     PLAIN = -1
     UNKNOWN = -2
@@ -42,6 +45,7 @@ cdef struct Follower:
     Numbers marks
     Numbers memo
     Py_ssize_t filled  # places of the memo
+    Py_ssize_t frame_end
     Numbers changed
     int protocol
 
@@ -54,6 +58,7 @@ def changes(bytes data not None):
     memset(&it, 0, sizeof(it))
     it.data = <const unsigned char *>PyBytes_AS_STRING(data)
     it.length = PyBytes_GET_SIZE(data)
+    it.frame_end = PY_SSIZE_T_MAX
     try:
         fault = follow(&it)
         if fault == NO_MEMORY:
@@ -91,6 +96,8 @@ cdef Fault follow(Follower *it) noexcept nogil:
     while True:
         if it.at >= it.length:
             return DAMAGED
+        if it.at >= it.frame_end:
+            it.frame_end = PY_SSIZE_T_MAX
         op = it.data[it.at]
         it.at += 1
         if op == 0x94:  # MEMOIZE
@@ -195,7 +202,7 @@ cdef Fault follow(Follower *it) noexcept nogil:
                 it.protocol = <int>value
                 return PROTOCOL
         elif op == 0x95:  # FRAME
-            fault = skip(it, 8)
+            fault = begin_frame(it)
         elif op == b".":  # STOP
             return NONE if height(it) > 0 else DAMAGED
         elif 0x82 <= op <= 0x84:  # EXT1, EXT2, EXT4
@@ -206,6 +213,8 @@ cdef Fault follow(Follower *it) noexcept nogil:
             return NO_PICKLE
         if fault:
             return fault
+        if it.at > it.frame_end:
+            return DAMAGED
 
 
 cdef Fault append(Numbers *numbers, Py_ssize_t value) noexcept nogil:
@@ -241,6 +250,15 @@ cdef Fault number(Follower *it, int size, Py_ssize_t *value) noexcept nogil:
     it.at += size
     value[0] = <Py_ssize_t>read
     return NONE
+
+
+cdef Fault begin_frame(Follower *it) noexcept nogil:
+    cdef Py_ssize_t length = 0
+    cdef Fault fault = DAMAGED if it.frame_end != PY_SSIZE_T_MAX else number(it, 8, &length)
+    if not fault and (length < 0 or length > it.length - it.at):
+        fault = DAMAGED
+    it.frame_end = it.at + length
+    return fault
 
 
 cdef Fault line(Follower *it, Py_ssize_t *length) noexcept nogil:

@@ -10,10 +10,12 @@ these operations must be found before it runs. What is on the stack is one numbe
 - `UNKNOWN`, the result of a call of anything else.
 
 Stack, marks and memo must always agree with CPython's `Modules/_pickle.c`: where they might not,
-the pickle is refused.
+the pickle is refused. So is an operation that crosses the end of its frame: of a file, such an
+unpickler skips bytes there that it reads of bytes.
 """
 
 import pickle
+import sys
 from collections.abc import Callable
 
 from ..run_times import UnreadableError
@@ -23,6 +25,7 @@ __all__ = ["changes"]
 PLAIN, UNKNOWN = -1, -2
 HIGHEST_PROTOCOL = 5
 MAX_DIGITS = 20  # of a place in the memo
+END = sys.maxsize  # of the frame that an operation outside of all frames is in
 
 
 def changes(data: bytes) -> bytes:
@@ -36,9 +39,13 @@ def changes(data: bytes) -> bytes:
     follower = Follower(data)
     try:
         while follower.at >= 0:
+            if follower.at >= follower.frame_end:
+                follower.frame_end = END
             op = data[follower.at]
             follower.at += 1
             STEPS[op](follower)
+            if follower.at > follower.frame_end:  # an unpickler would drop the frame's rest
+                raise IndexError
     except (IndexError, KeyError, ValueError):
         raise UnreadableError("its state is truncated or damaged") from None
     return bytes(follower.changed)
@@ -50,6 +57,7 @@ class Follower:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0  # the place of the next operation; -1 after the last one
+        self.frame_end = END
         self.stack: list[int] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, int] = {}
@@ -222,6 +230,16 @@ def push_counted(size: int) -> Callable[[Follower], None]:
     return step
 
 
+def begin_frame(it: Follower) -> None:
+    if it.frame_end != END:
+        raise ValueError
+    length = it.number(8)
+    end = it.at + length
+    if end > len(it.data):
+        raise IndexError
+    it.frame_end = end
+
+
 def push_line(it: Follower) -> None:
     it.line()
     it.push()
@@ -266,7 +284,7 @@ NAMED: dict[str, Callable[[Follower], None]] = {
     "SETITEM": take(2, Follower.change),
     **dict.fromkeys(("APPENDS", "SETITEMS", "ADDITEMS"), take_mark(Follower.change)),
     "PROTO": check_protocol,
-    "FRAME": lambda it: it.skip(8),
+    "FRAME": begin_frame,
     "STOP": stop,
     **dict.fromkeys(("EXT1", "EXT2", "EXT4"), EXTENSION),
     **dict.fromkeys(("PERSID", "BINPERSID", "NEXT_BUFFER", "READONLY_BUFFER"), ELSEWHERE),

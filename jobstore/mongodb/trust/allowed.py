@@ -11,10 +11,11 @@ from fnmatch import translate
 from importlib import import_module
 from io import BytesIO
 from pickle import Unpickler
+from sys import audit
 from typing import Any
 
 from ...inert.changes import changes
-from .always import FRESH, NARROW, PLAIN, WIDE
+from .always import COMBINING, FRESH, NARROW, PLAIN, WIDE
 from .combining import checked, combining_become_stock, is_combining
 from .resolving import Resolver, is_class, name_of, shown
 from .untrusted import UntrustedError
@@ -73,7 +74,7 @@ class Allowed:
         :raises UntrustedError: if it isn't allowed, or isn't found.
         """
         if type(ref) is str and (key := tuple(ref.split(":"))) in FRESH:
-            return fresh(*key)
+            return fresh(key)
         return self.resolver.referred(ref)
 
     def checked(self, cls: Any) -> Any:
@@ -97,27 +98,33 @@ class Loading(Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the class or function of that name, if it is allowed."""
+        audit("pickle.find_class", module, name)  # as the method that this one overrides
         is_changed = next(self._changed)
         if self._has_old_names:
             module, name = new_name(module, name)
         key = module, name
         if key in FRESH:
-            found = fresh(module, name)
-        elif key in PLAIN_CLASSES and not is_changed:
-            return PLAIN_CLASSES[key]
-        elif key in NARROW:
+            found = fresh(key)
+            return self._allowed.checked(found) if key in COMBINING else found
+        if key in PLAIN_CLASSES or key in NARROW:
             return self._narrow(key, is_changed)
-        else:
-            found = self._allowed.resolver.resolve(module, name)
-            if is_changed:
-                found = changeable(found, self._allowed.matches, f"{module}:{name}")
-        return self._allowed.checked(found) if is_combining(found) else found
+        found = self._allowed.resolver.resolve(module, name)
+        if is_combining(found):
+            return self._allowed.checked(found)
+        if is_changed:
+            return changeable(found, self._allowed.matches, f"{module}:{name}")
+        return found
 
     def _narrow(self, key: tuple[str, str], is_changed: int) -> Any:
-        """Return the stand-in of a function; the function itself, if a pattern matches it."""
+        """Return a class of plain values; for another name, what stands for it, or itself.
+
+        It is itself if a pattern matches it.
+        """
         text = ":".join(key)
         if is_changed and key != RECONSTRUCTOR:
-            raise UntrustedError(f"it changes the result of {text}, which others share")
+            raise UntrustedError(f"it changes the result of {text}")
+        if key in PLAIN_CLASSES:
+            return PLAIN_CLASSES[key]
         if not is_changed and "." not in key[1] and self._allowed.matches(text):
             return WIDE.get(key) or self._allowed.resolver.resolve(*key)
         return NARROW[key]
@@ -125,14 +132,14 @@ class Loading(Unpickler):
 
 RECONSTRUCTOR = ("copyreg", "_reconstructor")
 PLAIN_CLASSES = {name: getattr(import_module(name[0]), name[1]) for name in PLAIN}
-fresh_classes: dict[tuple[str, str], Any] = {}
+fresh_classes: dict[tuple[str, ...], Any] = {}
 
 
-def fresh(module: str, name: str) -> Any:
+def fresh(key: tuple[str, ...]) -> Any:
     """Return a class of APScheduler's."""
-    found = fresh_classes.get((module, name))
+    found = fresh_classes.get(key)
     if found is None:
-        found = fresh_classes[module, name] = getattr(import_module(module), name)
+        found = fresh_classes[key] = getattr(import_module(key[0]), key[1])
     return found
 
 

@@ -14,17 +14,19 @@ from zoneinfo import ZoneInfo
 
 from .untrusted import UntrustedError
 
-__all__ = ["FRESH", "NARROW", "PLAIN", "WIDE"]
+__all__ = ["COMBINING", "FRESH", "NARROW", "PLAIN", "WIDE"]
 
 CRON = "apscheduler.triggers.cron"
 ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,4}").fullmatch
 
+COMBINING = frozenset(
+    ("apscheduler.triggers.combining", f"{kind}Trigger") for kind in ("And", "Or")
+)
 # Classes whose calls make new objects, which the pickle then gives a state.
 FRESH = frozenset(
     [
         ("apscheduler.triggers.calendarinterval", "CalendarIntervalTrigger"),
-        ("apscheduler.triggers.combining", "AndTrigger"),
-        ("apscheduler.triggers.combining", "OrTrigger"),
+        *COMBINING,
         (CRON, "CronTrigger"),
         ("apscheduler.triggers.date", "DateTrigger"),
         ("apscheduler.triggers.interval", "IntervalTrigger"),
