@@ -15,13 +15,12 @@ HARMLESS = ["persistent id", "persistent id of a value", "function that is a cla
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("trust", ["keys", "run"])
-def test_attacks_run_nothing_and_good_jobs_go_on(server, database, tmp_path, trust, mode):
-    options = json.dumps({"trust": trust, "mode": MODES[mode]})
+def test_attacks_run_nothing_and_good_jobs_go_on(server, database, tmp_path, mode):
+    options = json.dumps(MODES[mode])
     printed = output("resist_attacks", server.uri, database.name, str(tmp_path), options)
-    *faults, count = map(json.loads, printed.splitlines())
+    *faults, counts = map(json.loads, printed.splitlines())
     assert faults == []
-    assert count > 500
+    assert min(counts) > 400
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from apscheduler.events import EVENT_JOB_EXECUTED
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -61,12 +62,24 @@ class Log(logging.Handler):
         self.text += self.format(record) + "\n"
 
 
+class Written(NamedTuple):
+    """What the attacker has written.
+
+    :ivar reason: how the text begins that says why it must not run.
+    :ivar is_signed: whether our key has signed it.
+    """
+
+    state: Any
+    reason: str
+    is_signed: bool
+
+
 class Siege:
     """Runs schedulers one after the other, and attacks them before and during their runs.
 
     :param witnesses: takes the faults.
     :param folder: where the attacks would leave a file.
-    :param trust: the name of one in `TRUSTS`.
+    :param trust: the name of one in `TRUSTS`, and of the collection.
     :param mode: the store's options.
     :ivar count: the number of documents that the attacker has written.
     """
@@ -75,12 +88,12 @@ class Siege:
         self.witnesses, self.count = witnesses, 0
         self._uri, self._trust, self._mode = uri, TRUSTS[trust], mode
         self._canary = Path(folder) / "planted-canary"
-        self._jobs = MongoClient(uri)[database]["jobs"]
+        self._jobs = MongoClient(uri)[database][trust]
         self._runs = Counter()
         self._log = Log()
         logging.getLogger("apscheduler").addHandler(self._log)
         logging.getLogger("apscheduler").setLevel(logging.DEBUG)
-        self._signatures = Signatures(KEYS, f"{database}.jobs", False)
+        self._signatures = Signatures(KEYS, self._jobs.full_name, False)
         register(lambda *args: witnesses.fault("called the cached extension"))
         self._attacks = self._make_attacks()
         self._by_id = {}
@@ -96,7 +109,7 @@ class Siege:
 
     def _make_attacks(self):
         canary, sign = str(self._canary), self._signatures.sign
-        found = unsigned_attacks(canary, f"{self._jobs.database.name}.jobs", sign)
+        found = unsigned_attacks(canary, self._jobs.full_name, sign)
         if "unsigned" in self._trust and "allow" not in self._trust:
             found = [each for each in found if each.reason != MISSING]
         if "allow" in self._trust:
@@ -154,7 +167,8 @@ class Siege:
             yield job(f"victim {number} once", trigger=DateTrigger(now, UTC), next_run_time=now)
 
     def _store(self, **options):
-        return MongoDBJobStore(self._jobs.database.name, host=self._uri, **self._trust, **options)
+        database, collection = self._jobs.database.name, self._jobs.name
+        return MongoDBJobStore(database, collection, host=self._uri, **self._trust, **options)
 
     def _scheduler(self, store):
         scheduler = BackgroundScheduler(timezone=UTC, jobstore_retry_interval=0.2)
@@ -193,13 +207,17 @@ class Siege:
         self.count += len(documents)
 
     def _note_untrusted(self, attack, document):
-        """Note a state that must not be unpickled at all; `allow` alone looks into it."""
-        self._by_id[document["_id"]] = attack, document["job_state"]
-        is_unsigned = "unsigned" in self._trust and attack.reason == MISSING
-        if self._has_keys and attack.reason and not is_unsigned:
-            state = document["job_state"]
-            if isinstance(state, bytes):
-                self.witnesses.untrusted.add(bytes(state))
+        """Note the attack, and a state that must not be unpickled at all.
+
+        A state that is trusted for its signature, or because it needs none, is left to `allow`.
+        """
+        state, reason = document["job_state"], attack.reason
+        needs_none = not self._has_keys or ("unsigned" in self._trust and reason == MISSING)
+        if needs_none or reason is None:
+            reason = ""
+        elif isinstance(state, bytes):
+            self.witnesses.untrusted.add(bytes(state))
+        self._by_id[document["_id"]] = Written(state, reason, attack.reason is None)
 
     def _swap(self, store, job):
         """Swap the state of a victim that has just been read, and has not been written yet."""
@@ -308,18 +326,24 @@ class Siege:
 
     def _check_documents(self):
         """Find that good documents verify, and no hostile one does; see why it doesn't run."""
+        now = time.time()
         for document in self._jobs.find():
             job_id, state = document["_id"], document.get("job_state")
-            attack, written = self._by_id.get(job_id, (None, None))
-            is_hostile = attack is not None and state == written
-            is_trusted = not is_hostile or attack.reason is None  # signed by our key
-            if self._has_keys and self._verifies(document) != is_trusted:
-                self.witnesses.fault(f"{job_id} verifies: {not is_trusted}")
-            waits = self._is_shared and job_id.startswith("victim")  # for other schedulers
-            if is_hostile and WHEN_DUE.match(job_id) and not waits:
-                reason = (document.get("quarantine") or {}).get("reason", "")
-                if not reason or (self._has_keys and not reason.startswith(attack.reason or "")):
-                    self.witnesses.fault(f"{job_id} is not in quarantine, or is for {reason!r}")
+            hostile = self._by_id.get(job_id)
+            if hostile is not None and state != hostile.state:
+                hostile = None  # the store has replaced it
+            if self._has_keys and self._verifies(document) != (not hostile or hostile.is_signed):
+                self.witnesses.fault(f"{job_id} verifies or not, as it should not")
+            if hostile and WHEN_DUE.match(job_id) and not self._is_set_aside(document, hostile):
+                # The run time of a victim was written before its state was looked at.
+                run_time = document["next_run_time"]
+                waits = run_time and (run_time > now or self._is_shared)
+                if not (job_id.startswith("victim") and waits):
+                    self.witnesses.fault(f"{job_id} is not in quarantine for {hostile.reason!r}")
+
+    def _is_set_aside(self, document, hostile):
+        mark = document.get("quarantine")
+        return mark is not None and mark["reason"].startswith(hostile.reason)
 
     def _verifies(self, document):
         fields = document["_id"], document.get("job_state"), document.get("signature")
@@ -334,3 +358,4 @@ class Siege:
         for key in KEYS:
             if key.decode() in self._log.text or key.hex() in self._log.text:
                 self.witnesses.fault("the log has a key")
+        logging.getLogger("apscheduler").removeHandler(self._log)

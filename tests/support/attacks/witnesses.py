@@ -25,14 +25,18 @@ class Witnesses:
     """
 
     def __init__(self, loads=True):
-        self.faults = []
-        self.names = None
-        self.seen = set()
-        self.untrusted = set()
+        self.reset()
         self._loads = pickle.loads
         if loads:
             pickle.loads = self._watched_loads
         sys.addaudithook(self._hook)
+
+    def reset(self):
+        """Begin anew."""
+        self.faults = []
+        self.names = None
+        self.seen = set()
+        self.untrusted = set()
 
     def fault(self, text):
         if len(self.faults) < MOST:

@@ -1,9 +1,9 @@
-"""Runs a real scheduler on a collection that an attacker writes to, and prints what went wrong.
+"""Runs real schedulers on a collection that an attacker writes to, and prints what went wrong.
 
-Usage: ``python resist_attacks.py URI DATABASE FOLDER OPTIONS``, with options in JSON: `trust`, the
-name of one in `TRUSTS`, and `mode`, the store's options.
+Usage: ``python resist_attacks.py URI DATABASE FOLDER MODE``, with the store's options in JSON. The
+schedulers have keys, then keys and ``unsigned="run"``, then `allow`, then all of these.
 
-Each line of the output is a fault in JSON. The last line has the number of documents that attacked.
+Each line of the output is a fault in JSON. The last line has the numbers of hostile documents.
 """
 
 import json
@@ -13,15 +13,21 @@ from support.attacks.witnesses import Witnesses
 
 witnesses = Witnesses()  # before jobstore is imported
 
-from support.attacks.siege import Siege  # noqa: E402
+from jobstore.mongodb.trust.allowed import Allowed  # noqa: E402
+from support.attacks.siege import TRUSTS, Siege  # noqa: E402
 
 
-def main(uri, database, folder, options):
-    siege = Siege(witnesses, uri, database, folder, **json.loads(options))
-    siege.run()
-    for fault in witnesses.faults:
-        print(json.dumps(fault))
-    print(json.dumps(siege.count))
+def main(uri, database, folder, mode):
+    witnesses.watch(Allowed, "loads")
+    counts = []
+    for trust in TRUSTS:
+        siege = Siege(witnesses, uri, database, folder, trust, json.loads(mode))
+        siege.run()
+        counts.append(siege.count)
+        for fault in witnesses.faults:
+            print(json.dumps(f"{trust}: {fault}"))
+        witnesses.reset()
+    print(json.dumps(counts))
 
 
 if __name__ == "__main__":
