@@ -17,9 +17,12 @@ MODES = {
     "mongodb-exclusive": {"mirror": "exclusive"},
     "mongodb-shared": {"shared": True},
 }
-MONGODB = ["mongodb-stock", *MODES]
+OURS = MODES | {
+    "mongodb-signed": {"mirror": True, "signing_keys": [b"the key of tests"], "allow": ["*"]}
+}
+MONGODB = ["mongodb-stock", *OURS]
 EVERY = [*MEMORY, *MONGODB]
-BULK = ["memory-looping", "memory-compiled", "memory-twin", *MODES]  # with bulk calls
+BULK = ["memory-looping", "memory-compiled", "memory-twin", *OURS]  # with bulk calls
 
 
 def marked(kinds):
@@ -64,7 +67,7 @@ def _mongodb_store(kind, request, arguments):
         if kind == "mongodb-stock":
             store = StockMongoDBJobStore(database.name, client=client)
         else:
-            store = MongoDBJobStore(database.name, client=client, **MODES[kind], **arguments)
+            store = MongoDBJobStore(database.name, client=client, **OURS[kind], **arguments)
         store.start(None, "alias")
         yield store
         store.shutdown()
