@@ -10,7 +10,7 @@ from .printable import printable
 from .states import STYLES, state_of
 from .times import absolute, relative
 
-__all__ = ["write_details"]
+__all__ = ["LABEL", "wrapped", "write_details", "write_text"]
 
 LABEL = 14  # the width of the labels
 
@@ -28,6 +28,12 @@ def write_details(job: JobInfo, now: datetime, output: Output) -> None:
         output.line((f"{label:{LABEL}}", "bold"), (first, style))
         for each in others:
             output.line(" " * LABEL, each)
+
+
+def write_text(text: str, output: Output) -> None:
+    """Write a printable text; on a terminal, in lines that fit."""
+    for line in wrapped(text, output.width) if output.is_terminal else [text]:
+        output.line(line)
 
 
 def wrapped(text: str, width: int) -> list[str]:

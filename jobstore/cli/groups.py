@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ..inert.texts import cut
 from ..mongodb import UnverifiedJob
-from .details import LABEL, wrapped
+from .details import LABEL, wrapped, write_text
 from .ordinary import is_ordinary
 from .output import Output
 from .printable import printable
@@ -127,4 +127,4 @@ class Groups:
         if self.others:
             named = "; ".join(f"{job_id}: {why}" for job_id, why in self._first_others)
             more = f"; and {self.others - NAMED:,} more" if self.others > NAMED else ""
-            output.line(printable(f"{self.others:,} documents are no jobs: {named}{more}"))
+            write_text(printable(f"{self.others:,} documents are no jobs: {named}{more}"), output)

@@ -9,6 +9,7 @@ import typer
 
 from ..mongodb import MongoDBJobStore, UnverifiedJob
 from .as_json import to_json
+from .details import wrapped, write_text
 from .failures import WRONG, CommandError
 from .groups import Groups
 from .keys import KeysReference, check_keys, current_directory_on_path
@@ -98,7 +99,9 @@ def sign(
             if as_json:
                 output.json(object_of(job))
         if not as_json and output.is_terminal and groups.jobs:
-            output.line((printable(f"jobs without a valid signature in {collection}"), "bold"))
+            title = printable(f"jobs without a valid signature in {collection}")
+            for line in wrapped(title, output.width):
+                output.line((line, "bold"))
             output.line()
         if not as_json:
             groups.write(output)
@@ -175,13 +178,14 @@ def write_result(groups: Groups, signed: int, keys: str, output: Output) -> None
     """Say what was done, and what to do next."""
     output.line(f"{signed:,} jobs are signed" if groups.jobs else "no jobs to sign")
     if left := groups.jobs - signed:
-        output.line(
+        write_text(
             f"{left:,} jobs were left: they changed meanwhile, or the server refused them. A "
-            "scheduler with keys signs each job that it writes. Run the command again for others."
+            "scheduler with keys signs each job that it writes. Run the command again for others.",
+            output,
         )
     if signed and groups.quarantined:
-        output.line(
+        write_text(
             "Jobs in quarantine stay there until a scheduler retries them, within ten minutes, or "
-            "until you run: jobstore quarantine restore --keys",
-            printable(f" {keys}"),
+            f"until you run: jobstore quarantine restore --keys {printable(keys)}",
+            output,
         )
