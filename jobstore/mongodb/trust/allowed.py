@@ -14,10 +14,12 @@ from pickle import Unpickler
 from sys import audit
 from typing import Any
 
+from apscheduler.job import Job
+
 from ...inert.changes import changes
 from .always import COMBINING, FRESH, NARROW, PLAIN, WIDE
 from .combining import checked, combining_become_stock, is_combining
-from .resolving import Resolver, is_class, name_of, shown
+from .resolving import Resolver, bases, is_class, name_of, shown
 from .untrusted import UntrustedError
 
 __all__ = ["Allowed"]
@@ -98,22 +100,26 @@ class Loading(Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the class or function of that name, if it is allowed."""
-        audit("pickle.find_class", module, name)  # as the method that this one overrides
         is_changed = next(self._changed)
         if self._has_old_names:
             module, name = new_name(module, name)
-        key = module, name
+        found = self._find((module, name), is_changed)
+        audit("pickle.find_class", module, name)  # as the method that this one overrides
+        return found
+
+    def _find(self, key: tuple[str, str], is_changed: int) -> Any:
+        """Return the class or function of a name of Python 3."""
         if key in FRESH:
             found = fresh(key)
             return self._allowed.checked(found) if key in COMBINING else found
         if key in PLAIN_CLASSES or key in NARROW:
             return self._narrow(key, is_changed)
-        found = self._allowed.resolver.resolve(module, name)
+        found = self._allowed.resolver.resolve(*key)
+        if any(each is Job for each in bases(found)):  # it imports the function of its state
+            raise UntrustedError(f"it names {':'.join(key)}: a state may not have jobs within it")
         if is_combining(found):
             return self._allowed.checked(found)
-        if is_changed:
-            return changeable(found, self._allowed.matches, f"{module}:{name}")
-        return found
+        return changeable(found, self._allowed.matches, ":".join(key)) if is_changed else found
 
     def _narrow(self, key: tuple[str, str], is_changed: int) -> Any:
         """Return a class of plain values; for another name, what stands for it, or itself.
