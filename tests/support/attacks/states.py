@@ -97,7 +97,6 @@ def elsewhere(canary):
     """Return the attacks by one of the job's own parts."""
     return {
         "trigger subclass": {"trigger": made(named(MODULE, "Trigger"), state_of(a=WORD))},
-        "id subclass": {"id": called(named(MODULE, "Text"), WORD)},
         "zone": {
             "next_run_time": called(
                 named("datetime", "datetime"),
@@ -146,15 +145,21 @@ def hostile_states(canary):
 
         return make
 
-    reduced = called(RUN, WORD)
+    def whole(job_id, run_time):  # the id makes it another state for each job
+        return called(RUN, text(f"{PLANTED.decode()} {job_id}"))
+
+    def text_subclass(job_id, run_time):
+        return in_fields({"id": called(named(MODULE, "Text"), text(job_id), WORD)})(
+            job_id, run_time
+        )
+
     return {
         **{name: in_args(value) for name, value in values(canary).items()},
         **{name: in_fields(fields) for name, fields in elsewhere(canary).items()},
-        "the whole": lambda job_id, run_time: b"\x80\x04" + reduced + STOP,
-        "the whole, of protocol 0": lambda job_id, run_time: reduced + STOP,
-        "before the state": lambda job_id, run_time: (
-            b"\x80\x04" + reduced + b"0" + in_args(WORD)(job_id, run_time)[2:]
-        ),
+        "id subclass": text_subclass,
+        "the whole": lambda *job: b"\x80\x04" + whole(*job) + STOP,
+        "the whole, of protocol 0": lambda *job: whole(*job) + STOP,
+        "before the state": lambda *job: b"\x80\x04" + whole(*job) + b"0" + in_args(WORD)(*job)[2:],
     }
 
 
