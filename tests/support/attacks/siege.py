@@ -125,7 +125,7 @@ class Siege:
         retry.ROUND_SECONDS, retry.STEP_SECONDS = 0.2, 0.02
         unrunnable.RETRY_SECONDS = 1.0
         self._write(self._due("before skip"))
-        for policy in ("skip", "spread:1", "hold"):
+        for policy in ("skip", "spread:1" if "unsigned" in self._trust else "hold"):
             self._write(self._placed(f"before {policy}"))
             with_watch = {"watch": policy != "skip"}
             options = {"catch_up": policy, "overdue": 60, **with_watch, **self._mode}

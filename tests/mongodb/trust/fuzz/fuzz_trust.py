@@ -3,9 +3,10 @@
     python tests/mongodb/trust/fuzz/fuzz_trust.py [libFuzzer's options] [folders of inputs]
 
 A mixture takes each part from another signed document: the collection, the id, the state, the key's
-id, and the HMAC. A document must verify if all its parts are those of one signed document, and must
-be refused with an `UntrustedError` if they are not. `ci/sanitize --full` runs it for a while.
-`tests/mongodb/trust/test_fuzz_corpus.py` repeats the inputs kept in `corpus/` beside this file.
+id, and the HMAC. A document must verify if all its parts are those of one signed document. If they
+are not, it must be refused with an `UntrustedError`, and its state must not be unpickled.
+`ci/sanitize --full` runs it for a while. `tests/mongodb/trust/test_fuzz_corpus.py` repeats the
+inputs kept in `corpus/` beside this file.
 """
 
 import itertools
@@ -103,6 +104,7 @@ def parts_of(data):
 
 def run(data):
     """Check the document that the bytes encode; returns whether it verifies."""
+    from jobstore.mongodb.codec import Codec
     from jobstore.mongodb.trust.untrusted import UntrustedError
 
     (namespace, job_id, state, by, of), mask = parts_of(data)
@@ -124,7 +126,32 @@ def run(data):
     parts = (namespace, job_id, state, by, of)
     is_signed = all(type(part) in (str, bytes) for part in parts) and parts in trusted()
     assert accepted == (is_signed and not mask & 64), parts
+    restore(Codec(signatures=checkers()[namespace]), job_id, state, signature, mask, accepted)
     return accepted
+
+
+def restore(codec, job_id, state, signature, mask, accepted):
+    """Restore the document: its state, which is no job's, must be looked at only if it verifies."""
+    from jobstore.mongodb.documents import Record
+    from jobstore.mongodb.trust.untrusted import UntrustedError
+    from jobstore.run_times import UnreadableError
+
+    run_time = VALUES[mask % len(VALUES)] if mask & 16 else None
+    record = Record(job_id, run_time, state, None, signature)
+    try:
+        codec.restore(record, None, None)
+    except UnreadableError as error:
+        was_refused = isinstance(error, UntrustedError)
+        assert was_refused is not accepted or (run_time is not None and not was_refused), error
+    else:
+        raise AssertionError("it is a job")
+    try:
+        kept = codec.with_run_time(record, 1.0)
+    except UntrustedError:
+        assert not accepted
+    else:
+        assert accepted
+        assert kept == (state, signature)
 
 
 def main():
