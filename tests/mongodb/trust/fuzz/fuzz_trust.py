@@ -138,13 +138,14 @@ def restore(codec, job_id, state, signature, mask, accepted):
 
     run_time = VALUES[mask % len(VALUES)] if mask & 16 else None
     record = Record(job_id, run_time, state, None, signature)
+    error = None
     try:
         codec.restore(record, None, None)
-    except UnreadableError as error:
-        was_refused = isinstance(error, UntrustedError)
-        assert was_refused is not accepted or (run_time is not None and not was_refused), error
-    else:
-        raise AssertionError("it is a job")
+    except UnreadableError as raised:
+        error = raised
+    assert error is not None, "it is a job"
+    was_refused = isinstance(error, UntrustedError)
+    assert was_refused is not accepted or (run_time is not None and not was_refused), error
     try:
         kept = codec.with_run_time(record, 1.0)
     except UntrustedError:
