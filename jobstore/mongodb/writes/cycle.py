@@ -163,8 +163,10 @@ class Cycle:
             except BaseException as error:
                 lines.add(KEEPS_STATE, job_id, error)
                 state = _old_state(codec, record, run_time)
-        signature = codec.sign(job_id, state) if codec.signatures else None
-        write = GuardedWrite(record, run_time, state, None, self._lease, signature=signature)
+        signatures = codec.signatures
+        signature = signatures.sign(job_id, state) if signatures else None
+        fields = record, run_time, state, None, self._lease, None, False, signature
+        write = tuple.__new__(GuardedWrite, fields)  # see `Record.of`
         written = write.after or record
         if is_unchanged:
             restored = restored.after_write(written)
