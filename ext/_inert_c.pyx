@@ -44,7 +44,7 @@ def run(bytes data not None, long max_steps=MAX_STEPS, list seen=None):
             value = stack.pop()
             set_state(stack[-1], value)
             if seen is not None:
-                seen.append(stack[-1])
+                seen.append(value)
         elif op == b"}":  # EMPTY_DICT
             stack.append(Pairs())
         elif op == b")":  # EMPTY_TUPLE
@@ -52,6 +52,8 @@ def run(bytes data not None, long max_steps=MAX_STEPS, list seen=None):
         elif op == 0x81 or op == b"R":  # NEWOBJ, REDUCE
             value = stack.pop()
             stack[-1] = Inert(stack[-1], value)
+            if seen is not None:
+                seen.append(stack[-1])
         elif op == b"(":  # MARK
             marks.append(len(stack))
         elif op == b"u":  # SETITEMS

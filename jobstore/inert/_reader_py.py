@@ -12,7 +12,7 @@ from typing import Any
 
 from .machine import MAX_STEPS, Machine, add_items, add_pairs, set_state, text, too_many_steps
 from .operations import RARE, code
-from .values import Inert, Pairs
+from .values import Pairs
 
 __all__ = ["run"]
 
@@ -28,7 +28,7 @@ def run(data: bytes, max_steps: int = MAX_STEPS, seen: list[Any] | None = None) 
     """Return the value of a pickle; O(length).
 
     :param max_steps: the maximum number of operations.
-    :param seen: gets each `Global` as it is made, and each `Inert` when it is given a state.
+    :param seen: gets each `Global` and each `Inert` as it is made, and each state of an object.
     :raises UnreadableError: if it takes more operations, or has some that no scheduler can load.
     :raises Exception: if it is damaged: an error of a Python type, such as IndexError.
     """
@@ -53,14 +53,14 @@ def run(data: bytes, max_steps: int = MAX_STEPS, seen: list[Any] | None = None) 
             state = stack.pop()
             set_state(stack[-1], state)
             if seen is not None:
-                seen.append(stack[-1])
+                seen.append(state)
         elif op == EMPTY_DICT:
             stack.append(Pairs())
         elif op == EMPTY_TUPLE:
             stack.append(())
         elif op == NEWOBJ:
             args = stack.pop()
-            stack[-1] = Inert(stack[-1], args)
+            stack[-1] = machine.call(stack[-1], args)
         elif op == MARK:
             marks.append(len(stack))
         elif op == SETITEMS:
@@ -84,7 +84,7 @@ def run(data: bytes, max_steps: int = MAX_STEPS, seen: list[Any] | None = None) 
             stack[-2:] = [(stack[-2], stack[-1])]
         elif op == REDUCE:
             args = stack.pop()
-            stack[-1] = Inert(stack[-1], args)
+            stack[-1] = machine.call(stack[-1], args)
         elif op == STOP:
             return stack.pop()
         else:

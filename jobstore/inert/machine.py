@@ -15,7 +15,7 @@ class Machine:
     """Reads the bytes of a pickle, and keeps its values.
 
     :param data: the pickle.
-    :param seen: gets each `Global` as it is made, and each `Inert` when it is given a state.
+    :param seen: gets each `Global` and each `Inert` as it is made, and each state of an object.
     """
 
     def __init__(self, data: bytes, seen: list[Any] | None = None) -> None:
@@ -58,6 +58,13 @@ class Machine:
         if self.seen is not None:
             self.seen.append(named)
         return named
+
+    def call(self, func: Any, args: Any, keywords: Any = None) -> Inert:
+        """Stand for a call."""
+        made = Inert(func, args, keywords)
+        if self.seen is not None:
+            self.seen.append(made)
+        return made
 
     def pop_mark(self) -> list[Any]:
         """Take all values above the last mark."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..run_times import UnreadableError
 from .machine import Machine, add_items, add_pairs
-from .values import FrozenItems, Inert, Items, Pairs
+from .values import FrozenItems, Items, Pairs
 
 __all__ = ["RARE", "code"]
 
@@ -69,7 +69,7 @@ def tuple_of(machine: Machine, count: int) -> None:
 
 
 def call(machine: Machine, func: Any, args: list[Any]) -> None:
-    machine.push(Inert(func, tuple(args)))
+    machine.push(machine.call(func, tuple(args)))
 
 
 def make_object(machine: Machine) -> None:
@@ -79,7 +79,7 @@ def make_object(machine: Machine) -> None:
 
 def new_with_keywords(machine: Machine) -> None:
     keywords, args = machine.stack.pop(), machine.stack.pop()
-    machine.stack[-1] = Inert(machine.stack[-1], args, keywords)
+    machine.stack[-1] = machine.call(machine.stack[-1], args, keywords)
 
 
 def extension(machine: Machine, size: int) -> None:

@@ -33,7 +33,7 @@ def read_state(state: bytes) -> dict[str, Any]:
 def read(state: bytes, seen: list[Any] | None = None) -> Any:
     """Read a pickle into inert values; O(length).
 
-    :param seen: gets each `Global` as it is made, and each `Inert` when it is given a state.
+    :param seen: gets each `Global` and each `Inert` as it is made, and each state of an object.
     :raises UnreadableError: if it is no pickle, or takes more than a million operations.
     """
     try:

@@ -3,8 +3,12 @@
 import json
 import pickle
 import sys
+from zoneinfo import ZoneInfo
 
 import pytest
+from apscheduler.triggers.combining import OrTrigger
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.date import DateTrigger
 from bson import ObjectId
 
 from jobstore.cli import groups, signing
@@ -100,6 +104,19 @@ def test_sign_lists_jobs_by_function_and_signs_them(run, store):
     assert unsigned(store) == []
     assert "pwned" not in sys.modules
     assert run("sign", *KEYS, "--yes").rows == [["no jobs to sign"]]
+
+
+def test_triggers_times_and_zones_are_no_unusual_names(run, store):
+    zone = ZoneInfo("Europe/Berlin")
+    triggers = [
+        CronTrigger(day="last", hour="1-5", day_of_week="mon", timezone=zone),
+        OrTrigger([CronTrigger(day="2nd mon", timezone=zone), DateTrigger(at(0), zone)]),
+    ]
+    for number, trigger in enumerate(triggers):
+        store.add_job(job(f"{number}", trigger=trigger, args=(at(0), {1, 2}, 1j)))
+    assert [row[3] for row in run("sign", *KEYS, "--yes").rows[:-1]] == ["-"]
+    store.add_job(job("a", trigger=triggers[0], args=(getattr,)))
+    assert run("sign", *KEYS, "--yes").rows[0][3] == "builtins:getattr"
 
 
 def test_example_is_a_job_with_an_unusual_name(run, store):

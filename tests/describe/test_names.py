@@ -2,6 +2,7 @@
 
 import pickle
 from datetime import timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from apscheduler.triggers.combining import AndTrigger, OrTrigger
@@ -70,6 +71,60 @@ def test_a_text_of_a_combining_trigger_that_is_replaced_later_is_listed():
     replaced = b"h\x00\x8c\x08triggers]s0"
     state = b"\x80\x04" + triggers + b"0(iapp\nBoth\nh\x00b" + replaced + b"N."
     assert names_in(state) == ("app:Both", "os:system")
+
+
+def test_a_state_that_a_second_one_replaces_is_listed():
+    first, second = {"triggers": ["evil:module"]}, {"triggers": []}
+    both = b"".join(pickle.dumps(each, 2)[2:-1] + b"b" for each in (first, second))
+    assert names_in(b"\x80\x02capp\nBoth\n)\x81" + both + b".") == ("app:Both", "evil:module")
+
+
+ZONE = ZoneInfo("Europe/Berlin")
+OF_ZONE = ("zoneinfo:ZoneInfo", "zoneinfo:ZoneInfo._unpickle")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_zone_counts_as_its_method(protocol):
+    state = pickle.dumps({"a": [ZONE, ZoneInfo("UTC")], "b": (ZONE,)}, protocol)
+    assert names_in(state) == OF_ZONE
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    "other",
+    [
+        getattr,
+        {"k": [(getattr,)]},
+        {getattr: 1},
+        Calls(getattr, ZoneInfo, "from_file"),
+        Calls(getattr, timedelta, "_unpickle"),
+        Calls(timedelta, getattr),
+        Calls(getattr, getattr, "__self__"),
+        Calls(getattr, ZoneInfo, "_unpickle", None),
+    ],
+    ids=repr,
+)
+def test_another_use_of_getattr_beside_a_zone_is_listed(other, protocol):
+    for value in [ZONE, other], [other, ZONE], {"k": ZONE, "args": (other,)}:
+        assert "builtins:getattr" in names_in(pickle.dumps(value, protocol))
+
+
+class Cyclic:
+    def __init__(self, *parts):
+        self.parts = [self, parts]
+
+
+def test_objects_in_cycles_are_searched_once():
+    name = f"{__name__}:Cyclic"
+    assert names_in(pickle.dumps(Cyclic(ZONE))) == tuple(sorted((*OF_ZONE, name)))
+    assert "builtins:getattr" in names_in(pickle.dumps(Cyclic(ZONE, getattr)))
+
+
+def test_a_call_of_getattr_whose_result_is_dropped_is_listed():
+    call = pickle.dumps(Calls(getattr, timedelta, "x"), 2)[2:-1]
+    zone = pickle.dumps(ZONE, 2)[2:-1]
+    for state in (call + b"0" + zone, zone + call + b"0", b"(" + call + b"1" + zone):
+        assert "builtins:getattr" in names_in(b"\x80\x02" + state + b".")
 
 
 def test_a_state_that_is_no_pickle_is_refused():
