@@ -23,7 +23,7 @@ from ..run_times import UnreadableError, to_datetime
 from .about_field import about_field
 from .documents import INTERRUPTS, Document, Record, exact_str, timestamp
 from .trust.allowed import Allowed
-from .trust.signatures import Signatures
+from .trust.signatures import Signature, Signatures
 from .trust.untrusted import UntrustedError
 
 __all__ = ["MAX_DOCUMENT", "Codec"]
@@ -104,13 +104,13 @@ class Codec:
             _check_size({"_id": job.id, "next_run_time": 0.0, "job_state": state})
         return state
 
-    def sign(self, job_id: str, state: bytes) -> Document | None:
-        """Make the field `signature` of a state that this store has made; None without keys."""
-        return self.signatures.sign(job_id, state) if self.signatures else None
+    def sign(self, job_id: str, state: bytes) -> Signature | None:
+        """Sign a state that this store has made; None without keys."""
+        return self.signatures.make(job_id, state) if self.signatures else None
 
     def with_run_time(
         self, record: Record, run_time: float | None
-    ) -> tuple[bytes, Document | None]:
+    ) -> tuple[bytes, Signature | None]:
         """Return a record's state with another run time, and the signature of that state.
 
         Both are unchanged if the state can't be unpickled.

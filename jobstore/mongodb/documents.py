@@ -17,6 +17,7 @@ from apscheduler.job import Job
 from bson import encode
 
 from ..run_times import END_OF_TIME, MIN_TIME, UnreadableError, to_datetime
+from .trust.signatures import to_signature
 
 __all__ = [
     "END_OF_TIME",
@@ -58,7 +59,7 @@ class Record(NamedTuple):
     """A job's document as it was read; a guarded write requires that it hasn't changed.
 
     :ivar claim: the fencing token of the last claim, if schedulers share the collection.
-    :ivar signature: the field `signature`, which anybody may have written.
+    :ivar signature: of `to_signature`; anybody may have written it.
     """
 
     id: DocumentId
@@ -81,7 +82,10 @@ class Record(NamedTuple):
         """Make the record of a document that was read."""
         get = document.get
         run_time, state = get("next_run_time"), get("job_state")
-        fields = document["_id"], run_time, state, get("acquired_by"), get("signature")
+        signature = get("signature")
+        if signature is not None:
+            signature = to_signature(signature)
+        fields = document["_id"], run_time, state, get("acquired_by"), signature
         return tuple.__new__(cls, fields)  # twice as fast as `cls(...)`: a mirror makes a million
 
 

@@ -32,6 +32,7 @@ from ..documents import (
     to_datetime,
 )
 from ..locks import Locks
+from ..trust.signatures import to_field
 from ..writes.guarded import GuardedWrite
 from ..writes.write_behind import WriteBehind
 
@@ -359,7 +360,7 @@ def _document(record: Record, marks: Mapping[IdKey, Any]) -> Document:
     if record.claim is not None:  # left by schedulers that shared the collection
         document["acquired_by"] = record.claim
     if record.signature is not None:
-        document["signature"] = record.signature
+        document["signature"] = to_field(record.signature)
     if record.id in marks:
         document["quarantine"] = marks[record.id]
     return document

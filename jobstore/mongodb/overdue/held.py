@@ -29,6 +29,7 @@ from ..documents import (
 from ..slow_line.paced import in_parts
 from ..slow_line.paged import read_all
 from ..slow_line.sizes import bytes_of
+from ..trust.signatures import to_field
 from ..trust.untrusted import UntrustedError
 from ..writes.guarded import MAX_STATEMENT_BYTES
 
@@ -90,7 +91,7 @@ def _release_of(document: Document, codec: Codec) -> Release | None:
     guard = {"next_run_time": None, "held": held, **same_state(record.state)}
     new = {"next_run_time": run_time, "job_state": state}
     if signature is not None or record.signature is not None:
-        new["signature"] = signature
+        new["signature"] = to_field(signature)
     write = UpdateOne(queries.id_filter(record.id) | guard, {"$set": new, "$unset": {"held": ""}})
     after = record._replace(run_time=run_time, state=state, signature=signature)
     return Release(write, after, 2 * bytes_of([document]))

@@ -12,6 +12,7 @@ from pymongo import DeleteMany, UpdateMany
 
 from ..documents import CountedRecord, Document, Record
 from ..slow_line.sizes import id_bytes
+from ..trust.signatures import to_field
 
 __all__ = ["EXPIRED", "MAX_STATEMENT_BYTES", "GuardedWrite", "operation", "size"]
 
@@ -87,7 +88,7 @@ def operation(chunk: list[GuardedWrite]) -> UpdateMany | DeleteMany:
         "job_state": _value_at_index([write.state for write in chunk]),
     }
     if chunk[0].signature is not None or chunk[0].record.signature is not None:
-        new["signature"] = _value_at_index([write.signature for write in chunk])
+        new["signature"] = _value_at_index([to_field(write.signature) for write in chunk])
     if chunk[0].quarantine is not None:
         new["quarantine"] = _mark("since", [write.quarantine for write in chunk])
         del new["job_state"]
