@@ -5,12 +5,13 @@ from typing import Any
 
 from .plain import named
 from .reader import read
-from .values import Global, Inert, Pairs
+from .values import FrozenItems, Global, Inert, Items, Pairs
 
 __all__ = ["names_in"]
 
 GETATTR = "builtins:getattr"
 ZONE = "zoneinfo:ZoneInfo._unpickle"
+CONTAINERS = {Inert, list, tuple, Pairs, Items, FrozenItems}
 OF_ZONE = (Global("zoneinfo", "ZoneInfo"), "_unpickle")
 
 
@@ -52,18 +53,19 @@ def gets_zones_only(seen: list[Any], value: Any) -> bool:
     calls = [each for each in seen if type(each) is Inert and is_getattr(each.func)]
     if not calls or any(call.args != OF_ZONE for call in calls):
         return False
-    left, done = [value], set()
+    left: list[Any] = [(value,)]
+    done = set()
     while left:
         value = left.pop()
-        if is_getattr(value):  # which code of the job might call
-            return False
         if id(value) in done:
             continue
         done.add(id(value))
-        if type(value) is Inert:
-            left += (value.args, value.items, value.state)
-        elif isinstance(value, list | tuple):
-            left += value
+        for part in (value.args, value.items, value.state) if type(value) is Inert else value:
+            cls = type(part)
+            if cls in CONTAINERS:
+                left.append(part)
+            elif cls is Global and is_getattr(part):  # which code of the job might call
+                return False
     return True
 
 
