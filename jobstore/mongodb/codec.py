@@ -212,9 +212,7 @@ class Codec:
         try:
             if self._allowed is None:
                 return pickle.loads(state)
-            loaded = self._allowed.loads(state)
-            self._allowed.check_func(loaded["func"])
-            return loaded
+            return self._allowed.load_job(state)
         except (*INTERRUPTS, UnreadableError):
             raise
         except BaseException as error:  # unpickling runs code of users

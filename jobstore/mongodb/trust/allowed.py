@@ -17,6 +17,7 @@ from typing import Any
 from apscheduler.job import Job
 
 from ...inert.changes import changes
+from ...run_times import UnreadableError
 from .always import COMBINING, FRESH, NARROW, PLAIN, WIDE
 from .combining import checked, combining_become_stock, is_combining
 from .resolving import Resolver, bases, is_class, name_of, shown
@@ -58,6 +59,19 @@ class Allowed:
         loading = Loading(self, state)
         with combining_become_stock():
             return loading.load()
+
+    def load_job(self, state: bytes) -> dict[str, Any]:
+        """Unpickle the state of a job, and check the job's function.
+
+        :raises UnreadableError: if that is no state of a job.
+        :raises Exception: as `loads` and `check_func`.
+        """
+        loaded = self.loads(state)
+        # An object of another class could name another function each time.
+        if type(loaded) is not dict or any(type(key) is not str for key in loaded):
+            raise UnreadableError("its state is not that of a job")
+        self.check_func(loaded["func"])
+        return loaded
 
     def check_func(self, ref: object) -> None:
         """Check the text ``module:qualname`` of a job's function; O(length).

@@ -1,8 +1,10 @@
 """States and functions of the application are allowed, and what APScheduler's own states name."""
 
 import pickle
+import sys
 from collections import OrderedDict
 from datetime import datetime, timedelta, timezone
+from types import ModuleType
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,12 +13,16 @@ from apscheduler.triggers.combining import AndTrigger, OrTrigger
 from apscheduler.triggers.cron import CronTrigger as StockCronTrigger
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
+from dateutil import tz
 
 from jobstore.mongodb.trust.allowed import Allowed
 from jobstore.mongodb.trust.untrusted import UntrustedError
+from jobstore.run_times import UnreadableError
 from jobstore.triggers import CronTrigger
 from support import allowed_target
 from support.allowed_target import Both, Colour, Every, Order, Registry
+from support.opcodes import STOP, called, named, plain, text
+from support.states import make_job
 
 try:
     from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
@@ -110,6 +116,30 @@ def test_zones_are_always_allowed(zone, protocol):
         assert NOTHING.loads(pickle.dumps(zone, protocol)) in (zone, zone)
 
 
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_zones_of_dateutil_need_a_pattern(protocol):
+    zones = [tz.UTC, tz.tzoffset("X", 3600), tz.tzlocal(), tz.gettz("Europe/Berlin")]
+    for zone in zones:
+        state = pickle.dumps([zone], protocol)
+        assert_loads(Allowed(["dateutil.tz.*"]), state)
+        with pytest.raises(UntrustedError, match=r"dateutil\.tz"):
+            OWN.loads(state)
+
+
+def test_zones_of_the_shim_are_always_allowed(monkeypatch):
+    """`tzlocal` returned such zones for some years."""
+    made = []
+    module = ModuleType("pytz_deprecation_shim._impl")
+    module.wrap_zone = lambda *args: made.append(args)
+    monkeypatch.setitem(sys.modules, "pytz_deprecation_shim", ModuleType("pytz_deprecation_shim"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    function = named(module.__name__, "wrap_zone")
+    NOTHING.loads(called(function, plain(BERLIN), text("Europe/Berlin")) + STOP)
+    assert made == [(BERLIN, "Europe/Berlin")]
+    with pytest.raises(UntrustedError, match="it calls pytz_deprecation_shim"):
+        NOTHING.loads(called(function, text("Europe/Berlin"), text("Europe/Berlin")) + STOP)
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("value", PLAIN, ids=range(len(PLAIN)))
 def test_plain_values_are_always_allowed(value, protocol):
@@ -174,6 +204,20 @@ def test_a_function_of_the_application_is_allowed(func):
         Allowed(["Support.*", "support", f"{TARGET}:", "supporter.*"]).check_func(
             f"{TARGET}:{func}"
         )
+
+
+def test_the_function_of_a_state_is_checked():
+    state = make_job(IntervalTrigger(hours=1, timezone=BERLIN), NOW).__getstate__()
+    loaded = OWN.load_job(pickle.dumps(state))
+    assert loaded["func"] == "support.states:work"
+    with pytest.raises(UntrustedError, match=r"it names os:system \(posix:system\)"):
+        OWN.load_job(pickle.dumps({**state, "func": "os:system"}))
+
+
+@pytest.mark.parametrize("state", [Registry(func="support.states:work"), [], {5: 6}, None])
+def test_a_state_of_another_form_is_none_of_a_job(state):
+    with pytest.raises(UnreadableError, match="not that of a job"):
+        OWN.load_job(pickle.dumps(state))
 
 
 def test_a_function_that_is_checked_again_may_have_been_replaced(monkeypatch):
