@@ -28,6 +28,7 @@ cdef enum Fault:
     PROTOCOL
     CHANGES_NAMED
     CHANGES_UNKNOWN
+    CHANGES_TWICE
     EXTENSION
     ELSEWHERE
     NO_MEMORY
@@ -46,7 +47,9 @@ cdef struct Follower:
     Numbers memo
     Py_ssize_t filled  # places of the memo
     Py_ssize_t frame_end
-    Numbers changed
+    Numbers changed  # a flag for each class and function
+    Numbers results  # for each call, the place of what is called
+    Numbers has_state  # for each call, whether its result has got a state
     int protocol
 
 
@@ -77,6 +80,8 @@ def changes(bytes data not None):
         PyMem_RawFree(it.marks.at)
         PyMem_RawFree(it.memo.at)
         PyMem_RawFree(it.changed.at)
+        PyMem_RawFree(it.results.at)
+        PyMem_RawFree(it.has_state.at)
 
 
 REASONS = {
@@ -84,6 +89,7 @@ REASONS = {
     NO_PICKLE: "its state is no pickle",
     CHANGES_NAMED: "its state changes a class or a function",
     CHANGES_UNKNOWN: "its state changes the result of a call that has no name",
+    CHANGES_TWICE: "its state gives an object two states",
     EXTENSION: "its state names a class by an extension code, which allow can't check",
     ELSEWHERE: "its state has a persistent id or a buffer, which no scheduler can load",
 }
@@ -126,6 +132,8 @@ cdef Fault follow(Follower *it) noexcept nogil:
                 fault = DAMAGED  # no value of a builtin class takes a state
             if not fault:
                 fault = change(it)
+            if not fault:
+                fault = note_state(it)
         elif op == b"a" or op == b"s":  # APPEND, SETITEM
             fault = take(it, 1 if op == b"a" else 2)
             if not fault:
@@ -362,11 +370,18 @@ cdef Fault name_in_lines(Follower *it) noexcept nogil:
 
 cdef Fault call(Follower *it) noexcept nogil:
     cdef Py_ssize_t *func
+    cdef Py_ssize_t called
+    cdef Fault fault
     if height(it) < 1:
         return DAMAGED
     func = it.stack.at + it.stack.length - 1
-    func[0] = UNKNOWN if func[0] < 0 or func[0] % 2 else func[0] + 1
-    return NONE
+    if func[0] < 0 or func[0] % 2:
+        func[0] = UNKNOWN
+        return NONE
+    called = func[0] // 2
+    func[0] = 2 * it.results.length + 1
+    fault = append(&it.results, called)
+    return fault if fault else append(&it.has_state, 0)
 
 
 cdef Fault change(Follower *it) noexcept nogil:
@@ -379,5 +394,13 @@ cdef Fault change(Follower *it) noexcept nogil:
     if target >= 0:
         if target % 2 == 0:
             return CHANGES_NAMED
-        it.changed.at[target // 2] = 1
+        it.changed.at[it.results.at[target // 2]] = 1
+    return NONE
+
+
+cdef Fault note_state(Follower *it) noexcept nogil:
+    cdef Py_ssize_t *has_state = it.has_state.at + it.stack.at[it.stack.length - 1] // 2
+    if has_state[0]:
+        return CHANGES_TWICE
+    has_state[0] = 1
     return NONE

@@ -6,8 +6,11 @@ these operations must be found before it runs. What is on the stack is one numbe
 
 - `PLAIN`, a value that the pickle itself makes, which nobody else can hold;
 - 2 k, the class or function that the pickle names at place k, counted from 0;
-- 2 k + 1, the result of a call of that one;
+- 2 r + 1, the result of the call r of any of these;
 - `UNKNOWN`, the result of a call of anything else.
+
+A pickler gives each object one state. A second one could write through attributes of the first:
+if that sets ``__dict__`` to a dict that others share, say.
 
 Stack, marks and memo must always agree with CPython's `Modules/_pickle.c`: where they might not,
 the pickle is refused. So is an operation that crosses the end of its frame: of a file, such an
@@ -34,7 +37,8 @@ def changes(data: bytes) -> bytes:
     The byte is 1 if the pickle gives a state or items to the result of a call of it, else 0.
 
     :raises UnreadableError: if it gives any to the class or the function itself, or to the result
-        of a result; if it names one by an extension code; if it is damaged.
+        of a result; if it gives an object two states; if it names a class by an extension code; if
+        it is damaged.
     """
     follower = Follower(data)
     try:
@@ -61,7 +65,9 @@ class Follower:
         self.stack: list[int] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, int] = {}
-        self.changed = bytearray()
+        self.changed = bytearray()  # a flag for each class and function
+        self.results: list[int] = []  # for each call, the place of what is called
+        self.has_state: list[bool] = []  # for each call, whether its result has got a state
 
     def skip(self, count: int) -> None:
         """Move over bytes."""
@@ -114,7 +120,12 @@ class Follower:
     def call(self) -> None:
         """Replace a class or function by the result of its call."""
         func = self.pop()
-        self.push(UNKNOWN if func < 0 or func % 2 else func + 1)
+        if func < 0 or func % 2:
+            self.push(UNKNOWN)
+        else:
+            self.push(2 * len(self.results) + 1)
+            self.results.append(func // 2)
+            self.has_state.append(False)
 
     def change(self) -> None:
         """Give a state or items to the uppermost value."""
@@ -124,7 +135,7 @@ class Follower:
         if target >= 0:
             if target % 2 == 0:
                 raise UnreadableError("its state changes a class or a function")
-            self.changed[target // 2] = 1
+            self.changed[self.results[target // 2]] = 1
 
 
 def stop(it: Follower) -> None:
@@ -162,9 +173,13 @@ def take_mark(then: Callable[[Follower], None]) -> Callable[[Follower], None]:
 
 def build(it: Follower) -> None:
     it.pop()
-    if it.top() == PLAIN:
+    target = it.top()
+    if target == PLAIN:
         raise ValueError  # no value of a builtin class takes a state
     it.change()
+    if it.has_state[target // 2]:
+        raise UnreadableError("its state gives an object two states")
+    it.has_state[target // 2] = True
 
 
 def call_first(it: Follower) -> None:

@@ -209,13 +209,13 @@ STATES = {
         in_combining("os:system", cls=target("Both")),
         r"it names os:system \(posix:system\)",
     ),
-    "a trigger in a trigger's second state": (
-        in_combining("apscheduler.triggers.interval:IntervalTrigger", state=b"N")[:-1]
-        + b"0"
-        + in_combining()
-        + state_of(triggers=list_of(tuple_of(text("os:system"), b"}")), jitter=b"N")
+    "a second state": (
+        called(target("Order"))
+        + tuple_of(b"N", state_of(__dict__=called(target("settings"))))
+        + b"b"
+        + state_of(debug=TRUE)
         + b"b",
-        r"it names os:system \(posix:system\)",
+        "its state gives an object two states",
     ),
     "a trigger in a reconstructed trigger": (
         called(RECONSTRUCTOR, AND, OBJECT, b"N")

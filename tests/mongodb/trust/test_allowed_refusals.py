@@ -21,7 +21,6 @@ from support.opcodes import (
     FIELDS,
     STOP,
     called,
-    list_of,
     made,
     named,
     number,
@@ -101,14 +100,6 @@ def test_a_state_that_is_not_allowed_is_refused_in_plain_words(name, place):
     with pytest.raises(UnreadableError, match=reason) as raised:
         ALLOWED.loads(state)
     assert str(raised.value).isascii()
-
-
-def test_a_second_state_can_name_no_other_trigger():
-    """Once it has a state, a trigger could be of APScheduler's class, which checks nothing."""
-    first = state_of(triggers=b"]", jitter=b"N") + b"b"
-    second = state_of(triggers=list_of(tuple_of(text("this:s"), b"}")), jitter=b"N") + b"b"
-    with pytest.raises(UntrustedError, match="it names this:s"):
-        ALLOWED.loads(b"\x80\x04" + AND + b")\x81" + first + second + STOP)
 
 
 def test_a_combining_trigger_ends_as_one_of_apschedulers_class():
