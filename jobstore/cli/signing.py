@@ -127,21 +127,34 @@ def open_signed(url: str | None, keys: str) -> Iterator[tuple[MongoDBJobStore, T
 
 def listed(store: MongoDBJobStore, with_bar: bool) -> Iterator[UnverifiedJob]:
     """Yield the jobs without a valid signature."""
-    total, done, after = len(store) if with_bar else 0, 0, None
+    total, done = len(store) if with_bar else 0, 0
     with progress_bar("listing jobs") as progress:
-        while page := store.unverified(after, PAGE):
+        for page in pages(store):
             yield from page
-            done, after = done + len(page), page[-1]
+            done += len(page)
             if with_bar:
                 progress(done, max(done, total))
 
 
+def pages(store: MongoDBJobStore) -> Iterator[list[UnverifiedJob]]:
+    """Yield the jobs without a valid signature, in pages.
+
+    :raises CommandError: if the pages would never end, as an id is read as another one.
+    """
+    after, ends = None, set()
+    while page := store.unverified(after, PAGE):
+        after = page[-1].key
+        if after in ends:
+            raise CommandError(f"no query can name the document with the _id {page[-1].id!r}")
+        ends.add(after)
+        yield page
+
+
 def sign_listed(store: MongoDBJobStore, digests: set[bytes]) -> int:
     """Sign the states with these digests, and return the number of jobs."""
-    signed, total, after = 0, len(digests), None
+    signed, total = 0, len(digests)
     with progress_bar("signing jobs") as progress:
-        while page := store.unverified(after, PAGE):
-            after = page[-1]
+        for page in pages(store):
             signed += len(store.sign([job for job in page if job.digest in digests]))
             progress(signed, max(signed, total))
     return signed

@@ -213,7 +213,8 @@ class CallsOutsideCycle(BaseJobStore):
         :param after: begin after this job, in order of id: a job that `find` returned, or a key.
         :param progress: called after each batch with the number of documents looked at, and with
             the key of the last one, which may be given as `after`.
-        :raises ValueError: if `after` is neither a job that `find` returned nor a key.
+        :raises ValueError: if `after` is neither a job that `find` returned nor a key; if no query
+            can name a document, whose `_id` is damaged.
         :raises TypeError: if `tags` returns something else than strings; names the job.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
@@ -230,7 +231,8 @@ class CallsOutsideCycle(BaseJobStore):
         0
 
         :param progress: called with the number of jobs read so far, and that of all to read.
-        :raises ValueError: if `signing_keys` is None, or returns a key that can't be used.
+        :raises ValueError: if `signing_keys` is None, or returns a key that can't be used; if no
+            query can name a document, whose `_id` is damaged.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         return verify(self._connection, self._signatures("verify"), progress)
@@ -249,7 +251,8 @@ class CallsOutsideCycle(BaseJobStore):
         :param after: the last job of the page before, or its `key`.
         :param limit: the most jobs to return, 1 or more.
         :raises ValueError: if `limit` or `after` can't be used, as in `find`; if `signing_keys` is
-            None, or returns a key that can't be used.
+            None, or returns a key that can't be used; if no query can name a document, whose `_id`
+            is damaged.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         return unverified(self._connection, self._signatures("unverified"), after, limit)

@@ -1,5 +1,6 @@
 """Signs the documents of a test's collection, or some of them."""
 
+from jobstore.mongodb.trust.all_states import unverified
 from jobstore.mongodb.trust.signatures import Signatures
 
 KEY, OLD_KEY = b"k" * 16, b"o" * 16
@@ -20,3 +21,13 @@ def sign(collection, *job_ids, key=KEY):
         signature = signatures.sign(document["_id"], document["job_state"])
         collection.update_one({"_id": document["_id"]}, {"$set": {"signature": signature}})
     return signatures.keys.first.id
+
+
+def all_unverified(store, trusted, limit=1000):
+    """Return the jobs of all pages."""
+    found, after = [], None
+    while page := unverified(store._connection, trusted, after, limit):
+        assert len(page) <= limit
+        found += page
+        after = page[-1].key
+    return found

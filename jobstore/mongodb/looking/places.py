@@ -45,8 +45,9 @@ CLASSES: list[tuple[str, tuple[type, ...]]] = [
     ("minKey", (MinKey,)),
     ("maxKey", (MaxKey,)),
 ]
-ORDER = ["minKey", "null", "number", "string", "object", "binData", "objectId", "bool", "date"]
-ORDER += ["timestamp", "javascript", "javascriptWithScope", "maxKey"]
+# A symbol sorts as a string, and is read as one.
+ORDER = ["minKey", "null", "number", "symbol", "string", "object", "binData", "objectId", "bool"]
+ORDER += ["date", "timestamp", "dbPointer", "javascript", "javascriptWithScope", "maxKey"]
 
 
 class Place(NamedTuple):

@@ -6,7 +6,7 @@ from typing import TypeVar
 from pymongo.errors import PyMongoError
 
 from ..connection import Connection
-from ..documents import Document
+from ..documents import Document, DocumentId, IdKey, hashable_id
 from ..slow_line.paced import measured, timed_out
 from ..slow_line.sizes import bytes_of
 from .pages import Reader
@@ -34,6 +34,7 @@ def walk(
 
     :param convert: called with each document when it is read; returns what is to be kept of it.
     :param most: the maximum number of documents in a page; None is 1,000.
+    :raises ValueError: if a page can't begin after an id, as the id is read as another one.
     :raises pymongo.errors.PyMongoError: if the server can't be reached, or small pages time out,
         too.
     """
@@ -43,6 +44,7 @@ def walk(
         return {"_id": document["_id"], "bytes": bytes_of([document]), "item": item}
 
     most = BATCH if most is None else most
+    ends: set[IdKey] = set()
     reader, size, tries = Reader(connection, converted), min(FIRST_BATCH, most), TRIES
     while True:
         page: list[Document] = []
@@ -61,9 +63,22 @@ def walk(
             return
         tries = TRIES
         place = Place(None, page[-1]["_id"])
+        check_end(place.id, ends)
         yield [each["item"] for each in page]
         budget = min(BATCH_BYTES, connection.reading.budget)
         size = max(1, min(most, int(budget * len(page) / total_bytes(page))))
+
+
+def check_end(job_id: DocumentId, ends: set[IdKey]) -> None:
+    """Refuse a second page that ends with the same id: then the pages would never end.
+
+    BSON that no driver writes may be read as another id, such as a document with the same name
+    twice.
+    """
+    key = hashable_id(job_id)
+    if key in ends:
+        raise ValueError(f"no query can name the document with the _id {job_id!r}: remove it")
+    ends.add(key)
 
 
 def total_bytes(page: list[Document]) -> int:

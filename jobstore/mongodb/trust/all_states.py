@@ -1,6 +1,6 @@
 """Verifies and signs the states of a whole collection, for the program that an operator runs.
 
-Nothing is unpickled: the inert reader says what a state is, and what it names.
+Nothing is unpickled: the inert reader reads the states, and lists the names in them.
 """
 
 from collections import Counter
@@ -172,7 +172,7 @@ def _unverified(signatures: Signatures, document: Document) -> UnverifiedJob | N
         _check_job(job_id, state)
         names = names_in(state)
     except UnreadableError:
-        pass  # the description says what is wrong
+        pass  # the description has the reason
     digest = sha256(state).digest() if isinstance(state, bytes) else b""
     return UnverifiedJob(describe(document), reason, names, digest)
 

@@ -7,7 +7,6 @@ from hashlib import sha256
 
 import pytest
 from bson import Binary, Code, ObjectId, encode
-from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from jobstore.mongodb import connection
@@ -17,7 +16,7 @@ from jobstore.mongodb.trust.all_states import sign, unverified, verify
 from support.damaged_documents import good
 from support.jobs import at, job
 from support.mirrored_stores import wait_until_equal
-from support.signed_documents import KEY, OLD_KEY, signatures_of
+from support.signed_documents import KEY, OLD_KEY, all_unverified, signatures_of
 from support.signed_documents import sign as signed
 from support.slow_line import lines
 from support.various_documents import infos, insert
@@ -43,16 +42,6 @@ def trusted(store):
 
 def set_signature(store, job_id, signature):
     store.collection.update_one({"_id": job_id}, {"$set": {"signature": signature}})
-
-
-def all_unverified(store, trusted, limit=1000):
-    """Return the jobs of all pages."""
-    found, after = [], None
-    while page := unverified(store._connection, trusted, after, limit):
-        assert len(page) <= limit
-        found += page
-        after = page[-1].key
-    return found
 
 
 def mixed(store):
@@ -136,23 +125,6 @@ def test_a_document_that_is_no_job_is_listed_without_names_and_stays_unsigned(st
     assert sign(store._connection, trusted, [listed._replace(names=("a:b",))]) == []
     assert "signature" not in store.collection.find_one({})
     assert verify(store._connection, trusted, None) == (0, 0, 1, 0, {})
-
-
-def test_pages_pass_ids_that_are_javascript(store, trusted):
-    ids = [Code("a"), Code("b"), Code("a", {}), Code("b", {"x": 1})]
-    store.collection.insert_many([{**good("x"), "_id": each} for each in ids])
-    assert [each.id for each in all_unverified(store, trusted, 1)] == ids
-
-
-def test_an_id_that_is_not_utf_8_is_listed_and_never_signed(store, database, trusted):
-    state = good("x\ufffd")["job_state"]
-    body = b"\x02_id\x00\x03\x00\x00\x00x\xff\x00" + b"\x05job_state\x00"
-    body += len(state).to_bytes(4, "little") + b"\x00" + state
-    whole = (len(body) + 5).to_bytes(4, "little") + body + b"\x00"
-    database.command("insert", store.collection.name, documents=[RawBSONDocument(whole)])
-    [listed] = all_unverified(store, trusted)
-    assert (listed.id, listed.names) == ("x\ufffd", ())
-    assert sign(store._connection, trusted, [listed._replace(names=("a:b",))]) == []
 
 
 def test_pages_hold_the_reasons_in_order_of_id(store, small_pages, trusted):
