@@ -164,7 +164,7 @@ class Cycle:
                 lines.add(KEEPS_STATE, job_id, error)
                 state = _old_state(codec, record, run_time)
         signatures = codec.signatures
-        signature = signatures.sign(job_id, state) if signatures else None
+        signature = signatures.make(job_id, state) if signatures else None
         fields = record, run_time, state, None, self._lease, None, False, signature
         write = tuple.__new__(GuardedWrite, fields)  # see `Record.of`
         written = write.after or record
