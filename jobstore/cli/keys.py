@@ -37,8 +37,6 @@ Allow = Annotated[
         show_default=False,
     ),
 ]
-# Errors that name a module or a file. The text of others might show a key.
-HARMLESS = ImportError, LookupError, OSError
 
 
 @contextmanager
@@ -77,10 +75,16 @@ def check_allow(patterns: list[str] | None) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Describe an error of the keys, or of the module that has them, without showing a key."""
-    while isinstance(error, LookupError | ValueError) and error.__cause__:
-        error = error.__cause__  # the first one says which module or name is missing
-    if isinstance(error, ValueError) and str(error).startswith("signing_keys"):
+    """Describe an error of the keys, or of the module that has them, without showing a key.
+
+    Only errors that name a module or a file are shown: the text of others might have a key.
+    """
+    chain = [error]
+    while cause := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(cause)
+    for each in reversed(chain):  # the first one says which module or file is missing
+        if isinstance(each, ImportError | OSError) or type(each) is LookupError:
+            return f"{type(each).__name__}: {each}"
+    if len(chain) == 1 and str(error).startswith("signing_keys"):
         return str(error)
-    name = type(error).__name__
-    return f"{name}: {error}" if isinstance(error, HARMLESS) else f"its module raised {name}"
+    return f"its module raised {type(chain[-1]).__name__}"

@@ -224,11 +224,12 @@ def test_very_long_texts_are_cut(run, store):
         ("", "--keys must name the keys as MODULE:NAME"),
         ("k" * 16, "--keys must name the keys as MODULE:NAME"),
         ("no_such_module:keys", "--keys: ModuleNotFoundError: No module named 'no_such_module'"),
-        ("support.jobs:gone", "--keys: "),
+        ("support.jobs:gone", "--keys: LookupError: Error resolving reference support.jobs:gone"),
         ("support.hostile_keys:short", "--keys: signing_keys[0] is 6 bytes: it must be a list of"),
         ("support.hostile_keys:text", "--keys: signing_keys is a str: it must be a list of"),
         ("support.hostile_keys:empty", "--keys: signing_keys is a list: it must be a list of"),
         ("support.hostile_keys:fails", "--keys: its module raised ValueError"),
+        ("support.hostile_keys:fails_by_name", "--keys: its module raised KeyError"),
         ("support.hostile_keys:missing", "--keys: FileNotFoundError: "),
     ],
 )

@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import select
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -77,7 +78,10 @@ def test_signal_at_the_question_signs_nothing(terminal, store, number, code):
     store.add_job(job("a"))
     with terminal("sign", *KEYS) as shown:
         shown.wait_for(r"\[y/N\] ")
-        os.killpg(shown.process.pid, number)
+        answered = []
+        while not answered:  # a signal just before the read is seen only after it
+            os.killpg(shown.process.pid, number)
+            answered, _, _ = select.select([shown.master], [], [], 1)
         assert shown.end() == code
     assert store.collection.count_documents({"signature": {"$exists": True}}) == 0
 

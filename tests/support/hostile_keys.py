@@ -11,6 +11,10 @@ def fails():
     raise ValueError(f"{short} are too short")
 
 
+def fails_by_name():
+    return {}[short[0]]
+
+
 def missing():
     with open("/no/such/file") as file:
         return file.read()
