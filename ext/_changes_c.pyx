@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from libc.string cimport memchr, memset
 
+from jobstore.inert.refused import RefusedError
 from jobstore.run_times import UnreadableError
 
 cdef extern from "Python.h":
@@ -68,8 +69,10 @@ def changes(bytes data not None):
             raise MemoryError
         if fault == PROTOCOL:
             raise UnreadableError(f"its state has the pickle protocol {it.protocol}")
+        if fault in REFUSED:
+            raise RefusedError(REFUSED[fault])
         if fault != NONE:
-            raise UnreadableError(REASONS[fault])
+            raise UnreadableError(DAMAGES[fault])
         result = PyBytes_FromStringAndSize(NULL, it.changed.length)
         flags = PyBytes_AS_STRING(result)
         for each in range(it.changed.length):
@@ -84,14 +87,16 @@ def changes(bytes data not None):
         PyMem_RawFree(it.has_state.at)
 
 
-REASONS = {
+DAMAGES = {
     DAMAGED: "its state is truncated or damaged",
     NO_PICKLE: "its state is no pickle",
+    ELSEWHERE: "its state has a persistent id or a buffer, which no scheduler can load",
+}
+REFUSED = {
     CHANGES_NAMED: "its state changes a class or a function",
     CHANGES_UNKNOWN: "its state changes the result of a call that has no name",
     CHANGES_TWICE: "its state gives an object two states",
     EXTENSION: "its state names a class by an extension code, which allow can't check",
-    ELSEWHERE: "its state has a persistent id or a buffer, which no scheduler can load",
 }
 
 

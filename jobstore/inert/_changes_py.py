@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable
 
 from ..run_times import UnreadableError
+from .refused import RefusedError
 
 __all__ = ["changes"]
 
@@ -36,9 +37,9 @@ def changes(data: bytes) -> bytes:
 
     The byte is 1 if the pickle gives a state or items to the result of a call of it, else 0.
 
-    :raises UnreadableError: if it gives any to the class or the function itself, or to the result
-        of a result; if it gives an object two states; if it names a class by an extension code; if
-        it is damaged.
+    :raises RefusedError: if it gives any to the class or the function itself, or to the result of a
+        result; if it gives an object two states; if it names a class by an extension code.
+    :raises UnreadableError: if it is damaged.
     """
     follower = Follower(data)
     try:
@@ -131,10 +132,10 @@ class Follower:
         """Give a state or items to the uppermost value."""
         target = self.top()
         if target == UNKNOWN:
-            raise UnreadableError("its state changes the result of a call that has no name")
+            raise RefusedError("its state changes the result of a call that has no name")
         if target >= 0:
             if target % 2 == 0:
-                raise UnreadableError("its state changes a class or a function")
+                raise RefusedError("its state changes a class or a function")
             self.changed[self.results[target // 2]] = 1
 
 
@@ -178,7 +179,7 @@ def build(it: Follower) -> None:
         raise ValueError  # no value of a builtin class takes a state
     it.change()
     if it.has_state[target // 2]:
-        raise UnreadableError("its state gives an object two states")
+        raise RefusedError("its state gives an object two states")
     it.has_state[target // 2] = True
 
 
@@ -218,9 +219,11 @@ def put(it: Follower, place: int) -> None:
     it.memo[place] = it.top()
 
 
-def refuse(reason: str) -> Callable[[Follower], None]:
+def refuse(
+    reason: str, error: type[UnreadableError] = UnreadableError
+) -> Callable[[Follower], None]:
     def step(it: Follower) -> None:
-        raise UnreadableError(reason)
+        raise error(reason)
 
     return step
 
@@ -260,7 +263,9 @@ def push_line(it: Follower) -> None:
     it.push()
 
 
-EXTENSION = refuse("its state names a class by an extension code, which allow can't check")
+EXTENSION = refuse(
+    "its state names a class by an extension code, which allow can't check", RefusedError
+)
 ELSEWHERE = refuse("its state has a persistent id or a buffer, which no scheduler can load")
 NAMED: dict[str, Callable[[Follower], None]] = {
     **dict.fromkeys(("NONE", "NEWTRUE", "NEWFALSE"), push_after(0)),

@@ -86,7 +86,7 @@ def outcome(changes, state):
     try:
         return changes(state)
     except UnreadableError as error:
-        return str(error)
+        return type(error), str(error)
 
 
 @CHANGES

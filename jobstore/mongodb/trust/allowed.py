@@ -17,6 +17,7 @@ from typing import Any
 from apscheduler.job import Job
 
 from ...inert.changes import changes
+from ...inert.refused import RefusedError
 from ...run_times import UnreadableError
 from .always import COMBINING, FRESH, NARROW, PLAIN, WIDE
 from .combining import checked, combining_become_stock, is_combining
@@ -50,13 +51,16 @@ class Allowed:
         """Unpickle a state, as `pickle.loads`; O(length).
 
         :raises UntrustedError: if the state names a class or function that isn't allowed, or calls
-            an allowed one of Python's as no pickle does.
-        :raises UnreadableError: if the state changes a class, a function, or anything else that it
-            did not make itself; if it names anything by an extension code; if it is damaged.
+            an allowed one of Python's as no pickle does; if it changes a class, a function, or
+            anything else that it did not make itself; if it names any by an extension code.
+        :raises UnreadableError: if the state is damaged.
         :raises Exception: of the allowed classes and functions.
         """
         state = state if type(state) is bytes else bytes(state)
-        loading = Loading(self, state)
+        try:
+            loading = Loading(self, state)
+        except RefusedError as error:
+            raise UntrustedError(str(error)) from None
         with combining_become_stock():
             return loading.load()
 
