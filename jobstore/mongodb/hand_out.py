@@ -116,8 +116,10 @@ class HandOut:
     def _set_aside(self, unrunnable: Rejected, lease: Lease | None, read_at: float) -> None:
         """Set the jobs aside that can't run here; jobs by unknown keys may stay due for a while."""
         decided, undecided = self._undecided.split(unrunnable, read_at)
-        if lease and undecided:
-            lease.release([record.id for record in undecided])
+        if undecided:
+            self._reader.left_waiting(undecided)
+            if lease:
+                lease.release([record.id for record in undecided])
         if decided:
             self._reader.set_aside(decided, lease)
 

@@ -127,6 +127,8 @@ class Keys:
             self.logger.warning("Unable to ask for the signing keys again: %s", error)
         else:
             self._answered_at = now
+        finally:  # a callable that waits for long doesn't wait again for the next job
+            self.retry_at = time.monotonic() + ASK_SECONDS
 
     def _find(self, key_id: str) -> Key | None:
         for key in self._keys:

@@ -1,10 +1,12 @@
-"""Recovery after an unclean end, while executors are full or refuse jobs."""
+"""Recovery after an unclean end, while executors are full or refuse jobs, or keys are unknown."""
 
 import pytest
 
+from jobstore import MongoDBJobStore
 from support.jobs import at, job, names
 from support.manual_scheduler import Submissions
 from support.restarts import attempt_counts, count_presences, cycle
+from support.signed_stores import KEY, NEW_KEY
 from support.waiting import until
 
 MODES = {
@@ -145,3 +147,26 @@ def test_job_that_its_executor_refuses_is_no_suspect(begin, database):
         counted = {each["_id"]: each.get("attempts") for each in database["jobs"].find()}
         assert counted == {"a": None, "suspect": attempts}
     run_all(begin())
+
+
+def test_job_by_a_key_that_may_be_new_is_no_suspect(restart, mode, server, database):
+    answers = [[KEY], [KEY]]
+
+    def ask():
+        if not answers:
+            raise OSError("no vault")
+        return answers.pop()
+
+    store_of(restart(signing_keys=ask)).add_job(job("known", 1, every=None))
+    owner = MongoDBJobStore(database.name, host=server.uri, signing_keys=[NEW_KEY])
+    owner.add_jobs([job("new", 0), job("suspect", 2)])
+    owner.shutdown()
+    attempts = {"count": 2, "by": OTHER_PROCESS}
+    database["jobs"].update_one({"_id": "suspect"}, {"$set": {"attempts": attempts}})
+    scheduler = restart(signing_keys=ask, **MODES[mode])
+    for _ in range(6):
+        cycle(scheduler)
+    assert [job_id for job_id, _ in scheduler.executor.submitted] == ["known"]
+    stored = {each["_id"]: each.get("attempts") for each in database["jobs"].find()}
+    assert stored == {"new": None, "suspect": attempts}
+    assert is_recovering(scheduler), "the suspect runs with a count"

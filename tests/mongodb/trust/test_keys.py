@@ -196,6 +196,25 @@ def test_callable_is_asked_again_for_an_unknown_key_every_ten_seconds_at_most(cl
     assert ours.sign("a", STATE) == new
 
 
+def test_callable_that_waits_for_long_is_asked_once_for_many_jobs(clock):
+    """Otherwise a vault that doesn't answer would stop the scheduler for each such job."""
+    asked = []
+
+    def ask():
+        asked.append(clock.now)
+        if len(asked) == 1:
+            return [KEY]
+        clock.now += 30
+        raise OSError("no vault")
+
+    ours, new = signatures(ask), signatures([NEW_KEY]).sign("a", STATE)
+    ours.sign("a", STATE)
+    for _ in range(3):
+        with pytest.raises(UnknownKeyError):
+            ours.verify("a", STATE, new)
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize("answer", [OSError("no vault"), [SECRET], []])
 def test_keys_stay_if_the_callable_fails_later(clock, caplog, answer):
     source = Source(KEY)
