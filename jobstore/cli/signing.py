@@ -198,7 +198,7 @@ def write_result(groups: Groups, signed: int, keys: str, output: Output) -> None
         )
     if signed and groups.quarantined:
         write_text(
-            "Jobs in quarantine stay there until a scheduler retries them, within ten minutes, or "
-            f"until you run: jobstore quarantine restore --keys {printable(keys)}",
+            f"{groups.quarantined:,} of the listed jobs are in quarantine. To bring them back, "
+            f"start a scheduler, or run: jobstore quarantine restore --keys {printable(keys)}",
             output,
         )

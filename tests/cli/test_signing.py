@@ -184,7 +184,7 @@ def test_signed_jobs_in_quarantine_are_restored_by_the_next_command(run, store):
     assert (done.code, done.out) == (1, "")
     assert done.err == "jobstore: 1 jobs stay in quarantine (a: it has no signature)\n"
     *_, hint = run("sign", *KEYS, "--yes").rows
-    _, _, command = hint[0].partition("until you run: jobstore ")
+    _, _, command = hint[0].partition(" or run: jobstore ")
     assert command == f"quarantine restore --keys {REFERENCE}"
     assert [each.id for each in store.quarantined()] == ["a"]
     assert run(*command.split()) == (0, "a\n", "")
