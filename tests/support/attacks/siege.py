@@ -2,9 +2,11 @@
 
 import io
 import logging
+import os
 import re
 import time
 from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +21,9 @@ from apscheduler.triggers.interval import IntervalTrigger
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
+from jobstore.cli.app import run as run_command
 from jobstore.mongodb.sharing import unrunnable
+from jobstore.mongodb.trust import keys
 from jobstore.mongodb.trust.signatures import Signatures
 from jobstore.mongodb.trust.untrusted import UntrustedError
 from jobstore.mongodb.writes import retry
@@ -32,7 +36,7 @@ from support.waiting import until
 ALLOW = ["support.jobs:*"]
 TRUSTS = {
     "keys": {"signing_keys": KEYS},
-    "run": {"signing_keys": KEYS, "unsigned": "run"},
+    "run": {"signing_keys": lambda: KEYS, "unsigned": "run"},  # asked again for unknown keys
     "allow": {"allow": ALLOW},
     "both": {"signing_keys": KEYS, "unsigned": "run", "allow": ALLOW},
 }
@@ -124,6 +128,7 @@ class Siege:
         self._prepare()
         retry.ROUND_SECONDS, retry.STEP_SECONDS = 0.2, 0.02
         unrunnable.RETRY_SECONDS = 1.0
+        keys.ASK_SECONDS = 0.2
         self._write(self._due("before skip"))
         for policy in ("skip", "spread:1" if "unsigned" in self._trust else "hold"):
             self._write(self._placed(f"before {policy}"))
@@ -139,6 +144,8 @@ class Siege:
             self._until_it_goes_on()
             self._until_none_is_due(f"before {policy}")
             scheduler.shutdown()
+        if "allow" not in self._trust and not self._mode:
+            self._run_commands()
         self._check_documents()
         self._check_the_log()
 
@@ -292,6 +299,22 @@ class Siege:
             if change >= len(changes) - 3:  # the last ones replace the document
                 self._ours.add(job_id)
                 del self._by_id[job_id]
+
+    def _run_commands(self):
+        """Run the commands of the program on the attacked collection."""
+        os.environ["JOBSTORE_URL"] = self._uri.replace("/?", f"/{self._jobs.full_name}?")
+        reference = ["--keys", "support.attacks.signatures:KEYS"]
+        commands = [["ls"], ["count"], ["stats"], ["index"], ["quarantine", "list"]]
+        commands += [["verify", *reference], ["sign", "--json", *reference]]
+        commands += [["quarantine", "restore", *reference], ["quarantine", "restore"]]
+        commands += [["show", job_id] for job_id in self._ids()[: 9 * EVERY : EVERY]]
+        for command in commands:
+            text = io.StringIO()
+            with redirect_stdout(text), redirect_stderr(text):
+                code = self._call(run_command, command)
+            if code not in (0, 1, 3):  # 3: it is gone
+                self.witnesses.fault(f"{command}: {code} {text.getvalue()}")
+            self._log.text += text.getvalue()
 
     def _ids(self):
         return [job_id for job_id in self._by_id if isinstance(job_id, str)]
