@@ -246,14 +246,14 @@ cdef Fault append(Numbers *numbers, Py_ssize_t value) noexcept nogil:
 
 
 cdef Fault skip(Follower *it, Py_ssize_t count) noexcept nogil:
-    if count < 0 or count > it.length - it.at:
+    if count > it.length - it.at:
         return DAMAGED
     it.at += count
     return NONE
 
 
 cdef Fault number(Follower *it, int size, Py_ssize_t *value) noexcept nogil:
-    """Read a number of 1, 4 or 8 bytes; one of 8 may come out negative."""
+    """Read a number of 1, 4 or 8 bytes."""
     cdef int each
     cdef unsigned long long read = 0
     if size > it.length - it.at:
@@ -262,13 +262,13 @@ cdef Fault number(Follower *it, int size, Py_ssize_t *value) noexcept nogil:
         read |= <unsigned long long>it.data[it.at + each] << (8 * each)
     it.at += size
     value[0] = <Py_ssize_t>read
-    return NONE
+    return DAMAGED if value[0] < 0 else NONE  # more than any data has
 
 
 cdef Fault begin_frame(Follower *it) noexcept nogil:
     cdef Py_ssize_t length = 0
     cdef Fault fault = DAMAGED if it.frame_end != PY_SSIZE_T_MAX else number(it, 8, &length)
-    if not fault and (length < 0 or length > it.length - it.at):
+    if not fault and length > it.length - it.at:
         fault = DAMAGED
     it.frame_end = it.at + length
     return fault

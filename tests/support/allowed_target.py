@@ -141,6 +141,10 @@ def order_class():
     return Order
 
 
+def watched_class():
+    return Watched
+
+
 def new_order():
     return Order()
 

@@ -164,6 +164,10 @@ STATES = {
         called(target("order_class")) + state_of(a=TRUE) + b"b",
         "it changes the result of support.allowed_target:order_class",
     ),
+    "a class of an allowed metaclass, from a function": (
+        called(target("watched_class")) + tuple_of(b"N", state_of(mine=target("send"))) + b"b",
+        "it changes the result of support.allowed_target:watched_class",
+    ),
     "items of a dict that a function returns": (
         called(target("settings")) + text("debug") + TRUE + b"s",
         "it changes the result of support.allowed_target:settings",
