@@ -176,6 +176,24 @@ def test_documents_that_are_no_jobs_are_named_and_stay_unsigned(run, store):
     assert again.out.splitlines() == [others, "no jobs to sign"]
 
 
+def test_json_lists_every_kind_of_document(run, store):
+    insert(store.collection)
+    done = run("sign", *KEYS, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.isascii()
+    assert len(done.objects) == len(store)
+
+
+def test_names_and_ids_that_are_no_unicode_are_escaped(run, store):
+    state = pickle.dumps({**job("a").__getstate__(), "args": (print, "\ud800")}, 4)
+    state = state.replace(b"\x8c\x05print", b"\x8c\x05\xed\xa0\x80nt")
+    store.collection.insert_one({**good("a"), "job_state": state})
+    for options in ["--json"], ["--yes"]:
+        done = run("sign", *KEYS, *options)
+        assert (done.code, done.err) == (0, "")
+        assert "builtins:\\ud800nt" in done.out
+
+
 def test_signed_jobs_in_quarantine_are_restored_by_the_next_command(run, store):
     store.add_job(job("a"))
     mark = {"reason": "it has no signature", "since": at(0), "next_run_time": 5.0}
