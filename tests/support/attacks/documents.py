@@ -3,8 +3,9 @@
 import itertools
 import pickle
 from datetime import datetime, timedelta, timezone
+from zlib import crc32
 
-from bson import Binary, Code, DBRef, MaxKey, MinKey, ObjectId, Regex
+from bson import Binary, Code, DBRef, Decimal128, MaxKey, MinKey, ObjectId, Regex, Timestamp
 
 from support.attacks.signatures import ABSENT, WRONG, hostile_signatures
 from support.attacks.states import PLANTED, hostile_states
@@ -179,3 +180,14 @@ def placed(found, prefix, due, is_shared):
     for (name, fields), attack in zip(places(due, is_shared).items(), itertools.cycle(found)):
         document = attack.document(f"{prefix} {name}", due)
         yield attack, {**document, **fields}
+    refused = [attack for attack in found if attack.reason] or found  # signed for its own id
+    for job_id, attack in zip(other_ids(prefix), refused, strict=False):
+        yield attack, {**attack.document(f"{prefix} {job_id!r}", due), "_id": job_id}
+
+
+def other_ids(prefix):
+    """Return ids that are no strings."""
+    number = crc32(prefix.encode())
+    raw = prefix.encode()
+    ids = [raw, Binary(raw, 5), {"id": prefix}, number, number + 0.5, Decimal128(f"{number}.25")]
+    return [*ids, DBRef(prefix, 1), Code(prefix), ObjectId(), Timestamp(number, 1)]

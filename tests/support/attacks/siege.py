@@ -44,6 +44,7 @@ SWAPS = 6  # victims of each kind, whose states the attacker swaps during their 
 GOOD = 5  # recurring good jobs
 EVERY = 11  # one of so many attacked jobs is looked up and changed
 WHEN_DUE = re.compile(r"(before skip|during|victim) \d")  # ids of attacks that were due
+OTHER = "of another type:"  # begins the keys of ids that are no strings
 UTC = timezone.utc
 
 
@@ -76,6 +77,11 @@ class Written(NamedTuple):
     state: Any
     reason: str
     is_signed: bool
+
+
+def key_of(job_id):
+    """Return a string for an `_id` of any type."""
+    return job_id if type(job_id) is str else f"{OTHER} {job_id!r}"  # BSON has a subclass
 
 
 class Siege:
@@ -225,7 +231,7 @@ class Siege:
             reason = ""
         elif isinstance(state, bytes):
             self.witnesses.untrusted.add(bytes(state))
-        self._by_id[document["_id"]] = Written(state, reason, attack.reason is None)
+        self._by_id[key_of(document["_id"])] = Written(state, reason, attack.reason is None)
 
     def _swap(self, store, job):
         """Swap the state of a victim that has just been read, and has not been written yet."""
@@ -317,7 +323,7 @@ class Siege:
             self._log.text += text.getvalue()
 
     def _ids(self):
-        return [job_id for job_id in self._by_id if isinstance(job_id, str)]
+        return [key for key in self._by_id if not key.startswith(OTHER)]
 
     def _call(self, call, *args, **options):
         try:
@@ -353,12 +359,13 @@ class Siege:
         now = time.time()
         for document in self._jobs.find():
             job_id, state = document["_id"], document.get("job_state")
-            hostile = self._by_id.get(job_id)
+            hostile = self._by_id.get(key_of(job_id))
             if hostile is not None and state != hostile.state:
                 hostile = None  # the store has replaced it
             if self._has_keys and self._verifies(document) != (not hostile or hostile.is_signed):
                 self.witnesses.fault(f"{job_id} verifies or not, as it should not")
-            if hostile and WHEN_DUE.match(job_id) and not self._is_set_aside(document, hostile):
+            was_due = WHEN_DUE.match(key_of(job_id))
+            if hostile and was_due and not self._is_set_aside(document, hostile):
                 # The run time of a victim was written before its state was looked at.
                 run_time = document["next_run_time"]
                 waits = run_time and (run_time > now or self._is_shared)
