@@ -18,7 +18,7 @@ from .output import Output
 from .printable import printable
 from .progress import progress_bar
 from .stats import write_bars
-from .target import Target, open_store
+from .target import Target, limited, open_store
 
 __all__ = ["sign", "verify"]
 
@@ -127,7 +127,10 @@ def open_signed(url: str | None, keys: str) -> Iterator[tuple[MongoDBJobStore, T
 
 def listed(store: MongoDBJobStore, with_bar: bool) -> Iterator[UnverifiedJob]:
     """Yield the jobs without a valid signature."""
-    total, done = len(store) if with_bar else 0, 0
+    total = done = 0
+    if with_bar:
+        with limited(store.client):
+            total = store.collection.estimated_document_count()
     with progress_bar("listing jobs") as progress:
         for page in pages(store):
             yield from page
