@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from ...run_times import UnreadableError
 from ..documents import DocumentId, IdKey, Record, hashable_id
@@ -14,10 +15,11 @@ Reasons = list[tuple[Record, UnreadableError]]
 
 
 class Undecided:
-    """Keeps jobs due whose keys may be new, until the store may ask for its keys again.
+    """Keeps jobs due whose keys may be new, until the store has asked for its keys again.
 
     Otherwise a rotation of keys, right after a question for the keys, would put good jobs into
-    quarantine.
+    quarantine. A job waits for one question only: else many jobs would be decided about in no more
+    than one batch for each question.
 
     :param signatures: None without keys: then nothing is undecided.
     """
@@ -26,20 +28,32 @@ class Undecided:
         self._keys = signatures.keys if signatures else None
         self._records: dict[IdKey, Record] = {}
         self._retry_at = 0.0  # by the monotonic clock
+        self._waited: dict[IdKey, Any] = {}  # the signatures of those that waited before
+        self._waited_until = 0.0
 
     def split(self, unrunnable: Reasons, read_at: float) -> tuple[Reasons, list[Record]]:
         """Return the jobs that can be decided about, and the others.
 
         :param read_at: a time before the jobs were read, by the monotonic clock.
         """
-        unknown = [record for record, reason in unrunnable if isinstance(reason, UnknownKeyError)]
-        if not unknown or self._keys is None or self._keys.are_as_of(read_at):
+        if self._keys is None or self._keys.are_as_of(read_at):
             return unrunnable, []
-        if time.monotonic() >= self._retry_at:
-            self._records.clear()
-        self._retry_at = self._keys.retry_at
-        self._records |= {hashable_id(record.id): record for record in unknown}
-        return [pair for pair in unrunnable if not isinstance(pair[1], UnknownKeyError)], unknown
+        if self._records and self.retry_seconds <= 0:
+            self._waited = {key: record.signature for key, record in self._records.items()}
+            self._waited_until = self._retry_at
+            self._records = {}
+        waited = self._waited if self._keys.are_as_of(self._waited_until) else {}
+        decided, undecided = Reasons(), []
+        for record, reason in unrunnable:
+            key = hashable_id(record.id)
+            if isinstance(reason, UnknownKeyError) and waited.get(key) != record.signature:
+                undecided.append(record)
+                self._records[key] = record._replace(state=None)  # which may be large
+            else:
+                decided.append((record, reason))
+        if undecided:
+            self._retry_at = self._keys.retry_at
+        return decided, undecided
 
     def current(self) -> Mapping[IdKey, Record]:
         """Return the jobs that wait, by the keys of their ids."""
@@ -57,4 +71,4 @@ class Undecided:
 
     def forget_all(self) -> None:
         """Look at all jobs again."""
-        self._records.clear()
+        self._records, self._waited = {}, {}

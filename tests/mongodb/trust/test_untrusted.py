@@ -282,6 +282,26 @@ def test_job_is_not_decided_about_while_the_keys_can_not_be_asked_for(
     assert submitted(scheduler) == ["new"]
 
 
+def test_many_jobs_by_an_unknown_key_wait_for_one_question_only(
+    signed_on, database, session_client, monkeypatch
+):
+    rotating = Rotating(monkeypatch)
+    scheduler, store = signed_on(signing_keys=rotating, batch_size=1)
+    MongoDBJobStore(
+        database.name, client=session_client, signing_keys=[b"a key of strangers"]
+    ).add_jobs(recurring(f"stranger {n}") for n in range(5))
+
+    def quarantined():
+        for _ in range(5):
+            scheduler._process_jobs()
+            rotating.clock.now += 0.1
+        return len(store.quarantined())
+
+    assert quarantined() == 1
+    rotating.clock.now += 10
+    assert quarantined() == 5
+
+
 def test_scheduler_wakes_up_when_the_keys_may_be_asked_for_again(
     signed_on, database, session_client, monkeypatch
 ):
