@@ -9,7 +9,6 @@ from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from apscheduler.events import EVENT_JOB_EXECUTED
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -25,9 +24,9 @@ from jobstore.cli.app import run as run_command
 from jobstore.mongodb.sharing import unrunnable
 from jobstore.mongodb.trust import keys
 from jobstore.mongodb.trust.signatures import Signatures
-from jobstore.mongodb.trust.untrusted import UntrustedError
 from jobstore.mongodb.writes import retry
 from support.attacks.documents import placed, signed_attacks, unsigned_attacks, when_due
+from support.attacks.ledger import Ledger
 from support.attacks.signatures import ABSENT, KEYS, MISSING
 from support.attacks.states import register
 from support.jobs import job, note
@@ -43,8 +42,6 @@ TRUSTS = {
 SWAPS = 6  # victims of each kind, whose states the attacker swaps during their runs
 GOOD = 5  # recurring good jobs
 EVERY = 11  # one of so many attacked jobs is looked up and changed
-WHEN_DUE = re.compile(r"(before skip|during|victim) \d")  # ids of attacks that were due
-OTHER = "of another type:"  # begins the keys of ids that are no strings
 UTC = timezone.utc
 
 
@@ -65,23 +62,6 @@ class Log(logging.Handler):
 
     def emit(self, record):
         self.text += self.format(record) + "\n"
-
-
-class Written(NamedTuple):
-    """What the attacker has written.
-
-    :ivar reason: how the text begins that says why it must not run.
-    :ivar is_signed: whether our key has signed it.
-    """
-
-    state: Any
-    reason: str
-    is_signed: bool
-
-
-def key_of(job_id):
-    """Return a string for an `_id` of any type."""
-    return job_id if type(job_id) is str else f"{OTHER} {job_id!r}"  # BSON has a subclass
 
 
 class Siege:
@@ -106,8 +86,7 @@ class Siege:
         self._signatures = Signatures(KEYS, self._jobs.full_name, False)
         register(lambda *args: witnesses.fault("called the cached extension"))
         self._attacks = self._make_attacks()
-        self._by_id = {}
-        self._ours = set()
+        self._ledger = Ledger(witnesses, self._trust, self._signatures)
 
     @property
     def _has_keys(self):
@@ -152,7 +131,7 @@ class Siege:
             scheduler.shutdown()
         if "allow" not in self._trust and not self._mode:
             self._run_commands()
-        self._check_documents()
+        self._ledger.check(self._jobs.find(), self._is_shared)
         self._check_the_log()
 
     def _prepare(self):
@@ -197,7 +176,7 @@ class Siege:
         self._runs[event.job_id] += 1
         is_first = self._runs[event.job_id] == 1  # a victim was good when it was handed out
         if not (event.job_id.startswith("victim") and is_first):
-            self._check_good([event.job_id])
+            self._ledger.check_trusted([event.job_id])
 
     # The attacker
 
@@ -215,32 +194,19 @@ class Siege:
         """Write the documents of attacks."""
         documents = []
         for attack, document in attacks:
-            self._note_untrusted(attack, document)
+            self._ledger.note(attack, document)
             documents.append(document)
         self._jobs.insert_many(documents, ordered=False)
         self.count += len(documents)
 
-    def _note_untrusted(self, attack, document):
-        """Note the attack, and a state that must not be unpickled at all.
-
-        A state that is trusted for its signature, or because it needs none, is left to `allow`.
-        """
-        state, reason = document["job_state"], attack.reason
-        needs_none = not self._has_keys or ("unsigned" in self._trust and reason == MISSING)
-        if needs_none or reason is None:
-            reason = ""
-        elif isinstance(state, bytes):
-            self.witnesses.untrusted.add(bytes(state))
-        self._by_id[key_of(document["_id"])] = Written(state, reason, attack.reason is None)
-
     def _swap(self, store, job):
         """Swap the state of a victim that has just been read, and has not been written yet."""
-        if not job.id.startswith("victim") or job.id in self._by_id:
+        if not job.id.startswith("victim") or self._ledger.is_hostile(job.id):
             return
         number = int(job.id.split()[1])
         attack = self._attacks[number * len(self._attacks) // SWAPS]
         document = attack.document(job.id, job.next_run_time.timestamp())
-        self._note_untrusted(attack, document)
+        self._ledger.note(attack, document)
         change = {"$set": {"job_state": document["job_state"]}}
         if "signature" in document:
             change["$set"]["signature"] = document["signature"]
@@ -266,19 +232,21 @@ class Siege:
         text = io.StringIO()
         self._call(scheduler.print_jobs, out=text)
         for call in (store.get_all_jobs, scheduler.get_jobs):
-            self._check_good(each.id for each in self._call(call))
+            self._ledger.check_trusted(each.id for each in self._call(call))
         calls = [store.find, store.count, store.statistics, store.status, store.quarantined]
         calls += [store.describe_all, lambda: len(store)]
         if self._has_keys:
             calls += [store.verify, store.unverified]
         for call in calls:
             self._call(call)
-        tagged = self._store(tags=lambda job: self._check_good([job.id]) or ["tag"], **self._mode)
+        tagged = self._store(
+            tags=lambda job: self._ledger.check_trusted([job.id]) or ["tag"], **self._mode
+        )
         tagged.start(None, "default")
         self._call(tagged.describe_all)
         tagged.shutdown()
-        self._check_good(self._call(store.restore_quarantined))
-        self._check_good(self._call(store.restore_quarantined, self._ids()))
+        self._ledger.check_trusted(self._call(store.restore_quarantined))
+        self._ledger.check_trusted(self._call(store.restore_quarantined, self._ledger.ids()))
 
     def _call_for_each(self, store, scheduler):
         """Look all attacked jobs up, and change them."""
@@ -295,7 +263,7 @@ class Siege:
             lambda job_id: store.update_jobs([job(job_id, None)]),
             lambda job_id: store.add_jobs([job(job_id, None)], replace_existing=True),
         ]
-        for number, job_id in enumerate(self._ids()[::EVERY]):
+        for number, job_id in enumerate(self._ledger.ids()[::EVERY]):
             for look in (store.lookup_job, scheduler.get_job):
                 if self._call(look, job_id):
                     self.witnesses.fault(f"looked job {job_id} up")
@@ -303,8 +271,7 @@ class Siege:
             change = number % len(changes)
             self._call(changes[change], job_id)
             if change >= len(changes) - 3:  # the last ones replace the document
-                self._ours.add(job_id)
-                del self._by_id[job_id]
+                self._ledger.note_ours(job_id)
 
     def _run_commands(self):
         """Run the commands of the program on the attacked collection."""
@@ -313,7 +280,7 @@ class Siege:
         commands = [["ls"], ["count"], ["stats"], ["index"], ["quarantine", "list"]]
         commands += [["verify", *reference], ["sign", "--json", *reference]]
         commands += [["quarantine", "restore", *reference], ["quarantine", "restore"]]
-        commands += [["show", job_id] for job_id in self._ids()[: 9 * EVERY : EVERY]]
+        commands += [["show", job_id] for job_id in self._ledger.ids()[: 9 * EVERY : EVERY]]
         for command in commands:
             text = io.StringIO()
             with redirect_stdout(text), redirect_stderr(text):
@@ -321,9 +288,6 @@ class Siege:
             if code not in (0, 1, 3):  # 3: it is gone
                 self.witnesses.fault(f"{command}: {code} {text.getvalue()}")
             self._log.text += text.getvalue()
-
-    def _ids(self):
-        return [key for key in self._by_id if not key.startswith(OTHER)]
 
     def _call(self, call, *args, **options):
         try:
@@ -333,12 +297,6 @@ class Siege:
         except Exception as error:
             self.witnesses.fault(f"{getattr(call, '__name__', call)}: {error!r}")
             raise
-
-    def _check_good(self, ids):
-        for job_id in ids:
-            is_ours = job_id in self._ours or job_id.startswith(("good", "victim"))
-            if not is_ours or job_id in self._by_id:
-                self.witnesses.fault(f"trusted job {job_id}")
 
     # The outcome
 
@@ -353,36 +311,6 @@ class Siege:
         names = re.escape(prefix) if self._is_shared else rf"({re.escape(prefix)}|victim)"
         due = {"_id": {"$regex": rf"^{names} \d"}, "next_run_time": {"$lte": time.time()}}
         until(lambda: self._jobs.count_documents(due) == 0)
-
-    def _check_documents(self):
-        """Find that good documents verify, and no hostile one does; see why it doesn't run."""
-        now = time.time()
-        for document in self._jobs.find():
-            job_id, state = document["_id"], document.get("job_state")
-            hostile = self._by_id.get(key_of(job_id))
-            if hostile is not None and state != hostile.state:
-                hostile = None  # the store has replaced it
-            if self._has_keys and self._verifies(document) != (not hostile or hostile.is_signed):
-                self.witnesses.fault(f"{job_id} verifies or not, as it should not")
-            was_due = WHEN_DUE.match(key_of(job_id))
-            if hostile and was_due and not self._is_set_aside(document, hostile):
-                # The run time of a victim was written before its state was looked at.
-                run_time = document["next_run_time"]
-                waits = run_time and (run_time > now or self._is_shared)
-                if not (job_id.startswith("victim") and waits):
-                    self.witnesses.fault(f"{job_id} is not in quarantine for {hostile.reason!r}")
-
-    def _is_set_aside(self, document, hostile):
-        mark = document.get("quarantine")
-        return mark is not None and mark["reason"].startswith(hostile.reason)
-
-    def _verifies(self, document):
-        fields = document["_id"], document.get("job_state"), document.get("signature")
-        try:
-            self._signatures.verify(*fields)
-        except UntrustedError:
-            return False
-        return True
 
     def _check_the_log(self):
         """Find no key in the log lines and in the texts of errors."""
