@@ -89,9 +89,11 @@ def _release_of(document: Document, codec: Codec) -> Release | None:
     except UntrustedError:  # once it is due, it goes into quarantine
         state, signature = record.state, record.signature
     guard = {"next_run_time": None, "held": held, **same_state(record.state)}
-    new = {"next_run_time": run_time, "job_state": state}
-    if signature is not None or record.signature is not None:
-        new["signature"] = to_field(signature)
+    new = {"next_run_time": run_time}
+    if state is not record.state:  # what others wrote stays as it is
+        new["job_state"] = state
+        if signature is not None or record.signature is not None:
+            new["signature"] = to_field(signature)
     write = UpdateOne(queries.id_filter(record.id) | guard, {"$set": new, "$unset": {"held": ""}})
     after = record._replace(run_time=run_time, state=state, signature=signature)
     return Release(write, after, 2 * bytes_of([document]))

@@ -184,12 +184,18 @@ def test_untrusted_jobs_stay_overdue(signed_on, database, mode, policy):
     assert reasons(store.collection) == {"bad": "it has no signature"}
 
 
-def test_untrusted_held_job_is_released_and_then_goes_into_quarantine(signed_on, database):
+@pytest.mark.parametrize("signature", [None, {"$a": [{"$b": 1}]}], ids=str)
+def test_untrusted_held_job_is_released_and_then_goes_into_quarantine(
+    signed_on, database, signature
+):
+    """Its state and its signature stay as they are."""
     scheduler, store = signed_on([job("bad")], catch_up="hold")
-    write_signature(database["jobs"], "bad", None)
-    state = store.collection.find_one()["job_state"]
+    jobs, before = database["jobs"], store.collection.find_one()
+    jobs.replace_one({}, before | {"signature": signature})
     assert store.release_held() == 1
-    assert store.collection.find_one()["job_state"] == state
+    after = store.collection.find_one()
+    assert after["job_state"] == before["job_state"]
+    assert after["signature"] == signature
     scheduler._process_jobs()
     assert [each.id for each in store.quarantined()] == ["bad"]
 
