@@ -20,6 +20,7 @@ NEVER_RAISED_TO_CALLERS = {
     "CommandError",
     "NotLiveError",
     "PipeClosedError",
+    "RefusedError",
     "StockDecidesError",
     "StreamLostError",
     "UnknownFieldError",
