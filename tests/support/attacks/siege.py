@@ -42,6 +42,7 @@ TRUSTS = {
 SWAPS = 6  # victims of each kind, whose states the attacker swaps during their runs
 GOOD = 5  # recurring good jobs
 EVERY = 11  # one of so many attacked jobs is looked up and changed
+ZONES = {("pytz", "_UTC")}  # which APScheduler 3.10 gives run times
 UTC = timezone.utc
 
 
@@ -142,7 +143,7 @@ class Siege:
         assert len(store.get_all_jobs()) == len(store)
         store.shutdown()
         if "allow" not in self._trust:  # it is asked for each name, before anything is found
-            self.witnesses.names = set(self.witnesses.seen)
+            self.witnesses.names = self.witnesses.seen | ZONES
 
     def _good_jobs(self):
         now = datetime.now(UTC)
