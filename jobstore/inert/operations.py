@@ -1,7 +1,7 @@
 """The operations of a pickle that ordinary states have rarely."""
 
 import pickle
-from codecs import raw_unicode_escape_decode  # its name would import a module of `encodings`
+from codecs import escape_decode, raw_unicode_escape_decode  # which import no `encodings`
 from collections.abc import Callable
 from struct import unpack
 from typing import Any
@@ -40,10 +40,19 @@ def whole_number(line: bytes) -> int | bool:
 
 
 def quoted(line: bytes) -> str:
-    """Return a text between quotes, as Python 2 wrote it; its escapes stay."""
+    """Return a text between quotes, as Python 2 wrote it.
+
+    Its escapes are read as by an unpickler: they could hide the name of a class.
+    """
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
         raise ValueError("a text without quotes")
-    return line[1:-1].decode("latin-1")
+    if b"\\" not in line:
+        return line[1:-1].decode("latin-1")
+    try:
+        unescaped: bytes = escape_decode(line[1:-1])[0]
+    except Warning:  # an escape that means nothing, where warnings are errors
+        raise ValueError("a text with a wrong escape") from None
+    return unescaped.decode("latin-1")
 
 
 def unicode_text(raw: bytes) -> str:

@@ -52,6 +52,17 @@ def test_names_that_nothing_refers_to_are_listed(state):
     assert names_in(state) == ("os:system",)
 
 
+@pytest.mark.parametrize(
+    ("key", "reference"),
+    [(rb"S'trig\x67ers'", rb"S'os:system'"), (rb"S'triggers'", rb"S'os\x3asyst\145m'")],
+)
+def test_names_behind_the_escapes_of_a_text_are_listed(key, reference):
+    state = b"(dp0\n" + key + b"\n((" + reference + b"\n(dtts."
+    and_trigger = b"capscheduler.triggers.combining\nAndTrigger\n)\x81"
+    names = names_in(b"\x80\x02" + and_trigger + state[:-1] + b"b.")
+    assert names == ("apscheduler.triggers.combining:AndTrigger", "os:system")
+
+
 def test_names_by_extension_codes_are_listed_by_their_number():
     assert names_in(b"\x80\x02\x82\x05.") == ("copyreg:extension 5",)
 
