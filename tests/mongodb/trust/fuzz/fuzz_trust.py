@@ -133,11 +133,12 @@ def run(data):
 def restore(codec, job_id, state, signature, mask, accepted):
     """Restore the document: its state, which is no job's, must be looked at only if it verifies."""
     from jobstore.mongodb.documents import Record
+    from jobstore.mongodb.trust.signatures import to_signature
     from jobstore.mongodb.trust.untrusted import UntrustedError
     from jobstore.run_times import UnreadableError
 
     run_time = VALUES[mask % len(VALUES)] if mask & 16 else None
-    record = Record(job_id, run_time, state, None, signature)
+    record = Record(job_id, run_time, state, None, to_signature(signature))
     error = None
     try:
         codec.restore(record, None, None)
@@ -152,7 +153,7 @@ def restore(codec, job_id, state, signature, mask, accepted):
         assert not accepted
     else:
         assert accepted
-        assert kept == (state, signature)
+        assert kept == (state, record.signature)
 
 
 def main():
