@@ -8,7 +8,7 @@ import hmac
 from sys import intern
 from typing import Any
 
-from .keys import Keys, SigningKeys
+from .keys import ID_LENGTH, Keys, SigningKeys
 from .untrusted import UntrustedError
 
 __all__ = ["SIGNATURE", "Signature", "Signatures", "to_field", "to_signature"]
@@ -24,7 +24,8 @@ def to_signature(field: object) -> Any:
     if type(field) is dict:
         key_id, found = field.get("by"), field.get("of")
         if type(key_id) is str and type(found) is bytes:
-            return intern(key_id), found
+            # Some Pythons keep interned texts for ever, and anybody may have written a long one.
+            return intern(key_id) if len(key_id) == ID_LENGTH else key_id, found
     return field
 
 

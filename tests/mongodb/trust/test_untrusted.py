@@ -99,6 +99,7 @@ def test_untrusted_job_is_kept_even_where_unreadable_ones_are_removed(signed_on,
         signing_keys=[NEW_KEY], unreadable="remove", unsigned="run", **mode
     )
     scheduler._process_jobs()
+    until(lambda: not store._write_behind.has_pending)
     assert [each.id for each in store.quarantined()] == ["signed"]
     assert names(store) == ["signed", "unsigned"]
     assert submitted(scheduler) == ["unsigned"]
