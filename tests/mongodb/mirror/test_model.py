@@ -266,9 +266,10 @@ def test_events_change_parts_of_a_signature(live):
     before = live._get("a")
     changes = {"updatedFields": {"job_state": b"2", "signature.of": b"2"}, "removedFields": []}
     live.apply(key | {"updateDescription": changes})
-    assert live._get("a").signature == {"by": "k", "of": b"2"}
+    assert live._get("a").signature == ("k", b"2")
+    assert live.find("a")["signature"] == {"by": "k", "of": b"2"}
     assert live._get("a").state == b"2"
-    assert before.signature == {"by": "k", "of": b"1"}
+    assert before.signature == ("k", b"1")
     changes = {"updatedFields": {}, "removedFields": ["signature.by"]}
     live.apply(key | {"updateDescription": changes})
     assert live._get("a").signature == {"of": b"2"}
