@@ -13,6 +13,7 @@ from measure import Variant
 from mongodb_variants import make_document, make_job, now
 
 import jobstore
+from jobstore.mongodb.codec import Codec
 from jobstore.mongodb.connection import Connection
 from jobstore.mongodb.documents import Record
 from jobstore.mongodb.sharing.lease import UNLEASED, lease_end
@@ -77,7 +78,7 @@ class BareCommands:
             job.next_run_time = following
             state = pickle.dumps(job.__getstate__(), pickle.HIGHEST_PROTOCOL)
             writes.append(GuardedWrite(Record.of(document), run_time, state))
-        send(self.connection, writes)
+        send(self.connection, Codec(), writes)
         self.jobs.find_one(due, ["next_run_time"], sort=[("next_run_time", 1)])
 
     def variant(self) -> Variant:

@@ -23,7 +23,7 @@ from ..run_times import UnreadableError, to_datetime
 from .about_field import about_field
 from .documents import INTERRUPTS, Document, Record, exact_str, timestamp
 from .trust.allowed import Allowed
-from .trust.signatures import Signature, Signatures
+from .trust.signatures import TRUSTED, Signatures
 from .trust.untrusted import UntrustedError
 
 __all__ = ["MAX_DOCUMENT", "Codec"]
@@ -36,6 +36,7 @@ class Codec:
 
     :param signatures: signs states, and checks them; None without keys.
     :param allowed: refuses classes and functions; None allows all.
+    :ivar trusted: the signature of a state that this store has made, until the state is written.
     :ivar protocol: the pickle protocol for the jobs' states.
     :ivar tags: returns a job's tags; None if there are none.
     """
@@ -49,6 +50,7 @@ class Codec:
     ) -> None:
         self.protocol, self.tags = protocol, tags
         self.signatures, self._allowed = signatures, allowed
+        self.trusted = TRUSTED if signatures else None
 
     def open(self, logger: logging.Logger) -> None:
         """Get the keys; called by each start.
@@ -104,16 +106,10 @@ class Codec:
             _check_size({"_id": job.id, "next_run_time": 0.0, "job_state": state})
         return state
 
-    def sign(self, job_id: str, state: bytes) -> Signature | None:
-        """Sign a state that this store has made; None without keys."""
-        return self.signatures.make(job_id, state) if self.signatures else None
+    def with_run_time(self, record: Record, run_time: float | None) -> tuple[bytes, Any]:
+        """Return a record's state with another run time, and `trusted`.
 
-    def with_run_time(
-        self, record: Record, run_time: float | None
-    ) -> tuple[bytes, Signature | None]:
-        """Return a record's state with another run time, and the signature of that state.
-
-        Both are unchanged if the state can't be unpickled.
+        If the state can't be unpickled, the record's state and signature are returned unchanged.
 
         The run time keeps its zone: some triggers compute the next run from the local date. A state
         without a run time gets one in its trigger's zone. All else in the state keeps its very
@@ -138,7 +134,7 @@ class Codec:
             raise
         except BaseException:
             return record.state, record.signature  # the document's run time is the one in force
-        return state, self.sign(record.id, state)
+        return state, self.trusted
 
     def _check_new(self, job: Job, state: bytes, allowed: Allowed) -> None:
         """Refuse a job that the store would not run."""

@@ -78,7 +78,7 @@ def assemble(
 ) -> Parts:
     """Make the parts of a store, from arguments of the store that were checked."""
     locks = Locks()
-    quarantine = Quarantine(connection, unreadable == "remove")
+    quarantine = Quarantine(connection, codec, unreadable == "remove")
     listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # gets the reader chosen below
 
     def acknowledged(ids: list[DocumentId], changed: dict[DocumentId, Record | None]) -> None:

@@ -32,7 +32,7 @@ from ..documents import (
     to_datetime,
 )
 from ..locks import Locks
-from ..trust.signatures import to_field
+from ..trust.signatures import to_field, to_signature
 from ..writes.guarded import GuardedWrite
 from ..writes.write_behind import WriteBehind
 
@@ -102,7 +102,7 @@ class Mirror:
 
     def load(self, documents: Collection[Document]) -> None:
         """Add n documents that were read; O(n log n)."""
-        records = [Record.of(each) for each in documents]
+        records = [_record_of(each) for each in documents]
         marks = {
             hashable_id(each["_id"]): each["quarantine"]
             for each in documents
@@ -180,7 +180,7 @@ class Mirror:
         if event["operationType"] == "update" and before is not None:
             document = _changed(_document(before, self._marks), event["updateDescription"])
         mark = document.get("quarantine") if document else None
-        record = self._validated(Record.of(document), mark) if document else None
+        record = self._validated(_record_of(document), mark) if document else None
         if type(job_id) is not str:
             return None
         if mark is None:
@@ -257,7 +257,7 @@ class Mirror:
             if self.needs_written_records and not (self._follows and self._time >= time):
                 deferred = self._write_behind.writes
                 for job_id, record in records.items():
-                    if job_id in deferred and deferred[job_id].record == record:
+                    if job_id in deferred and deferred[job_id].record.equals(record):
                         continue
                     self._put_own(job_id, self._get(job_id), record, time)
                     self._marks.pop(job_id, None)
@@ -353,6 +353,14 @@ class Mirror:
             return record
         self.invalid.append(record)
         return record._replace(run_time=None) if type(record.id) is str else None
+
+
+def _record_of(document: Mapping[str, Any]) -> Record:
+    """Make the record of a document, with its signature in the shorter form."""
+    record = Record.of(document)
+    if record.signature is None:
+        return record
+    return record._replace(signature=to_signature(record.signature))
 
 
 def _document(record: Record, marks: Mapping[IdKey, Any]) -> Document:

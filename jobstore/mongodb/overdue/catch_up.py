@@ -11,6 +11,7 @@ from pymongo import ASCENDING
 from pymongo.errors import PyMongoError
 
 from ..arguments import spread_seconds
+from ..codec import Codec
 from ..collector import collector_paused
 from ..connection import READ_BATCH, START_SECONDS, Connection
 from ..documents import MIN_TIME, Document, hashable_id, timestamp
@@ -58,7 +59,7 @@ class CatchUp:
         policy = self._policy(now, is_overdue)
         if policy is None:
             return
-        catching_up = _Pass(self._connection, is_overdue, policy)
+        catching_up = _Pass(self._connection, self._host.codec, is_overdue, policy)
         remaining = "the others stay overdue after an error"
         try:
             catching_up.run()
@@ -105,8 +106,10 @@ class _Pass:
     :ivar has_found: whether any job was overdue.
     """
 
-    def __init__(self, connection: Connection, is_overdue: Document, policy: Policy) -> None:
-        self._connection, self._policy = connection, policy
+    def __init__(
+        self, connection: Connection, codec: Codec, is_overdue: Document, policy: Policy
+    ) -> None:
+        self._connection, self._codec, self._policy = connection, codec, policy
         self._free = is_overdue | UNLEASED
         self.updated = self.removed = 0
         self.has_found = False
@@ -187,7 +190,7 @@ class _Pass:
         while writes:
             part = next(split_by_bytes(writes, size, self._connection.writing.budget))
             try:
-                number, refused = send(self._connection, part)
+                number, refused = send(self._connection, self._codec, part)
             except PyMongoError:
                 if in_doubt:
                     raise

@@ -29,7 +29,6 @@ from ..documents import (
 from ..slow_line.paced import in_parts
 from ..slow_line.paged import read_all
 from ..slow_line.sizes import bytes_of
-from ..trust.signatures import to_field
 from ..trust.untrusted import UntrustedError
 from ..writes.guarded import MAX_STATEMENT_BYTES
 
@@ -92,8 +91,10 @@ def _release_of(document: Document, codec: Codec) -> Release | None:
     new = {"next_run_time": run_time}
     if state is not record.state:  # what others wrote stays as it is
         new["job_state"] = state
-        if signature is not None or record.signature is not None:
-            new["signature"] = to_field(signature)
+        if codec.signatures:
+            new["signature"] = codec.signatures.sign(record.id, state)
+        elif record.signature is not None:
+            new["signature"] = None
     write = UpdateOne(queries.id_filter(record.id) | guard, {"$set": new, "$unset": {"held": ""}})
     after = record._replace(run_time=run_time, state=state, signature=signature)
     return Release(write, after, 2 * bytes_of([document]))

@@ -49,9 +49,9 @@ def decide(
     :param lines: collects a log line for each change by another process.
     :param codec: restores the stored job, to merge it.
     """
-    if stored is not None and stored == write.after:
+    if stored is not None and stored.equals(write.after):
         return None  # it has applied
-    if stored == write.record:
+    if write.record.equals(stored):
         return write  # it has not applied
     if _was_claimed_since(write, stored):
         if not write.quarantine:

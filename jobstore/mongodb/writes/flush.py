@@ -125,7 +125,9 @@ class _Flush:
     def _send(self, part: list[DocumentId]) -> PyMongoError | None:
         """Send a part, and settle it; returns the error if its writes may have been applied."""
         try:
-            changed, refused = send(self._connection, [self._writes[job_id] for job_id in part])
+            changed, refused = send(
+                self._connection, self._codec, [self._writes[job_id] for job_id in part]
+            )
         except PyMongoError as error:
             return error
         if refused:
@@ -164,7 +166,7 @@ class _Flush:
                 if remaining is None:
                     del self._writes[job_id]
                     self._settled_records[job_id] = record
-                    if record and record != write.after:
+                    if record and not record.equals(write.after):
                         lost.append((write, record))
                 elif remaining is not write:
                     self._writes[job_id] = remaining

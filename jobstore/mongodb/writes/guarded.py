@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, Protocol
 from bson import encode
 from pymongo import DeleteMany, UpdateMany
 
+from ..codec import Codec
 from ..documents import CountedRecord, Document, Record
 from ..slow_line.sizes import id_bytes
-from ..trust.signatures import to_field
+from ..trust.signatures import TRUSTED, Signatures
 
 __all__ = ["EXPIRED", "MAX_STATEMENT_BYTES", "GuardedWrite", "operation", "size"]
 
@@ -39,7 +40,8 @@ class GuardedWrite(NamedTuple):
     :ivar quarantine: the mark that puts the document into quarantine; its state stays.
     :ivar lease: the lease under which the job was fired, if schedulers share the collection.
     :ivar held: the mark that holds the job; the server adds the time.
-    :ivar signature: the signature of the new state; None if it has none.
+    :ivar signature: `TRUSTED` if the new state is to be signed. None takes a signature away. Any
+        other value stands in the document, and stays.
     :ivar is_outside_lease: whether the job was not fired. Then the write applies only if no
         scheduler has claimed the job since it was read, and leaves the fields of old claims.
     """
@@ -79,20 +81,22 @@ def _size(state: Any) -> int:
     return len(state) if type(state) is bytes else len(encode({"": state}))
 
 
-def operation(chunk: list[GuardedWrite]) -> UpdateMany | DeleteMany:
-    """Build one statement for several writes; all must be removals, or updates of one kind."""
+def operation(chunk: list[GuardedWrite], codec: Codec) -> UpdateMany | DeleteMany:
+    """Build one statement for several writes; all must be removals, or updates of one kind.
+
+    :param codec: signs the new states.
+    """
     if chunk[0].removes:
         return DeleteMany(_id_filter(chunk) | {"$expr": _with_index(chunk, _is_unchanged(chunk))})
-    new: Document = {
-        "next_run_time": _value_at_index([write.run_time for write in chunk]),
-        "job_state": _value_at_index([write.state for write in chunk]),
-    }
-    if chunk[0].signature is not None or chunk[0].record.signature is not None:
-        new["signature"] = _value_at_index([to_field(write.signature) for write in chunk])
+    new: Document = {"next_run_time": _value_at_index([write.run_time for write in chunk])}
     if chunk[0].quarantine is not None:
         new["quarantine"] = _mark("since", [write.quarantine for write in chunk])
-        del new["job_state"]
-        new.pop("signature", None)
+    else:
+        new["job_state"] = _value_at_index([write.state for write in chunk])
+        if codec.signatures and chunk[0].signature is TRUSTED:
+            new["signature"] = _signature(chunk, codec.signatures)
+        elif chunk[0].signature is None and chunk[0].record.signature is not None:
+            new["signature"] = None  # as if the state had never had one
     if chunk[0].held is not None:
         new["held"] = _mark("at", [write.held for write in chunk])
     if chunk[0].record.claim is not None and not chunk[0].is_outside_lease:
@@ -121,6 +125,17 @@ def _value_at_index(values: list[Any]) -> Document:
 def _mark(time_field: str, marks: list[Any]) -> Document:
     """Build the expression for the document's own mark, with the server's time."""
     return {"$mergeObjects": [{time_field: "$$NOW"}, _value_at_index(marks)]}
+
+
+def _signature(chunk: list[GuardedWrite], signatures: Signatures) -> Document:
+    """Build the expression for the signature of the document's own new state."""
+    made = [
+        signatures.make(record.id, state) for record, _, state, *_ in chunk if state is not None
+    ]
+    return {
+        "by": _value_at_index([key_id for key_id, _ in made]),
+        "of": _value_at_index([found for _, found in made]),
+    }
 
 
 def _is_unchanged(chunk: list[GuardedWrite]) -> Document:

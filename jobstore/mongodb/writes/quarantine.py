@@ -15,6 +15,7 @@ from pymongo import UpdateOne
 
 from ...base import first_few
 from .. import queries
+from ..codec import Codec
 from ..connection import Connection
 from ..documents import (
     END_OF_TIME,
@@ -113,8 +114,8 @@ class Quarantine:
         quarantine, by the keys of their ids. The scheduler does not wake up for them.
     """
 
-    def __init__(self, connection: Connection, remove: bool) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, codec: Codec, remove: bool) -> None:
+        self._connection, self._codec = connection, codec
         self._remove = remove
         self.last_change = object()
         self.passed_over: dict[IdKey, PassedOver] = {}
@@ -209,7 +210,7 @@ class Quarantine:
         """
         self.last_change = object()
         try:
-            _, refused = send(self._connection, writes)
+            _, refused = send(self._connection, self._codec, writes)
         except Exception as error:  # the other jobs have to run all the same
             ids = first_few([write.record.id for write in writes])
             self.logger.error("Unable to quarantine %d jobs (%s): %s", len(writes), ids, error)

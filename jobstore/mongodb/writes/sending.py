@@ -5,9 +5,11 @@ from collections.abc import Collection, Iterator
 from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DocumentTooLarge
 
+from ..codec import Codec
 from ..connection import TRANSIENT, Connection
 from ..documents import CountedRecord
 from ..slow_line.paced import limited_and_measured
+from ..trust.signatures import TRUSTED
 from .guarded import MAX_STATEMENT_BYTES, GuardedWrite, operation, size
 
 __all__ = ["Refused", "send"]
@@ -19,7 +21,10 @@ Refused = list[tuple[GuardedWrite, str]]  # writes, each with the reason
 
 
 def send(
-    connection: Connection, writes: Collection[GuardedWrite], limit: int = MAX_WRITES
+    connection: Connection,
+    codec: Codec,
+    writes: Collection[GuardedWrite],
+    limit: int = MAX_WRITES,
 ) -> tuple[int, Refused]:
     """Send all writes; 1 command, 2 if some remove documents, and as many again after a refusal.
 
@@ -30,6 +35,7 @@ def send(
     If the server refuses one document, it does not apply the rest of that statement. So all writes
     of such a statement are sent again, each in its own.
 
+    :param codec: signs the new states.
     :param limit: the number of writes in one statement, at most.
     :raises pymongo.errors.PyMongoError: if the outcome is not known; any write may have applied.
     """
@@ -43,13 +49,14 @@ def send(
             isinstance(record, CountedRecord),
             held is None,
             is_outside_lease,
-            signature is None and record.signature is None,  # else the write sets the field
+            signature is TRUSTED,
+            signature is None and record.signature is not None,
         )
         kinds.setdefault(kind, []).append(write)
     chunks = [chunk for kind in kinds.values() for chunk in _chunks(kind, limit)]
-    changed, refused = _bulk_write(connection, chunks)
+    changed, refused = _bulk_write(connection, codec, chunks)
     if refused and limit > 1:
-        changed_alone, refused = send(connection, [write for write, _ in refused], 1)
+        changed_alone, refused = send(connection, codec, [write for write, _ in refused], 1)
         changed += changed_alone
     return changed, refused
 
@@ -68,7 +75,9 @@ def _chunks(writes: list[GuardedWrite], limit: int) -> Iterator[list[GuardedWrit
         yield chunk
 
 
-def _bulk_write(connection: Connection, chunks: list[list[GuardedWrite]]) -> tuple[int, Refused]:
+def _bulk_write(
+    connection: Connection, codec: Codec, chunks: list[list[GuardedWrite]]
+) -> tuple[int, Refused]:
     def total_bytes() -> int:
         return sum(size(write) for chunk in chunks for write in chunk)
 
@@ -78,7 +87,7 @@ def _bulk_write(connection: Connection, chunks: list[list[GuardedWrite]]) -> tup
             connection.session(seconds) as session,
         ):
             result = connection.jobs.bulk_write(
-                list(map(operation, chunks)), ordered=False, session=session
+                [operation(chunk, codec) for chunk in chunks], ordered=False, session=session
             )
         return result.modified_count + result.deleted_count, []
     except BulkWriteError as error:
@@ -90,7 +99,7 @@ def _bulk_write(connection: Connection, chunks: list[list[GuardedWrite]]) -> tup
     except UNSENDABLE as error:
         if len(chunks) == 1:
             return 0, [(write, str(error)) for write in chunks[0]]
-        results = [_bulk_write(connection, [chunk]) for chunk in chunks]
+        results = [_bulk_write(connection, codec, [chunk]) for chunk in chunks]
         return sum(changed for changed, _ in results), [
             pair for _, refused in results for pair in refused
         ]
