@@ -33,9 +33,9 @@ def to_datetime(value: object) -> datetime | None:
     if value is None:
         return None
     if type(value) is not float and (not isinstance(value, int) or isinstance(value, bool)):
-        raise UnreadableError(f"its next_run_time is a {type(value).__name__}: {value!r}")
+        raise UnreadableError(f"its next_run_time is a {type(value).__name__}: {value!r:.200}")
     if not MIN_TIME <= value < END_OF_TIME:
         raise UnreadableError(
-            f"its next_run_time is {value!r}, which is outside the years 1 to 9999"
+            f"its next_run_time is {value!r:.200}, which is outside the years 1 to 9999"
         )
     return datetime.fromtimestamp(value, timezone.utc)

@@ -111,7 +111,8 @@ class RestoredJobs:
     def _restore(self, record: Record) -> Restored:
         read = record
         if self._has_written(record):
-            read = record._replace(signature=TRUSTED)  # saves the check of the signature
+            # Saves the check of the signature; `_replace` would take 0.8 µs.
+            read = tuple.__new__(Record, (*record[:4], TRUSTED))
         job = self._host.restore_runnable(read)
         if self._fast_cron:
             use_fast_cron(job)

@@ -151,10 +151,11 @@ def _resolved(signing_keys: SigningKeys) -> Any:
     try:
         return maybe_ref(signing_keys)
     except Exception as error:
-        raise ValueError(
-            f"signing_keys is a text that names no list or callable as module:name: it must be "
-            f"{ALLOWED}"
-        ) from error
+        kind = type(error.__cause__ or error).__name__
+        raise ValueError(  # without the error itself: the text may be a key, and its error show it
+            f"signing_keys is a text that names no list or callable as module:name ({kind}): it "
+            f"must be {ALLOWED}"
+        ) from None
 
 
 def _kind(value: object) -> str:

@@ -57,13 +57,8 @@ class Signatures:
 
         :raises ValueError: if the keys can't be used.
         """
-        key_id, found = self.make(job_id, state)
-        return {"by": key_id, "of": found}
-
-    def make(self, job_id: str, state: bytes) -> Signature:
-        """Make the parts of that field."""
         key = self.keys.first
-        return key.id, key.sign(job_id, state)
+        return {"by": key.id, "of": key.sign(job_id, state)}
 
     def check(self, job_id: object, state: object, signature: object) -> str | None:
         """Refuse a state that may not be unpickled; O(length of the state).

@@ -129,13 +129,9 @@ def _mark(time_field: str, marks: list[Any]) -> Document:
 
 def _signature(chunk: list[GuardedWrite], signatures: Signatures) -> Document:
     """Build the expression for the signature of the document's own new state."""
-    made = [
-        signatures.make(record.id, state) for record, _, state, *_ in chunk if state is not None
-    ]
-    return {
-        "by": _value_at_index([key_id for key_id, _ in made]),
-        "of": _value_at_index([found for _, found in made]),
-    }
+    key = signatures.keys.first
+    made = [key.sign(write.record.id, write.state) for write in chunk if write.state is not None]
+    return {"by": {"$literal": key.id}, "of": _value_at_index(made)}
 
 
 def _is_unchanged(chunk: list[GuardedWrite]) -> Document:

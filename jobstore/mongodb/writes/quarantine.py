@@ -231,7 +231,8 @@ class Quarantine:
             found += map(Record.of, batch)
         if found:
             reasons = (
-                UnreadableError(f"its next_run_time is {record.run_time!r}") for record in found
+                UnreadableError(f"its next_run_time is {record.run_time!r:.200}")
+                for record in found
             )
             self.put(self.writes_for_unreadable(list(zip(found, reasons, strict=True))))
 
