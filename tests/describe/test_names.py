@@ -113,7 +113,16 @@ def test_a_zone_counts_as_its_method(protocol):
         Calls(getattr, getattr, "__self__"),
         Calls(getattr, ZoneInfo, "_unpickle", None),
     ],
-    ids=repr,
+    ids=[
+        "named",
+        "an item",
+        "a key",
+        "of a zone",
+        "of a class",
+        "an argument",
+        "of itself",
+        "of three",
+    ],
 )
 def test_another_use_of_getattr_beside_a_zone_is_listed(other, protocol):
     for value in [ZONE, other], [other, ZONE], {"k": ZONE, "args": (other,)}:
