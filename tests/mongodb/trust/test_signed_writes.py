@@ -3,10 +3,13 @@
 import logging
 import pickle
 from datetime import timedelta
+from hmac import compare_digest
 
 import pytest
 
 from jobstore import MongoDBJobStore
+from jobstore.mongodb import restored
+from jobstore.mongodb.trust import signatures
 from jobstore.mongodb.trust.signatures import Signatures
 from support.clocks import SchedulerClock
 from support.jobs import at, job, run_times
@@ -182,19 +185,59 @@ def test_unsigned_job_may_run_and_is_signed_by_its_first_write(signed_on, stock,
 
 
 @every_mode
+@pytest.mark.parametrize("args", [(), ([],)], ids=["kept", "restored"])
 def test_state_that_comes_back_as_it_was_written_is_not_verified_again(
-    signed_on, monkeypatch, mode
+    signed_on, monkeypatch, mode, args
 ):
     clock = SchedulerClock(monkeypatch, at(0))
-    scheduler, store = signed_on([recurring("a")], **mode)
-    checked, check = [], Signatures.check
-    monkeypatch.setattr(Signatures, "check", lambda *args: (checked.append(args[1]), check(*args)))
+    scheduler, store = signed_on([recurring("a", args=args)], **mode)
+    verified = []
+
+    def compare(found, expected):
+        verified.append(found)
+        return compare_digest(found, expected)
+
+    monkeypatch.setattr(signatures.hmac, "compare_digest", compare)
     for _ in range(4):
         scheduler._process_jobs()
         settle(store)
         clock.now += timedelta(minutes=5)
     assert len(scheduler.executor.submitted) == 4
-    assert checked == ["a"]
+    assert len(verified) == 1
+    assert reasons(store.collection) == {}
+
+
+def test_states_that_are_not_verified_again_take_a_bounded_memory(signed_on, monkeypatch):
+    SchedulerClock(monkeypatch, at(0))
+    monkeypatch.setattr(restored, "MAX_KEPT", 20)
+    jobs = [recurring(f"{n:02}", args=([],)) for n in range(50)]
+    scheduler, store = signed_on([*jobs, recurring("large", args=(["x" * restored.MAX_STATE],))])
+    scheduler._process_jobs()
+    settle(store)
+    trusted = store._restored_jobs._trusted
+    assert 0 < len(trusted) <= 20
+    assert "large" not in trusted
+    some = next(iter(trusted))
+    store.update_job(recurring(some))
+    assert some not in trusted
+    store.shutdown()
+    assert not trusted
+
+
+@every_mode
+def test_write_of_a_run_mends_a_signature_that_others_changed_alone(
+    signed_on, database, monkeypatch, mode
+):
+    SchedulerClock(monkeypatch, at(0))
+
+    def change(running):
+        database["jobs"].update_one({"_id": running.id}, {"$set": {"signature.of": b"x"}})
+
+    scheduler, store = signed_on([recurring("a")], change, **mode)
+    scheduler._process_jobs()
+    settle(store)
+    assert run_times(store)["a"] == at(300).timestamp()
+    assert reasons(store.collection) == {}
 
 
 # Without keys

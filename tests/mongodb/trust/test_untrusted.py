@@ -12,7 +12,7 @@ from jobstore.mongodb.trust import keys, undecided
 from jobstore.mongodb.writes import cycle
 from support.clocks import set_by_hand
 from support.jobs import job, names, run_times
-from support.signed_stores import KEY, MODES, NEW_KEY, every_mode, reasons, recurring
+from support.signed_stores import KEY, MODES, NEW_KEY, every_mode, reasons
 from support.waiting import until
 
 SEES_OTHERS = pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def submitted(scheduler):
 def test_due_jobs_without_a_right_signature_go_into_quarantine(
     signed_on, database, mode, unsigned, caplog
 ):
-    _, first = signed_on([recurring(f"bad {n}") for n in range(len(WRONG))])
-    first.add_jobs([recurring("good"), recurring("other state")])
+    _, first = signed_on([job(f"bad {n}") for n in range(len(WRONG))])
+    first.add_jobs([job("good"), job("other state")])
     first.shutdown()
     for number, (signature, _) in enumerate(WRONG):
         write_signature(database["jobs"], f"bad {number}", signature)
@@ -75,7 +75,7 @@ def test_due_jobs_without_a_right_signature_go_into_quarantine(
 def test_shared_job_without_a_right_signature_is_left_to_others_for_a_minute(
     signed_on, monkeypatch, database
 ):
-    scheduler, store = signed_on([recurring("bad"), recurring("good")], shared=True)
+    scheduler, store = signed_on([job("bad"), job("good")], shared=True)
     write_signature(database["jobs"], "bad", None)
     clock = set_by_hand(monkeypatch, unrunnable)
     scheduler._process_jobs()
@@ -91,9 +91,9 @@ def test_shared_job_without_a_right_signature_is_left_to_others_for_a_minute(
 @UNSHARED
 def test_untrusted_job_is_kept_even_where_unreadable_ones_are_removed(signed_on, stock, mode):
     """The store may have the wrong keys."""
-    _, first = signed_on([recurring("signed")])
+    _, first = signed_on([job("signed")])
     first.shutdown()
-    stock.add_job(recurring("unsigned"))
+    stock.add_job(job("unsigned"))
     stock.collection.insert_one({"_id": "unreadable", "next_run_time": 1.0, "job_state": b"."})
     scheduler, store = signed_on(
         signing_keys=[NEW_KEY], unreadable="remove", unsigned="run", **mode
@@ -109,14 +109,14 @@ def test_untrusted_job_is_kept_even_where_unreadable_ones_are_removed(signed_on,
 def test_stock_store_reads_and_fires_signed_jobs_and_makes_their_signatures_wrong(
     signed_on, stock, mode
 ):
-    _, store = signed_on([recurring("a"), recurring("b")], **mode)
+    _, store = signed_on([job("a"), job("b")], **mode)
     store.shutdown()
     (first, second) = stock.get_due_jobs(stock.get_next_run_time())
     assert [first.id, second.id] == ["a", "b"]
     first.next_run_time = None
     stock.update_job(first)
     stock.remove_job("b")
-    stock.add_job(recurring("c"))
+    stock.add_job(job("c"))
     assert reasons(store.collection) == {
         "a": "its signature is wrong",
         "c": "it has no signature",
@@ -134,9 +134,9 @@ def test_change_that_nobody_vouches_for_wins_and_is_not_unpickled(
     stranger = MongoDBJobStore(database.name, client=session_client)
 
     def change(running):
-        stranger.update_job(recurring(running.id, args=(1,)))
+        stranger.update_job(job(running.id, args=(1,)))
 
-    scheduler, store = signed_on([recurring("goes on"), job("ends", every=None)], change, **mode)
+    scheduler, store = signed_on([job("goes on"), job("ends", every=None)], change, **mode)
     theirs = {}
     scheduler._process_jobs()
     theirs = {each["_id"]: each for each in store.collection.find()}
@@ -244,13 +244,13 @@ def test_job_by_a_key_that_may_be_new_stays_due_until_the_keys_are_asked_for_aga
     )
     scheduler, store = signed_on(signing_keys=rotating, **mode)
     rotating.clock.now += 100
-    stranger.add_job(recurring("stranger"))
+    stranger.add_job(job("stranger"))
     assert until_seen(scheduler, store, 1) == []
     decided = [] if "shared" in mode else ["stranger"]  # the others may have that key
     until(lambda: [each.id for each in store.quarantined()] == decided)
     rotating.keys = [NEW_KEY, KEY]
     rotating.clock.now += 5
-    owner.add_job(recurring("new"))
+    owner.add_job(job("new"))
     assert until_seen(scheduler, store, 2) == []
     assert [each.id for each in store.quarantined()] == decided
     rotating.clock.now += 5
@@ -279,7 +279,7 @@ def test_job_is_not_decided_about_while_the_keys_can_not_be_asked_for(
 
     scheduler, store = signed_on(signing_keys=ask, **mode)
     MongoDBJobStore(database.name, client=session_client, signing_keys=[NEW_KEY]).add_job(
-        recurring("new")
+        job("new")
     )
     assert until_seen(scheduler, store, 1) == []
     assert store.quarantined() == []
@@ -296,7 +296,7 @@ def test_many_jobs_by_an_unknown_key_wait_for_one_question_only(
     scheduler, store = signed_on(signing_keys=rotating, batch_size=1)
     MongoDBJobStore(
         database.name, client=session_client, signing_keys=[b"a key of strangers"]
-    ).add_jobs(recurring(f"stranger {n}") for n in range(5))
+    ).add_jobs(job(f"stranger {n}") for n in range(5))
 
     def quarantined():
         for _ in range(5):
@@ -315,9 +315,7 @@ def test_scheduler_wakes_up_when_the_keys_may_be_asked_for_again(
     rotating = Rotating(monkeypatch)
     scheduler, _ = signed_on(signing_keys=rotating)
     for key, name in ((b"a key of strangers", "stranger"), (NEW_KEY, "new")):
-        MongoDBJobStore(database.name, client=session_client, signing_keys=[key]).add_job(
-            recurring(name)
-        )
+        MongoDBJobStore(database.name, client=session_client, signing_keys=[key]).add_job(job(name))
         wait = scheduler._process_jobs()
         rotating.clock.now += 4
     assert 5.9 < wait <= 6
