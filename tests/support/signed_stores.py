@@ -9,7 +9,7 @@ from jobstore.mongodb.trust.untrusted import UntrustedError
 from support.jobs import job
 from support.manual_scheduler import by_hand
 
-__all__ = ["KEY", "MODES", "NEW_KEY", "every_mode", "reasons", "recurring", "signed_on"]
+__all__ = ["KEY", "MODES", "NEW_KEY", "Stubborn", "every_mode", "reasons", "recurring", "signed_on"]
 
 KEY, NEW_KEY = b"the key of tests", b"a new key of tests"
 MODES = {
@@ -19,6 +19,17 @@ MODES = {
     "shared": {"shared": True},
 }
 every_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+
+
+class Stubborn:
+    """An argument that can be pickled until a job has used it."""
+
+    used = False
+
+    def __reduce__(self):
+        if self.used:
+            raise ValueError("used")
+        return Stubborn, ()
 
 
 def reasons(collection, keys=(KEY,)):

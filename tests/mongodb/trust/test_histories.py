@@ -12,24 +12,13 @@ from jobstore import MongoDBJobStore
 from jobstore.mongodb import connection
 from support.jobs import YEARS, job
 from support.manual_scheduler import Submissions, by_hand
-from support.signed_stores import KEY, NEW_KEY, every_mode, reasons
+from support.signed_stores import KEY, NEW_KEY, Stubborn, every_mode, reasons
 from support.waiting import until
 
 COLLECTIONS = itertools.count()
 NAMES = st.sampled_from("abcdef")
 POLICIES = st.sampled_from(["fire", "skip", "spread:60", "hold"])
 PROTOCOLS = st.sampled_from([0, 2, 4, 5])
-
-
-class Stubborn:
-    """An argument that can't be pickled once a job has run."""
-
-    used = False
-
-    def __reduce__(self):
-        if self.used:
-            raise ValueError("used")
-        return Stubborn, ()
 
 
 @st.composite

@@ -14,7 +14,7 @@ from jobstore.mongodb.trust.signatures import Signatures
 from support.clocks import SchedulerClock
 from support.jobs import at, job, run_times
 from support.overdue import ago, due
-from support.signed_stores import KEY, every_mode, reasons, recurring
+from support.signed_stores import KEY, Stubborn, every_mode, reasons, recurring
 from support.waiting import until
 
 HOUR = 3600
@@ -26,17 +26,6 @@ def settle(store):
 
 def signature(store, job_id="a"):
     return store.collection.find_one({"_id": job_id})["signature"]
-
-
-class Stubborn:
-    """An argument that can be pickled until it is used."""
-
-    used = False
-
-    def __reduce__(self):
-        if self.used:
-            raise ValueError("used")
-        return Stubborn, ()
 
 
 def use(argument):
