@@ -36,7 +36,7 @@ NEEDED += [
     "ci/README.md",
 ]
 WHEEL = re.compile(
-    r"jobstore/(\w+/){0,2}(\w+\.py|py\.typed|_(cron|index|inert|states)_c\.[\w-]+\.(so|pyd))$"
+    r"jobstore/(\w+/){0,2}(\w+\.py|py\.typed|_(changes|cron|index|inert|states)_c\.[\w-]+\.(so|pyd))$"
 )
 METADATA = re.compile(r"jobstore-[\w.]+\.dist-info/")
 # No core may name these folders, as search paths, assertions and debug information do.
