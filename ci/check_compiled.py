@@ -8,13 +8,14 @@ import sys
 import sysconfig
 
 from jobstore import _cron, _index, _states
-from jobstore.inert import reader
+from jobstore.inert import changes, reader
 
 for chooser, function in (
     (_index, "JobIndex"),
     (_cron, "next_fire_time"),
     (_states, "advance"),
     (reader, "run"),
+    (changes, "changes"),
 ):
     module = getattr(chooser, function).__module__
     if not module.endswith("_c"):

@@ -76,6 +76,11 @@ class Restricted(pickle._Unpickler):
                 raise TooLargeError
             place[key] = None
 
+    def load_reduce(self):
+        if type(self.stack[-1]) is not tuple:  # the error would have the `str` of what is called
+            raise TooLargeError
+        super().load_reduce()
+
     def load_setitem(self):
         self.add(self.stack[-2:], self.stack[-3])
         super().load_setitem()
@@ -99,6 +104,7 @@ class Restricted(pickle._Unpickler):
 
 Restricted.dispatch = {
     **pickle._Unpickler.dispatch,
+    pickle.REDUCE[0]: Restricted.load_reduce,
     pickle.SETITEM[0]: Restricted.load_setitem,
     pickle.SETITEMS[0]: Restricted.load_setitems,
     pickle.DICT[0]: Restricted.load_dict,

@@ -141,11 +141,11 @@ def test_start_that_fails_half_way_says_so_and_the_next_one_goes_on(
     monkeypatch.setattr(catch_up, "MAX_PART_BYTES", 1)  # one job at a time
     send, sent = catch_up.send, []
 
-    def failing(connection, writes, *args):
+    def failing(connection, codec, writes, *args):
         sent.extend(writes)
         if len(sent) > 4:
             raise OperationFailure("no more")
-        return send(connection, writes, *args)
+        return send(connection, codec, writes, *args)
 
     monkeypatch.setattr(catch_up, "send", failing)
     with pytest.raises(OperationFailure):
