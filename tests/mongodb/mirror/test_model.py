@@ -10,6 +10,7 @@ from jobstore.mongodb.documents import Record
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.mirroring.mirror import Mirror
 from jobstore.mongodb.summary import Summary
+from jobstore.mongodb.trust.signatures import TRUSTED
 from jobstore.mongodb.writes.conflicts import decide
 from jobstore.mongodb.writes.guarded import GuardedWrite
 from jobstore.mongodb.writes.write_behind import WriteBehind
@@ -273,3 +274,13 @@ def test_events_change_parts_of_a_signature(live):
     changes = {"updatedFields": {}, "removedFields": ["signature.by"]}
     live.apply(key | {"updateDescription": changes})
     assert live._get("a").signature == {"of": b"2"}
+
+
+def test_event_makes_no_state_of_others_a_trusted_one(live):
+    """Only an own write is trusted, and the stream has always reported what came before it."""
+    live.load([document("a", 1, b"1")])
+    live._put("a", live._get("a"), Record("a", 1.0, b"ours", signature=TRUSTED))
+    changes = {"updatedFields": {"job_state": b"theirs"}, "removedFields": []}
+    event = {"documentKey": {"_id": "a"}, "operationType": "update", "updateDescription": changes}
+    live.apply(event)
+    assert live._get("a") == Record("a", 1.0, b"theirs")
