@@ -270,7 +270,8 @@ cdef Fault begin_frame(Follower *it) noexcept nogil:
     cdef Fault fault = DAMAGED if it.frame_end != PY_SSIZE_T_MAX else number(it, 8, &length)
     if not fault and length > it.length - it.at:
         fault = DAMAGED
-    it.frame_end = it.at + length
+    if not fault:
+        it.frame_end = it.at + length
     return fault
 
 
@@ -287,9 +288,10 @@ cdef Fault line(Follower *it, Py_ssize_t *length) noexcept nogil:
 
 cdef Fault place(Follower *it, Py_ssize_t *value) noexcept nogil:
     """Read a line with a place in the memo."""
-    cdef Py_ssize_t length, each, digit
+    cdef Py_ssize_t each, digit
+    cdef Py_ssize_t length = 0
+    cdef const unsigned char *digits = it.data + it.at
     cdef Fault fault = line(it, &length)
-    cdef const unsigned char *digits = it.data + it.at - length - 1
     if fault:
         return fault
     if length == 0 or length > MAX_DIGITS:
