@@ -49,7 +49,7 @@ cdef struct Follower:
     Py_ssize_t filled  # places of the memo
     Py_ssize_t frame_end
     Numbers changed  # a flag for each class and function
-    Numbers results  # for each call, the place of what is called
+    Numbers results  # for each call, the place of the callee
     Numbers has_state  # for each call, whether its result has got a state
     int protocol
 
@@ -121,19 +121,13 @@ cdef Fault follow(Follower *it) noexcept nogil:
             fault = get(it, 1)
         elif op == b"K":  # BININT1
             fault = push_after(it, 1)
-        elif op == b"M":  # BININT2
-            fault = push_after(it, 2)
-        elif op == b"J":  # BININT
-            fault = push_after(it, 4)
-        elif op == b"G":  # BINFLOAT
-            fault = push_after(it, 8)
+        elif op in (b"M", b"J", b"G"):  # BININT2, BININT, BINFLOAT
+            fault = push_after(it, 2 if op == b"M" else 4 if op == b"J" else 8)
         elif op == b"(":  # MARK
             fault = append(&it.marks, it.stack.length)
         elif op == b"b":  # BUILD
             fault = take(it, 1)
-            if not fault and height(it) < 1:
-                fault = DAMAGED
-            if not fault and it.stack.at[it.stack.length - 1] == PLAIN:
+            if not fault and (height(it) < 1 or it.stack.at[it.stack.length - 1] == PLAIN):
                 fault = DAMAGED  # no value of a builtin class takes a state
             if not fault:
                 fault = change(it)
@@ -182,18 +176,12 @@ cdef Fault follow(Follower *it) noexcept nogil:
             if height(it) < 1:
                 return DAMAGED
             fault = append(&it.stack, it.stack.at[it.stack.length - 1])
-        elif op == b"q" or op == b"r":  # BINPUT, LONG_BINPUT
-            fault = number(it, 1 if op == b"q" else 4, &value)
+        elif op in (b"q", b"r", b"p"):  # BINPUT, LONG_BINPUT, PUT
+            fault = place(it, &value) if op == b"p" else number(it, 1 if op == b"q" else 4, &value)
             if not fault:
                 fault = put(it, value)
-        elif op == b"j":  # LONG_BINGET
-            fault = get(it, 4)
-        elif op == b"p":  # PUT
-            fault = place(it, &value)
-            if not fault:
-                fault = put(it, value)
-        elif op == b"g":  # GET
-            fault = get(it, 0)
+        elif op == b"j" or op == b"g":  # LONG_BINGET, GET
+            fault = get(it, 4 if op == b"j" else 0)
         elif op == b"c":  # GLOBAL
             fault = name_in_lines(it)
         elif op == b"i":  # INST
@@ -205,8 +193,7 @@ cdef Fault follow(Follower *it) noexcept nogil:
         elif op == b"o":  # OBJ
             if not it.marks.length or it.marks.at[it.marks.length - 1] >= it.stack.length:
                 return DAMAGED
-            # The first value above the mark stays.
-            it.stack.length = it.marks.at[it.marks.length - 1] + 1
+            it.stack.length = it.marks.at[it.marks.length - 1] + 1  # the first value above stays
             it.marks.length -= 1
             fault = call(it)
         elif op == 0x80:  # PROTO

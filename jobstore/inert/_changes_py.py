@@ -67,7 +67,7 @@ class Follower:
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, int] = {}
         self.changed = bytearray()  # a flag for each class and function
-        self.results: list[int] = []  # for each call, the place of what is called
+        self.results: list[int] = []  # for each call, the place of the callee
         self.has_state: list[bool] = []  # for each call, whether its result has got a state
 
     def skip(self, count: int) -> None:

@@ -1,4 +1,4 @@
-"""The error of pickles that are read well, but do what a restricted unpickler can't check."""
+"""The error of pickles that are read well, and which a restricted unpickler can't check."""
 
 from ..run_times import UnreadableError
 
@@ -6,4 +6,4 @@ __all__ = ["RefusedError"]
 
 
 class RefusedError(UnreadableError):
-    """Says what a pickle does that no state of a job has to do."""
+    """Names an act of a pickle that no state of a job needs."""

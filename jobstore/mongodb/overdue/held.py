@@ -89,7 +89,7 @@ def _release_of(document: Document, codec: Codec) -> Release | None:
         state, signature = record.state, record.signature
     guard = {"next_run_time": None, "held": held, **same_state(record.state)}
     new = {"next_run_time": run_time}
-    if state is not record.state:  # what others wrote stays as it is
+    if state is not record.state:  # a state that others wrote stays as it is
         new["job_state"] = state
         if codec.signatures:
             new["signature"] = codec.signatures.sign(record.id, state)

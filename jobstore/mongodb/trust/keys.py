@@ -25,7 +25,7 @@ ASK_SECONDS = 10.0  # from one question for the keys to the next one
 KEY_ID = b"jobstore key id"  # signed with a key, it makes the key's id
 ID_BYTES = 8
 ID_LENGTH = 2 * ID_BYTES  # of a key's id, in hexadecimal
-LENGTH = struct.Struct(">I").pack  # of the id, in what is signed
+LENGTH = struct.Struct(">I").pack  # of the id, in the signed bytes
 ALLOWED = f"a list of bytes, {MIN_BYTES} or more each, or a callable that returns such a list"
 
 

@@ -154,7 +154,7 @@ def bases(found: Any) -> tuple[type, ...]:
 
 
 def inherited(cls: type, name: str) -> Any:
-    """Return what a class, or the first of its bases that has it, holds under that name."""
+    """Return the attribute that a class, or the first of its bases that has it, holds."""
     for each in MRO_OF_CLASS.__get__(cls):
         own = DICT_OF_CLASS.__get__(each)
         if name in own:
