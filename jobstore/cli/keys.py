@@ -52,7 +52,7 @@ def current_directory_on_path() -> Iterator[None]:
 def check_keys(reference: str) -> None:
     """Get the keys once, so that a mistake is an error before anything is read.
 
-    :raises CommandError: says what is wrong with the keys, and shows none, not even one that was
+    :raises CommandError: names the fault of the keys, and shows none, not even one that was
         given in place of its name.
     """
     if ":" not in reference:

@@ -191,7 +191,7 @@ def object_of(job: UnverifiedJob) -> dict[str, object]:
 
 
 def write_result(groups: Groups, signed: int, keys: str, output: Output) -> None:
-    """Say what was done, and what to do next."""
+    """Report the jobs that are signed, and name the next step."""
     output.line(f"{signed:,} jobs are signed" if groups.jobs else "no jobs to sign")
     if left := groups.jobs - signed:
         write_text(

@@ -84,7 +84,7 @@ def time_of(document: Document) -> float | None:
 class Reader:
     """Reads documents in one of the orders; each command has its own time limit.
 
-    :param convert: called with each document when it is read; returns what is to be kept of it.
+    :param convert: called with each document when it is read; its result is kept.
     """
 
     def __init__(self, connection: Connection, convert: Callable[[Document], Document]) -> None:

@@ -32,7 +32,7 @@ def walk(
 
     Documents that are added or removed meanwhile may be among them or not.
 
-    :param convert: called with each document when it is read; returns what is to be kept of it.
+    :param convert: called with each document when it is read; its result is kept.
     :param most: the maximum number of documents in a page; None is 1,000.
     :raises ValueError: if a page can't begin after an id, as the id is read as another one.
     :raises pymongo.errors.PyMongoError: if the server can't be reached, or small pages time out,

@@ -91,8 +91,7 @@ class Keys:
     @property
     def first(self) -> Key:
         """The key that signs; errors as in `load`."""
-        if not self._keys:
-            self.load()
+        self.load()
         return self._keys[0]
 
     def get(self, key_id: str) -> Key:
@@ -101,8 +100,7 @@ class Keys:
         :raises UnknownKeyError: if it is unknown all the same, or if the last question is too
             recent.
         """
-        if not self._keys:
-            self.load()
+        self.load()
         if (key := self._find(key_id)) is not None:
             return key
         self._ask_again()

@@ -71,7 +71,7 @@ def random_state(rng):
 
 
 def surroundings():
-    """Return what no state may change."""
+    """Return everything that no state may change."""
     return (
         [dict(vars(cls)) for cls in OWN],
         [(vars(func).copy(), func.__defaults__, func.__code__) for func in FUNCTIONS],

@@ -1,4 +1,4 @@
-"""The ledger of a siege: what the attacker has written, and what has become of it."""
+"""The ledger of a siege: the documents that the attacker has written, and their fates."""
 
 import re
 import time

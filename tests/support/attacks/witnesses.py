@@ -16,7 +16,7 @@ MOST = 50  # faults that are kept
 
 
 class Witnesses:
-    """Sees what this process runs, imports, opens and unpickles.
+    """Sees this process run, import, open and unpickle.
 
     :param loads: whether to see what `pickle.loads` is given, too.
     :ivar faults: texts of what must not happen.
@@ -48,7 +48,7 @@ class Witnesses:
         return self._loads(state, **options)
 
     def watch(self, owner, name):
-        """See what a method of a class unpickles."""
+        """See each call of a method that unpickles."""
         method = getattr(owner, name)
 
         def watched(self_, state, *args):
