@@ -2,7 +2,14 @@
 
 from typing import Literal
 
-__all__ = ["check_arguments", "check_catch_up", "check_trust", "spread_seconds"]
+__all__ = [
+    "check_arguments",
+    "check_catch_up",
+    "check_history",
+    "check_others",
+    "check_trust",
+    "spread_seconds",
+]
 
 DAY = 86_400
 YEAR = 366 * DAY
@@ -54,6 +61,28 @@ def check_catch_up(catch_up: str, overdue: float) -> None:
         )
     if isinstance(overdue, bool) or not (overdue == 0 or _is_number(overdue, 0)):
         raise ValueError(f"overdue is {overdue!r}: it must be a number of seconds, from 0 on")
+
+
+def check_others(others: str, shared: bool) -> None:
+    """Refuse a value of `others` that the store can't use.
+
+    :raises ValueError: names the value, and the values allowed.
+    """
+    if others not in ("warn", "refuse", "wait"):
+        raise ValueError(f'others is {others!r}: it must be "warn", "refuse" or "wait"')
+    if shared and others != "warn":
+        raise ValueError(f"shared is True and others is {others!r}: schedulers that share all fire")
+
+
+def check_history(history: str | None, keep: float) -> None:
+    """Refuse arguments of the history that the store can't use.
+
+    :raises ValueError: names the first such argument, its value, and the values allowed.
+    """
+    if history not in (None, "problems", "all"):
+        raise ValueError(f'history is {history!r}: it must be None, "problems" or "all"')
+    if isinstance(keep, bool) or not _is_number(keep, 0) or not 1 <= keep <= 10 * YEAR:
+        raise ValueError(f"keep is {keep!r}: it must be a number of seconds, 1 to {10 * YEAR}")
 
 
 def check_trust(unsigned: str, allow: object) -> None:

@@ -9,11 +9,14 @@ from ..about import Tags
 from ..in_flight import Bound, InFlight
 from .codec import Codec
 from .connection import Connection
+from .counters import Counters
 from .documents import DocumentId, Record
 from .hand_out import HandOut
+from .history.incidents import Incidents
 from .host import Host, Store
 from .locks import Locks
 from .mirroring.mirrored import Mirrored
+from .presence.presence import Presence
 from .readers import Reader, ReaderParts
 from .recovery.recovering import Recovering
 from .restored import RestoredJobs
@@ -43,6 +46,9 @@ class Parts(NamedTuple):
     wakeups: Wakeups
     hand_out: HandOut
     restored_jobs: RestoredJobs
+    presence: Presence
+    counters: Counters
+    incidents: Incidents
 
 
 def make_codec(
@@ -75,9 +81,13 @@ def assemble(
     lease: float,
     in_flight: Bound,
     fast_cron: bool,
+    others: Literal["warn", "refuse", "wait"],
+    history: Literal["problems", "all"] | None,
+    keep: float,
 ) -> Parts:
     """Make the parts of a store, from arguments of the store that were checked."""
-    locks = Locks()
+    locks, counters, incidents = Locks(), Counters(), Incidents()
+    presence = Presence(connection)
     quarantine = Quarantine(connection, codec, unreadable == "remove")
     listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # gets the reader chosen below
 
@@ -88,7 +98,7 @@ def assemble(
     write_behind = WriteBehind(
         locks, partial(flush, connection, quarantine, codec), batch_size, acknowledged, codec
     )
-    common = ReaderParts(connection, locks, write_behind, quarantine)
+    common = ReaderParts(connection, locks, write_behind, quarantine, presence, counters, incidents)
     reader: Reader
     if mirror:
         reader = Mirrored(common, follows=mirror is True)
@@ -109,4 +119,7 @@ def assemble(
         Wakeups(),
         hand_out,
         restored_jobs,
+        presence,
+        counters,
+        incidents,
     )

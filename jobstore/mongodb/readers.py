@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from . import queries
 from .connection import START_SECONDS, Connection
+from .counters import Counters
 from .documents import (
     FIELDS,
     Document,
@@ -22,8 +23,10 @@ from .documents import (
     UnreadableError,
     hashable_id,
 )
+from .history.incidents import Incidents
 from .locks import Locks
 from .ordered import VALID_RUN_TIME, affordable_in_order, due_query, first_included, in_order
+from .presence.presence import Presence
 from .sharing.lease import Lease
 from .slow_line.paged import read_all
 from .writes.guarded import GuardedWrite
@@ -180,13 +183,17 @@ class ReaderParts(NamedTuple):
     locks: Locks
     write_behind: WriteBehind
     quarantine: Quarantine
+    presence: Presence
+    counters: Counters
+    incidents: Incidents
 
 
 class Queried(Reader):
     """Queries the server each time, so it sees all changes by other processes."""
 
     def __init__(self, parts: ReaderParts) -> None:
-        self._connection, self._locks, self._write_behind, self._quarantine = parts
+        self._connection, self._locks = parts.connection, parts.locks
+        self._write_behind, self._quarantine = parts.write_behind, parts.quarantine
         # Excluded by the caller, but found with other run times.
         self._rescheduled: set[IdKey] = set()
 

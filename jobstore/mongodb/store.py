@@ -1,7 +1,6 @@
 """The MongoDB store: a scheduler's cycle takes two reads and one write, or none with a mirror."""
 
 import pickle
-import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta, timezone
@@ -11,21 +10,18 @@ from typing import Any, Literal
 from apscheduler.events import JobEvent
 from apscheduler.job import Job
 from apscheduler.schedulers.base import BaseScheduler
-from pymongo import MongoClient
-from pymongo.collection import Collection
 
 from ..about import Tags, check_tags
 from ..caller import cycle_events, is_cycle
 from ..in_flight import check_bound
 from ..triggers import check_fast_cron
-from .arguments import check_arguments, check_catch_up, check_trust
+from .arguments import check_arguments, check_catch_up, check_history, check_others, check_trust
 from .cached import LastQuery
 from .connection import Connection
-from .documents import END_OF_TIME, Document, exact_str, timestamp, to_datetime
+from .documents import END_OF_TIME, exact_str, timestamp, to_datetime
 from .lifecycle import Lifecycle
 from .outside_cycle import CallsOutsideCycle
 from .parts import assemble, make_codec
-from .status import Status
 from .trust.keys import SigningKeys
 from .write_through import WriteThrough
 from .writes.cycle import Cycle
@@ -85,6 +81,13 @@ class MongoDBJobStore(CallsOutsideCycle):
         ``"quarantine"`` doesn't.
     :param allow: patterns of the classes and functions that states may name, as ``module:name``,
         such as ``["myapp.*"]``. None allows all.
+    :param others: what a start does if other schedulers fire the same jobs without sharing them,
+        which runs every job twice. ``"warn"`` logs an error, every ten minutes. ``"refuse"`` raises
+        an error. ``"wait"`` makes the store a hot standby: it fires jobs only while no other does.
+    :param history: ``"problems"`` records the runs that failed, were left out or ran twice, and the
+        other incidents of jobs and schedulers, in the collection ``<jobs>_runs``. ``"all"`` records
+        the other runs, too. None records nothing.
+    :param keep: seconds after which the server removes a record of the history, 1 or more.
     :param connect_args: arguments of the `MongoClient` that the store makes without a `client`.
     :raises TypeError: if `client` is not a `MongoClient`, and doesn't wrap one.
     :raises ValueError: names any other argument that the store can't use, and the values allowed.
@@ -111,10 +114,15 @@ class MongoDBJobStore(CallsOutsideCycle):
         signing_keys: SigningKeys | None = None,
         unsigned: Literal["quarantine", "run"] = "quarantine",
         allow: Sequence[str] | None = None,
+        others: Literal["warn", "refuse", "wait"] = "warn",
+        history: Literal["problems", "all"] | None = None,
+        keep: float = 604_800,
         **connect_args: Any,
     ) -> None:
         super().__init__()
         check_arguments(database, collection, batch_size, unreadable, mirror, watch, shared, lease)
+        check_others(others, shared)
+        check_history(history, keep)
         check_fast_cron(fast_cron)
         check_catch_up(catch_up, overdue)
         check_bound(in_flight)
@@ -134,6 +142,9 @@ class MongoDBJobStore(CallsOutsideCycle):
             lease,
             in_flight,
             fast_cron,
+            others,
+            history,
+            keep,
         )
         self._write_through = WriteThrough(parts, batch_size)
         self._lifecycle = Lifecycle(parts, watch, catch_up, overdue)
@@ -150,26 +161,6 @@ class MongoDBJobStore(CallsOutsideCycle):
     @pickle_protocol.setter
     def pickle_protocol(self, protocol: int) -> None:
         self._codec.protocol = protocol
-
-    @property
-    def client(self) -> MongoClient[Document]:
-        """The MongoDB client in use. Stores with equal arguments share it: don't close it."""
-        return self._connection.client
-
-    @property
-    def collection(self) -> Collection[Document]:
-        """The jobs' collection."""
-        return self._connection.collection
-
-    @property
-    def connection(self) -> MongoClient[Document]:
-        """The client; deprecated, use `client`."""
-        warnings.warn(
-            'The "connection" member is deprecated -- use "client" instead',
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return self.client
 
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
         """Create missing indexes, retry the quarantine, and fill a mirror; O(n) with a mirror.
@@ -194,14 +185,6 @@ class MongoDBJobStore(CallsOutsideCycle):
         stay due. `start` may be called again.
         """
         self._lifecycle.stop()
-
-    def status(self) -> Status:
-        """Report the connection's state, the deferred writes, and the lag of the mirror.
-
-        >>> store.status().pending
-        0
-        """
-        return self._lifecycle.status()
 
     # One cycle, in the order of its calls
 

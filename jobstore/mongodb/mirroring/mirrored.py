@@ -39,7 +39,8 @@ class Mirrored(Reader):
     """
 
     def __init__(self, parts: ReaderParts, follows: bool) -> None:
-        self._connection, self._locks, self._write_behind, self._quarantine = parts
+        self._connection, self._locks = parts.connection, parts.locks
+        self._write_behind, self._quarantine = parts.write_behind, parts.quarantine
         self.queried = Recovering(parts)
         self.follows = follows
         self.mirror = Mirror(parts.locks, parts.write_behind, follows)

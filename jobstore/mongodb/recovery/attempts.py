@@ -13,8 +13,8 @@ from pymongo.errors import PyMongoError
 from .. import queries
 from ..connection import Connection
 from ..documents import FIELDS, Document, DocumentId, Record
+from ..presence.presence import process_identity
 from ..updates import update_all_or_each
-from .presence import process_identity
 
 __all__ = [
     "COUNTED_FIELDS",

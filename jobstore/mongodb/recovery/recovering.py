@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 from ..documents import CountedRecord, Document, DocumentId, HasTime, IdKey, Record
 from ..ordered import affordable_in_order
+from ..presence.presence import process_identity
 from ..readers import Due, Queried, ReaderParts
 from ..sharing import marker
 from .attempts import (
@@ -25,7 +26,6 @@ from .attempts import (
     remove_counts,
     restore_count,
 )
-from .presence import Presence, process_identity
 
 __all__ = ["Recovering"]
 
@@ -40,7 +40,7 @@ class Recovering(Queried):
 
     def __init__(self, parts: ReaderParts) -> None:
         super().__init__(parts)
-        self._presence = Presence(parts.connection)
+        self._presence = parts.presence
         self._is_active = False
         self._suspect: Document | None = None  # of the last batch, as it was read
         self._waiting_suspects: set[DocumentId] = set()

@@ -9,8 +9,8 @@ in batches that double.
 from bson import ObjectId
 
 from ..documents import Document
+from ..presence.presence import process_identity
 from ..recovery.attempts import attempt_count, incremented_count
-from ..recovery.presence import process_identity
 
 __all__ = ["Abandoned", "incremented_if_abandoned", "is_abandoned"]
 

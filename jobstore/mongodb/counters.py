@@ -1,0 +1,133 @@
+"""Counts what a store does, for its status, its presence and its metrics.
+
+Counters cost nothing for each job: a cycle counts its jobs at once. Each counter is changed by
+one thread at a time: by that of the cycle, or by the holder of `io_lock`.
+"""
+
+import time
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from .documents import Document
+
+__all__ = ["LATENESS", "SECONDS", "Counters", "Histogram"]
+
+# Upper bounds of buckets, in seconds.
+LATENESS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+JOBS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+
+
+class Histogram:
+    """Counts values in buckets, as Prometheus's histograms do.
+
+    :param bounds: the upper bounds of the buckets, in order. One more bucket has no bound.
+    :ivar counts: the number of values in each bucket, not cumulative.
+    :ivar sum: the sum of all values.
+    """
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value; O(log buckets)."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def observe_since(self, now: float, times: Sequence[float]) -> None:
+        """Count how long ago each of k times was; O(buckets * log k), and a sum.
+
+        :param times: in ascending order, at most `now`.
+        """
+        rest = len(times)
+        for bucket, bound in enumerate(self.bounds):
+            earlier = bisect_left(times, now - bound, 0, rest)
+            self.counts[bucket] += rest - earlier
+            rest = earlier
+            if not rest:
+                break
+        self.counts[-1] += rest
+        self.sum += sum(map(now.__sub__, times))
+
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return sum(self.counts)
+
+
+class Counters:
+    """The counters of one store, since it was made.
+
+    :ivar fired: jobs handed out to the scheduler.
+    :ivar cycles: cycles that have ended.
+    :ivar flush_failures: flushes that failed.
+    :ivar flush_failures_in_a_row: the last flushes that failed, one after the other.
+    :ivar guards_lost: writes that lost to a change by another process.
+    :ivar claims_lost: jobs that a claim wanted, and other schedulers won.
+    :ivar leases_lost: claimed jobs whose lease ended before they were fired.
+    :ivar doubles: runs of which the store knows that another scheduler ran them, too.
+    :ivar quarantined: jobs that this store put into quarantine.
+    :ivar cycle_ended_at: when the last cycle ended, by the monotonic clock; None before.
+    :ivar cycle_seconds: how long the last cycle took.
+    """
+
+    def __init__(self) -> None:
+        self.fired = self.cycles = 0
+        self.flush_failures = self.flush_failures_in_a_row = 0
+        self.guards_lost = self.claims_lost = self.leases_lost = self.doubles = 0
+        self.quarantined = 0
+        self.cycle_ended_at: float | None = None
+        self.cycle_seconds: float | None = None
+        self.lateness = Histogram(LATENESS)  # of each job, at its hand-out
+        self.batch_sizes = Histogram(JOBS)  # of the cycles that handed out jobs
+        self.cycle_times, self.claim_times, self.flush_times = map(Histogram, [SECONDS] * 3)
+
+    def handed_out(self, now: float, run_times: Sequence[float]) -> None:
+        """Count the jobs of a cycle.
+
+        :param now: the scheduler's time, in seconds since the epoch.
+        :param run_times: the jobs' run times, in order.
+        """
+        self.fired += len(run_times)
+        self.batch_sizes.observe(len(run_times))
+        self.lateness.observe_since(now, run_times)
+
+    def cycle_ended(self, began_at: float) -> None:
+        """Count a cycle.
+
+        :param began_at: by the monotonic clock.
+        """
+        self.cycle_ended_at = time.monotonic()
+        self.cycle_seconds = self.cycle_ended_at - began_at
+        self.cycles += 1
+        self.cycle_times.observe(self.cycle_seconds)
+
+    @contextmanager
+    def flushing(self) -> Iterator[None]:
+        """Count a flush, and whether it fails."""
+        began_at = time.monotonic()
+        try:
+            yield
+        except BaseException:
+            self.flush_failures += 1
+            self.flush_failures_in_a_row += 1
+            raise
+        self.flush_failures_in_a_row = 0
+        self.flush_times.observe(time.monotonic() - began_at)
+
+    def to_document(self) -> Document:
+        """Return the counters that other processes may read, for the scheduler's presence."""
+        return {
+            "fired": self.fired,
+            "cycles": self.cycles,
+            "flush_failures": self.flush_failures,
+            "guards_lost": self.guards_lost,
+            "claims_lost": self.claims_lost,
+            "leases_lost": self.leases_lost,
+            "doubles": self.doubles,
+            "quarantined": self.quarantined,
+            "lateness": list(self.lateness.counts),
+        }

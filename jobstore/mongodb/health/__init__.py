@@ -1,0 +1,1 @@
+"""Health: findings from a store's status, and looks into its collection and its server."""

@@ -1,0 +1,1 @@
+"""History: records of runs and incidents in the collection ``<jobs>_runs``."""

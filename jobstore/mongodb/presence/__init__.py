@@ -1,0 +1,1 @@
+"""Presence: which schedulers run, which of them fires, and the format of the collection."""

@@ -1,0 +1,114 @@
+"""The presence of schedulers, as others read it: the documents in ``<jobs>_meta``."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from ..connection import Connection
+from ..documents import Document
+
+__all__ = ["SCHEDULERS", "Scheduler", "read_schedulers"]
+
+SCHEDULERS: Document = {"_id": re.compile("^scheduler:")}
+
+
+class Scheduler(NamedTuple):
+    """A scheduler that uses a collection, as its presence says.
+
+    :ivar id: ``scheduler:<host>:<pid>:<token>``, the document's `_id`.
+    :ivar host: the name of its machine.
+    :ivar pid: the number of its process there.
+    :ivar mode: ``"queried"``, ``"mirrored"``, ``"exclusive"`` or ``"shared"``.
+    :ivar others: the store's argument `others`.
+    :ivar state: ``"firing"``, ``"waiting"`` on a hot standby, or ``"idle"`` without a scheduler.
+    :ivar versions: of jobstore, APScheduler, PyMongo and Python, by name.
+    :ivar executors: by alias: ``{"type": ..., "workers": ...}``; the number may be None.
+    :ivar started: when it started, by the server's clock.
+    :ivar seen: when it last wrote the document, by the server's clock.
+    :ivar expires: when others ignore it if it writes no more, by the server's clock.
+    :ivar clock_ahead: how far its clock is ahead of the server's, in seconds, with the time that
+        the write took to reach the server; None if unknown.
+    :ivar counters: numbers since its start, as `Counters.to_document` names them.
+    :ivar status: its store's `Status` as a dict, when it wrote the document.
+    :ivar alive: whether it had not expired when it was read.
+    :ivar age: the seconds since `seen` when it was read; None if unknown.
+    """
+
+    id: str
+    host: str
+    pid: int
+    mode: str
+    others: str
+    state: str
+    versions: dict[str, str]
+    executors: dict[str, Any]
+    started: datetime | None
+    seen: datetime | None
+    expires: datetime | None
+    clock_ahead: float | None
+    counters: dict[str, Any]
+    status: dict[str, Any]
+    alive: bool
+    age: float | None
+
+    @property
+    def name(self) -> str:
+        """The name for people: ``<host>:<pid>``."""
+        return f"{self.host}:{self.pid}"
+
+    @property
+    def shares(self) -> bool:
+        """Whether it claims the jobs that it fires."""
+        return self.mode == "shared"
+
+    @classmethod
+    def of(cls, document: Document, now: datetime) -> "Scheduler":
+        """Read a document, which an older version may have written.
+
+        :param now: the server's time.
+        """
+        name = str(document["_id"])
+        _, _, rest = name.partition(":")
+        host, _, rest = rest.rpartition(":")[0].rpartition(":")
+        seen, expires, clock = (_time(document.get(key)) for key in ("seen", "expires", "clock"))
+        return cls(
+            name,
+            host,
+            int(rest) if rest.isdigit() else 0,
+            str(document.get("mode", "")),
+            str(document.get("others", "")),
+            str(document.get("state", "")),
+            _mapping(document.get("versions")),
+            _mapping(document.get("executors")),
+            _time(document.get("started")),
+            seen,
+            expires,
+            (clock - seen) / timedelta(seconds=1) if clock and seen else None,
+            _mapping(document.get("counters")),
+            _mapping(document.get("status")),
+            expires is not None and expires > now,
+            (now - seen) / timedelta(seconds=1) if seen else None,
+        )
+
+
+def read_schedulers(connection: Connection) -> list[Scheduler]:
+    """Read the presence of all schedulers, in order of their names; 1 command.
+
+    :raises pymongo.errors.PyMongoError: if the server can't be reached, or refuses.
+    """
+    pipeline: list[Document] = [
+        {"$match": SCHEDULERS},
+        {"$sort": {"_id": 1}},
+        {"$project": {"document": "$$ROOT", "now": "$$NOW"}},
+    ]
+    with connection.limit():
+        found = list(connection.meta.aggregate(pipeline))
+    return [Scheduler.of(each["document"], each["now"]) for each in found]
+
+
+def _time(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
