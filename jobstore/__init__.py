@@ -2,8 +2,8 @@
 
 `MemoryJobStore` and `MongoDBJobStore` replace APScheduler's own stores by one changed import.
 `add_jobs` adds many jobs to a scheduler at once. `backend` names the index in use: ``"c"``, the
-compiled one, or ``"python"``, its twin. `MongoDBJobStore` needs the extra ``jobstore[mongodb]``, so
-it is imported at its first use, and ``import *`` leaves it out.
+compiled one, or ``"python"``, its twin. `MongoDBJobStore` and `health` need the extra
+``jobstore[mongodb]``, so they are imported at their first use, and ``import *`` leaves them out.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from .where import Where
 
 if TYPE_CHECKING:
     from .mongodb import MongoDBJobStore as MongoDBJobStore
+    from .mongodb.health.health import health as health
 
 __version__ = "0.1.0"
 
@@ -48,4 +49,8 @@ def __getattr__(name: str) -> Any:
         from .mongodb import MongoDBJobStore
 
         return MongoDBJobStore
+    if name == "health":
+        from .mongodb.health.health import health
+
+        return health
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,6 +5,8 @@ try:
 except ImportError as error:
     raise ImportError("MongoDBJobStore needs PyMongo: pip install jobstore[mongodb]") from error
 
+from .health.finding import Finding
+from .health.health import Health
 from .looking.statistics import Statistics
 from .status import Status
 from .store import MongoDBJobStore
@@ -12,6 +14,8 @@ from .trust.all_states import UnverifiedJob, Verification
 from .writes.quarantine import QuarantinedJob
 
 __all__ = [
+    "Finding",
+    "Health",
     "MongoDBJobStore",
     "QuarantinedJob",
     "Statistics",

@@ -11,6 +11,7 @@ from ..describe import JobInfo
 from ..where import Where
 from .codec import Codec
 from .connection import Connection
+from .counters import Counters
 from .documents import Document
 from .history.record import HistoryRecord
 from .lifecycle import Lifecycle
@@ -30,6 +31,7 @@ class Inspection(BaseJobStore):
     """The public methods that change nothing. Each reads the database, and takes no lock."""
 
     _codec: Codec
+    _counters: Counters
     _connection: Connection
     _quarantine: Quarantine
     _lifecycle: Lifecycle

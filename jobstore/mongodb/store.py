@@ -152,6 +152,7 @@ class MongoDBJobStore(CallsOutsideCycle):
         self._quarantine, self._reader = parts.quarantine, parts.reader
         self._write_behind, self._wakeups = parts.write_behind, parts.wakeups
         self._hand_out, self._restored_jobs = parts.hand_out, parts.restored_jobs
+        self._counters = parts.counters
 
     @property
     def pickle_protocol(self) -> int:
