@@ -16,8 +16,10 @@ from pymongo import MongoClient
 
 import jobstore
 from jobstore.mongodb.codec import Codec
+from jobstore.mongodb.counters import Counters
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.mirroring.mirror import Mirror
+from jobstore.mongodb.writes.conflicts import Conflicts
 from jobstore.mongodb.writes.write_behind import WriteBehind
 from jobstore.testing import Server
 
@@ -110,7 +112,8 @@ def test_bytes_per_job(benchmark: Any, report: Any) -> None:
     jobs = [make_job(i, now() + timedelta(seconds=i)) for i in range(size)]
     states = [make_document(job)["job_state"] for job in jobs]
     locks = Locks()
-    write_behind = WriteBehind(locks, lambda *_: None, DUE, lambda *_: None, Codec())
+    conflicts = Conflicts(Codec(), Counters(), lambda *_: None)
+    write_behind = WriteBehind(locks, lambda *_: None, DUE, lambda *_: None, conflicts)
     mirror = Mirror(locks, write_behind, follows=True)
 
     def documents() -> Any:

@@ -6,12 +6,14 @@ one thread at a time: by that of the cycle, or by the holder of `io_lock`.
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from typing import ParamSpec
 
 from .documents import Document
 
 __all__ = ["LATENESS", "SECONDS", "Counters", "Histogram"]
+
+Arguments = ParamSpec("Arguments")
 
 # Upper bounds of buckets, in seconds.
 LATENESS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
@@ -70,6 +72,8 @@ class Counters:
     :ivar leases_lost: claimed jobs whose lease ended before they were fired.
     :ivar doubles: runs of which the store knows that another scheduler ran them, too.
     :ivar quarantined: jobs that this store put into quarantine.
+    :ivar double_at, lease_lost_at: when the last of them was noticed, by the monotonic clock; None
+        before.
     :ivar cycle_ended_at: when the last cycle ended, by the monotonic clock; None before.
     :ivar cycle_seconds: how long the last cycle took.
     """
@@ -79,6 +83,10 @@ class Counters:
         self.flush_failures = self.flush_failures_in_a_row = 0
         self.guards_lost = self.claims_lost = self.leases_lost = self.doubles = 0
         self.quarantined = 0
+        self.double_at: float | None = None
+        self.lease_lost_at: float | None = None
+        self._cycle_began_at: float | None = None
+        self._awaited: float | None = None  # the next cycle, in seconds since the epoch
         self.cycle_ended_at: float | None = None
         self.cycle_seconds: float | None = None
         self.lateness = Histogram(LATENESS)  # of each job, at its hand-out
@@ -95,28 +103,64 @@ class Counters:
         self.batch_sizes.observe(len(run_times))
         self.lateness.observe_since(now, run_times)
 
-    def cycle_ended(self, began_at: float) -> None:
+    def cycle_begins(self) -> None:
+        """Note the begin of a cycle."""
+        self._cycle_began_at = time.monotonic()
+
+    def cycle_ends(self, next_run_time: float | None) -> None:
         """Count a cycle.
 
-        :param began_at: by the monotonic clock.
+        :param next_run_time: when the scheduler will begin the next one, in seconds since the
+            epoch; None if it waits for no job.
         """
+        self._awaited, began_at = next_run_time, self._cycle_began_at
+        if began_at is None:
+            return  # a caller asked for the next run time outside a cycle
+        self._cycle_began_at = None
         self.cycle_ended_at = time.monotonic()
         self.cycle_seconds = self.cycle_ended_at - began_at
         self.cycles += 1
         self.cycle_times.observe(self.cycle_seconds)
 
-    @contextmanager
-    def flushing(self) -> Iterator[None]:
-        """Count a flush, and whether it fails."""
-        began_at = time.monotonic()
-        try:
-            yield
-        except BaseException:
-            self.flush_failures += 1
-            self.flush_failures_in_a_row += 1
-            raise
-        self.flush_failures_in_a_row = 0
-        self.flush_times.observe(time.monotonic() - began_at)
+    def expected(self, now: float) -> float | None:
+        """Return the seconds until the next cycle, or None if the scheduler waits for no job.
+
+        Negative if the cycle is late, and while a cycle lasts, since its begin.
+
+        :param now: in seconds since the epoch.
+        """
+        began_at, awaited = self._cycle_began_at, self._awaited
+        if began_at is not None:
+            return began_at - time.monotonic()
+        return None if awaited is None else awaited - now
+
+    def ran_twice(self, number: int) -> None:
+        """Count runs that another scheduler ran, too."""
+        if number:
+            self.doubles += number
+            self.double_at = time.monotonic()
+
+    def lost_leases(self, number: int) -> None:
+        """Count claimed jobs whose lease ended before they were fired."""
+        if number:
+            self.leases_lost += number
+            self.lease_lost_at = time.monotonic()
+
+    def counting_flushes(self, flush: Callable[Arguments, None]) -> Callable[Arguments, None]:
+        """Return a function that flushes, and counts each call."""
+
+        def counted(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+            began_at = time.monotonic()
+            try:
+                flush(*args, **kwargs)
+            except BaseException:
+                self.flush_failures += 1
+                self.flush_failures_in_a_row += 1
+                raise
+            self.flush_failures_in_a_row = 0
+            self.flush_times.observe(time.monotonic() - began_at)
+
+        return counted
 
     def to_document(self) -> Document:
         """Return the counters that other processes may read, for the scheduler's presence."""

@@ -14,6 +14,7 @@ from apscheduler.events import JobEvent
 
 from ..in_flight import InFlight, Rooms
 from ..submissions import MAX_TRIES, FailedSubmissions
+from .counters import Counters
 from .documents import DocumentId, HasTime, IdKey, Record, timestamp
 from .executors import check_executors
 from .host import Host
@@ -50,10 +51,11 @@ class HandOut:
         in_flight: InFlight,
         restored_jobs: RestoredJobs,
         batch_size: int,
+        counters: Counters,
     ) -> None:
         self._host, self._reader, self._quarantine = host, reader, quarantine
         self._in_flight, self._restored_jobs = in_flight, restored_jobs
-        self._batch_size = batch_size
+        self._batch_size, self._counters = batch_size, counters
         self._waiting = WaitingJobs()
         self._failed = FailedSubmissions()
         self._undecided = Undecided(host.codec.signatures)
@@ -102,6 +104,9 @@ class HandOut:
             runnable = self._without_hopeless(runnable)
         runnable.sort(key=IN_ORDER)
         chosen = self._choose(runnable[: self._batch_size], rooms)
+        if chosen:
+            run_times = [each.record.run_time for each in chosen]
+            self._counters.handed_out(timestamp(now), run_times)
         # Jobs of full executors may hide others: look further behind them, and at once.
         is_hidden = bool(rooms.full) and rooms.total > 0
         if not is_hidden:

@@ -55,6 +55,7 @@ class Lifecycle:
             parts.wakeups,
         )
         self._hand_out, self._restored_jobs = parts.hand_out, parts.restored_jobs
+        self._report = parts.report
         self._watch = watch
         self._retry = Retry(parts.connection, parts.quarantine)
         self.indexes = Indexes(parts.connection)
@@ -204,11 +205,11 @@ class Lifecycle:
         self.indexes.check_if_time()
 
     def status(self) -> Status:
-        """Report the connection, the deferred writes, and the age of the mirror; no command."""
+        """Report how the store does; no command."""
         pending, oldest = self._write_behind.status()
         watcher = self.watcher
         connected = not self.connection.closed and not self._write_behind.failing
-        return Status(
+        return self._report.status(
             connected=connected and (watcher is None or watcher.connected),
             pending=pending,
             oldest=oldest,

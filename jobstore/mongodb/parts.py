@@ -12,6 +12,7 @@ from .connection import Connection
 from .counters import Counters
 from .documents import DocumentId, Record
 from .hand_out import HandOut
+from .health.report import Report
 from .history.incidents import Incidents
 from .host import Host, Store
 from .locks import Locks
@@ -25,6 +26,7 @@ from .trust.allowed import Allowed
 from .trust.keys import SigningKeys
 from .trust.signatures import Signatures
 from .wakeups import Wakeups
+from .writes.conflicts import Conflicts
 from .writes.cycle import Cycles
 from .writes.flush import flush
 from .writes.quarantine import Quarantine
@@ -49,6 +51,7 @@ class Parts(NamedTuple):
     presence: Presence
     counters: Counters
     incidents: Incidents
+    report: Report
 
 
 def make_codec(
@@ -88,7 +91,8 @@ def assemble(
     """Make the parts of a store, from arguments of the store that were checked."""
     locks, counters, incidents = Locks(), Counters(), Incidents()
     presence = Presence(connection)
-    quarantine = Quarantine(connection, codec, unreadable == "remove")
+    quarantine = Quarantine(connection, codec, unreadable == "remove", counters, incidents)
+    conflicts = Conflicts(codec, counters, incidents.add)
     listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # gets the reader chosen below
 
     def acknowledged(ids: list[DocumentId], changed: dict[DocumentId, Record | None]) -> None:
@@ -96,7 +100,11 @@ def assemble(
             listener.acknowledged(ids, changed)
 
     write_behind = WriteBehind(
-        locks, partial(flush, connection, quarantine, codec), batch_size, acknowledged, codec
+        locks,
+        counters.counting_flushes(partial(flush, connection, quarantine, codec, conflicts)),
+        batch_size,
+        acknowledged,
+        conflicts,
     )
     common = ReaderParts(connection, locks, write_behind, quarantine, presence, counters, incidents)
     reader: Reader
@@ -107,7 +115,8 @@ def assemble(
     listeners.add(reader)
     host = Host(store, codec)
     restored_jobs = RestoredJobs(host, fast_cron)
-    hand_out = HandOut(host, reader, quarantine, InFlight(in_flight), restored_jobs, batch_size)
+    bounds = InFlight(in_flight)
+    hand_out = HandOut(host, reader, quarantine, bounds, restored_jobs, batch_size, counters)
     return Parts(
         host,
         connection,
@@ -122,4 +131,5 @@ def assemble(
         presence,
         counters,
         incidents,
+        Report(connection, counters),
     )

@@ -40,6 +40,11 @@ class Pool:
         return bool(size) and size < self.watchers + SPARE_CONNECTIONS  # None or 0: no limit
 
     @property
+    def needed_size(self) -> int | None:
+        """The `maxPoolSize` that the stores need; None if the pool is not smaller."""
+        return self.watchers + SPARE_CONNECTIONS if self.is_small else None
+
+    @property
     def yield_seconds(self) -> float:
         """How many seconds to pause between many reads, so that other threads get a connection."""
         return YIELD_SECONDS if self.is_small else 0

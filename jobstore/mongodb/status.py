@@ -24,8 +24,8 @@ class Status(NamedTuple):
     :ivar others: the other schedulers that fire the same jobs without sharing them, by name.
     :ivar since_cycle: the seconds since the last cycle ended; None before.
     :ivar cycle: the seconds that the last cycle took; None before.
-    :ivar expected: the seconds until the scheduler is expected to begin a cycle, negative if that
-        time is over; None if it waits for no job.
+    :ivar expected: the seconds until the scheduler's next cycle; negative if that is late, and
+        while a cycle lasts, since its begin. None if the scheduler waits for no job.
     :ivar fired: the number of jobs handed out.
     :ivar overdue: the number of jobs whose run time is over by more than 1 s, 10,000 at most; None
         before the first look.
@@ -36,7 +36,9 @@ class Status(NamedTuple):
     :ivar guards_lost: the number of writes that lost to a change by another process.
     :ivar claims_lost: the number of claims on single jobs that other schedulers won.
     :ivar leases_lost: the number of claimed jobs whose lease ended before they were fired.
+    :ivar since_lease_lost: the seconds since the last of them; None if there was none.
     :ivar doubles: the number of runs of which it is known that another scheduler ran them, too.
+    :ivar since_double: the seconds since the last of them was noticed; None if there was none.
     :ivar missing_indexes: the fields whose indexes are missing, at the last look.
     :ivar needed_pool: the `maxPoolSize` that the stores of the client need, if it is smaller; else
         None.
@@ -63,7 +65,9 @@ class Status(NamedTuple):
     guards_lost: int = 0
     claims_lost: int = 0
     leases_lost: int = 0
+    since_lease_lost: float | None = None
     doubles: int = 0
+    since_double: float | None = None
     missing_indexes: tuple[str, ...] = ()
     needed_pool: int | None = None
     dropped: int = 0

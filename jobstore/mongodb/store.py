@@ -218,6 +218,7 @@ class MongoDBJobStore(CallsOutsideCycle):
                 cycle = self._next_cycle(now, last, events)
                 last.nest(cycle)
                 return cycle.jobs
+            self._counters.cycle_begins()
             if self._known_next_run_time(last, due_by) is not None:
                 cycle = Cycle(now, ())
                 cycle.last_query = last.last_query
@@ -227,7 +228,9 @@ class MongoDBJobStore(CallsOutsideCycle):
                 try:
                     cycle = self._next_cycle(now, last, events)
                 except Exception:
-                    self._wakeups.cycle_ends(timestamp(self._retry_time()))
+                    retry_time = timestamp(self._retry_time())
+                    self._wakeups.cycle_ends(retry_time)
+                    self._counters.cycle_ends(retry_time)
                     raise
             self._cycles.begin(cycle)
             return cycle.jobs
@@ -333,6 +336,7 @@ class MongoDBJobStore(CallsOutsideCycle):
                 self._logger.warning("Unable to reach the jobs, trying again later: %s", error)
             finally:
                 if not cycle.jobs.in_loop:
+                    self._counters.cycle_ends(timestamp(answer))
                     cycle.end()
                     # While due jobs wait for executors, no other job's time matters.
                     self._wakeups.cycle_ends(-inf if cycle.is_limited else timestamp(answer))

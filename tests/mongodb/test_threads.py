@@ -10,13 +10,13 @@ from bson import Timestamp
 from pymongo import MongoClient
 
 from jobstore.mongodb import restored
-from jobstore.mongodb.codec import Codec
 from jobstore.mongodb.connection import Connection, operation_time
 from jobstore.mongodb.documents import Record
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.restored import Restored, RestoredJobs
 from jobstore.mongodb.writes.guarded import GuardedWrite
 from jobstore.mongodb.writes.write_behind import WriteBehind
+from support.conflicts import conflicts
 from support.hammering import hammer
 from support.waiting import in_thread
 
@@ -55,7 +55,7 @@ def test_write_that_begins_to_be_sent_at_this_moment_is_seen_as_pending():
             return length
 
     moved = [True]
-    write_behind = WriteBehind(Locks(), None, 1000, None, Codec())
+    write_behind = WriteBehind(Locks(), None, 1000, None, conflicts())
     write_behind.flush_in_other_thread(lambda: None)
     write_behind._sending, write_behind._waiting = Looked(), Looked()
     write_behind.add(GuardedWrite(record("a"), 1.0, b"new"), lambda write: write)

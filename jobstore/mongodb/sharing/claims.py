@@ -70,7 +70,7 @@ class Claimed(Queried):
     def __init__(self, parts: ReaderParts, seconds: float) -> None:
         super().__init__(parts)
         self._abandoned = Abandoned()
-        self._seconds = seconds
+        self._seconds, self._counters = seconds, parts.counters
         self._unread_claim: Claim | None = None  # sent, but its jobs are not read yet
         self.unrunnable = UnrunnableJobs()
         self._lines = Summary()
@@ -116,6 +116,7 @@ class Claimed(Queried):
             matched = self._send(claim, free, selected)
             if matched is not None and matched < len(selected):
                 self._candidates.note_contention(True)
+                self._counters.claims_lost += len(selected) - matched
             if matched != 0:
                 try:
                     due = self._read_won(claim, now)
@@ -125,6 +126,7 @@ class Claimed(Queried):
                     sample_sizes(self._connection, {"_id": {"$in": claim.ids}}, len(claim.ids))
                     return self.due(now, limit, exclude, is_retry=True)
             self._unread_claim = None
+            self._counters.claim_times.observe(time.monotonic() - claim.started)
             if matched != 0:
                 break
         self._lines.log(self._logger)
@@ -171,7 +173,13 @@ class Claimed(Queried):
             return Due([])
         ids = [record.id for record in won]
         lease = Lease(
-            self._connection, claim.token, ids, claim.started, claim.seconds, self._logger
+            self._connection,
+            claim.token,
+            ids,
+            claim.started,
+            claim.seconds,
+            self._logger,
+            self._counters,
         )
         return Due([record for record in won if not _is_due_after(record.run_time, now)], lease)
 

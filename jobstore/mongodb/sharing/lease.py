@@ -19,6 +19,7 @@ from pymongo.errors import PyMongoError
 from ...base import first_few
 from .. import queries
 from ..connection import Connection
+from ..counters import Counters
 from ..documents import Document, DocumentId, IdKey, hashable_id
 from ..updates import release, update_with_retry
 from ..writes.guarded import EXPIRED
@@ -50,6 +51,7 @@ class Lease:
         started: float,
         seconds: float,
         logger: logging.Logger,
+        counters: Counters,
     ) -> None:
         self._connection = connection
         self._token = token
@@ -58,7 +60,7 @@ class Lease:
         self._revoked: set[IdKey] = set()  # the pending jobs that must not be fired any more
         self._seconds = seconds
         self._ever_expired = False
-        self._logger = logger
+        self._logger, self._counters = logger, counters
         self._start(started)
 
     def _start(self, started: float) -> None:
@@ -108,6 +110,7 @@ class Lease:
             held.clear()
         lost = self._pending - self._revoked - held
         if lost:
+            self._counters.lost_leases(len(lost))
             self._logger.warning(
                 "%d due jobs are left to others (%s): their lease ended",
                 len(lost),

@@ -22,9 +22,9 @@ from ..documents import FIELDS, CountedRecord, DocumentId, Record
 from ..recovery.attempts import remove_counts
 from ..slow_line.pace import split_by_bytes
 from ..slow_line.paced import limited_and_measured
-from ..summary import Line, logged_summary
+from ..summary import Line, Summary, logged_summary
 from ..updates import release
-from .conflicts import decide
+from .conflicts import Conflicts
 from .guarded import GuardedWrite, size
 from .quarantine import Quarantine
 from .sending import Refused, send
@@ -45,6 +45,7 @@ def flush(
     connection: Connection,
     quarantine: Quarantine,
     codec: Codec,
+    conflicts: Conflicts,
     writes: dict[DocumentId, GuardedWrite],
     settled_records: dict[DocumentId, Record | None],
     sent_before: bool,
@@ -63,7 +64,8 @@ def flush(
     :raises pymongo.errors.PyMongoError: if two attempts to write fail in a row, if a read fails, or
         if others keep changing the documents. The writes left in `writes` must be flushed again.
     """
-    _Flush(connection, quarantine, codec, writes, settled_records, logger).run(sent_before)
+    work = _Flush(connection, quarantine, codec, conflicts, writes, settled_records, logger)
+    work.run(sent_before)
 
 
 class _Flush:
@@ -74,13 +76,14 @@ class _Flush:
         connection: Connection,
         quarantine: Quarantine,
         codec: Codec,
+        conflicts: Conflicts,
         writes: dict[DocumentId, GuardedWrite],
         settled_records: dict[DocumentId, Record | None],
         logger: logging.Logger,
     ) -> None:
         self._connection = connection
         self._quarantine = quarantine
-        self._codec = codec
+        self._codec, self._conflicts = codec, conflicts
         self._writes = writes
         self._settled_records = settled_records
         self._logger = logger
@@ -98,7 +101,7 @@ class _Flush:
                 continue
             rounds -= 1
             count = len(self._writes)
-            failed_before, error = error, self._send(part)
+            failed_before, error = error, self._send(part, len(unsent) == len(part))
             if error and failed_before:
                 raise error
             if len(self._writes) < count:
@@ -122,8 +125,11 @@ class _Flush:
         leases = {self._writes[job_id].lease for job_id in ids}
         return any(lease.ever_expired for lease in leases if lease)
 
-    def _send(self, part: list[DocumentId]) -> PyMongoError | None:
-        """Send a part, and settle it; returns the error if its writes may have been applied."""
+    def _send(self, part: list[DocumentId], is_first: bool) -> PyMongoError | None:
+        """Send a part, and settle it; returns the error if its writes may have been applied.
+
+        :param is_first: whether none of the part was sent before.
+        """
         try:
             changed, refused = send(
                 self._connection, self._codec, [self._writes[job_id] for job_id in part]
@@ -134,7 +140,7 @@ class _Flush:
             self._quarantine_refused(refused)
         part = [job_id for job_id in part if job_id in self._writes]
         if changed != len(part):
-            self._settle(part)
+            self._settle(part, changed if is_first and not refused else None)
             return None
         for job_id in part:
             del self._writes[job_id]
@@ -152,26 +158,43 @@ class _Flush:
         for write, _ in refused:
             del self._writes[write.record.id]
 
-    def _settle(self, part: list[DocumentId]) -> None:
+    def _settle(self, part: list[DocumentId], applied: int | None = None) -> None:
         """Read back a part that may have been written, and decide about each of its writes.
 
         Claims of ours on documents that other processes changed are released.
+
+        :param applied: how many of the part's writes have applied; None if that isn't known.
         """
         stored = self._read_back(part)
         lost: list[tuple[GuardedWrite, Record]] = []  # each with the record that won
+        done: list[GuardedWrite] = []  # by this part, or by another scheduler that wrote the same
         with logged_summary(self._logger) as lines:
             for write in [self._writes[job_id] for job_id in part]:
                 job_id, record = write.record.id, stored.get(write.record.id)
-                remaining = decide(write, record, lines, self._codec)
+                remaining = self._conflicts.decide(write, record, lines)
                 if remaining is None:
                     del self._writes[job_id]
                     self._settled_records[job_id] = record
                     if record and not record.equals(write.after):
                         lost.append((write, record))
+                    elif record or write.removes:
+                        done.append(write)
                 elif remaining is not write:
                     self._writes[job_id] = remaining
                     self._settled_records[job_id] = remaining.after
+            if applied is not None:
+                self._note_same(done, applied, lines)
         self._release_lost(lost)
+
+    def _note_same(self, done: list[GuardedWrite], applied: int, lines: Summary) -> None:
+        """Note the runs that another scheduler has written, too: writes that are done without us.
+
+        A user may have removed a job meanwhile, so removals don't tell.
+        """
+        rescheduled = [write for write in done if write.state is not None]
+        removed = len(done) - len(rescheduled)
+        if number := max(0, len(done) - applied - removed):
+            self._conflicts.note_same(rescheduled, number, lines)
 
     def _read_back(self, part: list[DocumentId]) -> dict[DocumentId, Record]:
         def bytes_of_part() -> int:

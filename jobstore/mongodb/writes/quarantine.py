@@ -17,6 +17,7 @@ from ...base import first_few
 from .. import queries
 from ..codec import Codec
 from ..connection import Connection
+from ..counters import Counters
 from ..documents import (
     END_OF_TIME,
     FIELDS,
@@ -31,6 +32,7 @@ from ..documents import (
     subdocument,
     to_datetime,
 )
+from ..history.incidents import Incidents
 from ..slow_line.pace import ID_BYTES, split_by_bytes
 from ..slow_line.paced import in_parts
 from ..slow_line.paged import read_all
@@ -114,8 +116,16 @@ class Quarantine:
         quarantine, by the keys of their ids. The scheduler does not wake up for them.
     """
 
-    def __init__(self, connection: Connection, codec: Codec, remove: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        codec: Codec,
+        remove: bool,
+        counters: Counters,
+        incidents: Incidents,
+    ) -> None:
         self._connection, self._codec = connection, codec
+        self._counters, self._incidents = counters, incidents
         self._remove = remove
         self.last_change = object()
         self.passed_over: dict[IdKey, PassedOver] = {}
@@ -164,11 +174,14 @@ class Quarantine:
         self.passed_over.clear()
 
     def write_for(self, record: Record, reason: str, run_time: Any, **more: Any) -> GuardedWrite:
-        """Return the write that quarantines a document, also with ``"remove"``.
+        """Return the write that quarantines a document, also with ``"remove"``; reports that.
 
         :param run_time: the run time that the mark keeps, in seconds since the epoch.
         :param more: other fields of the mark.
         """
+        if not self.is_unmarked(record.id):  # else it is reported already
+            self._counters.quarantined += 1
+            self._incidents.add("quarantined", record.id, run_time, detail=reason)
         mark = {"reason": reason, "next_run_time": run_time, **more}
         return GuardedWrite(record, None, None, mark)
 

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from itertools import islice
 
 from ...base import first_few
-from ..codec import Codec
 from ..documents import INTERRUPTS, DocumentId, Record
 from ..locks import Locks
 from ..summary import Summary
-from .conflicts import decide
+from .conflicts import Conflicts
 from .guarded import GuardedWrite
 
 __all__ = ["WriteBehind"]
@@ -45,7 +44,7 @@ class WriteBehind:
     :param acknowledged: called under `memory_lock` after each flush, with two arguments. The first
         lists the ids whose writes succeeded or lost a conflict, and for which no newer write waits.
         The second has the records that other processes changed.
-    :param codec: merges changes by other processes with waiting writes.
+    :param conflicts: decides about waiting writes whose documents other processes changed.
     :ivar lines: collects log lines about single jobs, for the end of a cycle or of a flush.
     :ivar failing: whether the last flush failed.
     """
@@ -56,13 +55,13 @@ class WriteBehind:
         flush: Callable[[Writes, Records, bool, logging.Logger], None],
         limit: int,
         acknowledged: Callable[[list[DocumentId], Records], None],
-        codec: Codec,
+        conflicts: Conflicts,
     ) -> None:
         self._locks = locks
         self._flush = flush
         self._limit = limit
         self._acknowledged = acknowledged
-        self._codec = codec
+        self._conflicts = conflicts
         self.logger = logging.getLogger(__name__)
         self.lines = Summary()
         self._wake_flusher: Callable[[], None] | None = None  # where another thread flushes
@@ -217,8 +216,8 @@ class WriteBehind:
                 io_lock.release()
 
     def decide(self, write: GuardedWrite, stored: Record | None) -> GuardedWrite | None:
-        """Return the write that is still to be sent; see `conflicts.decide`."""
-        return decide(write, stored, self.lines, self._codec)
+        """Return what remains of a write that was never sent; see `Conflicts.decide`."""
+        return self._conflicts.decide(write, stored, self.lines, is_unsent=True)
 
     def _take_batch(self) -> None:
         """Move the first waiting writes to those being sent, as many as may be sent at a time."""

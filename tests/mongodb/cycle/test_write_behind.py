@@ -2,11 +2,11 @@
 
 import pickle
 
-from jobstore.mongodb.codec import Codec
 from jobstore.mongodb.documents import Record
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.writes.guarded import GuardedWrite
 from jobstore.mongodb.writes.write_behind import WriteBehind
+from support.conflicts import conflicts
 
 
 def write(name):
@@ -20,7 +20,7 @@ def test_flush_ends_while_more_writes_are_deferred():
         written.append(1)
 
     written = []
-    write_behind = WriteBehind(Locks(), flush, 10, lambda ids, changed: None, Codec())
+    write_behind = WriteBehind(Locks(), flush, 10, lambda ids, changed: None, conflicts())
     write_behind.flush_in_other_thread(lambda: None)
     for number in range(25):
         write_behind.add(write(f"first {number}"), lambda each: each)
@@ -35,7 +35,7 @@ def test_running_flush_does_not_count_as_failing():
         writes.clear()
 
     failing = []
-    write_behind = WriteBehind(Locks(), flush, 10, lambda ids, changed: None, Codec())
+    write_behind = WriteBehind(Locks(), flush, 10, lambda ids, changed: None, conflicts())
     write_behind.add(write("a"), lambda each: each)
     write_behind.flush()
     assert failing == [False]
@@ -53,7 +53,7 @@ def test_changes_by_others_win_over_writes_deferred_during_the_flush():
 
     acknowledged = []
     write_behind = WriteBehind(
-        Locks(), flush, 10, lambda *arguments: acknowledged.append(arguments), Codec()
+        Locks(), flush, 10, lambda *arguments: acknowledged.append(arguments), conflicts()
     )
     write_behind.add(write("removed"), lambda each: each)
     write_behind.add(write("changed"), lambda each: each)
@@ -74,7 +74,7 @@ def test_age_of_the_oldest_write_counts_from_when_it_was_deferred(monkeypatch):
         writes.clear()
         write_behind.add(write("late"), lambda each: each)
 
-    write_behind = WriteBehind(Locks(), flush, 10, lambda ids, changed: None, Codec())
+    write_behind = WriteBehind(Locks(), flush, 10, lambda ids, changed: None, conflicts())
     write_behind.flush_in_other_thread(lambda: None)
     write_behind.add(write("early"), lambda each: each)
     clock[0] = 160.0

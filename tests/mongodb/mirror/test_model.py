@@ -5,15 +5,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from jobstore.mongodb.codec import Codec
 from jobstore.mongodb.documents import Record
 from jobstore.mongodb.locks import Locks
 from jobstore.mongodb.mirroring.mirror import Mirror
 from jobstore.mongodb.summary import Summary
 from jobstore.mongodb.trust.signatures import TRUSTED
-from jobstore.mongodb.writes.conflicts import decide
 from jobstore.mongodb.writes.guarded import GuardedWrite
 from jobstore.mongodb.writes.write_behind import WriteBehind
+from support.conflicts import conflicts
 from support.jobs import at
 
 IDS = st.sampled_from("ab")
@@ -62,7 +61,7 @@ class Followed(RuleBasedStateMachine):
         super().__init__()
         self.server = Server()
         self.locks = Locks()
-        self.write_behind = WriteBehind(self.locks, self.send, 1000, self.acknowledged, Codec())
+        self.write_behind = WriteBehind(self.locks, self.send, 1000, self.acknowledged, conflicts())
         self.mirror = Mirror(self.locks, self.write_behind, follows=True)
         self.known = 0  # the latest operation time in a reply to our client
         self.ours = {}  # id -> our latest write, unless others have written since
@@ -135,7 +134,7 @@ class Followed(RuleBasedStateMachine):
                 raise ConnectionError
             there = self.server.documents.get(job_id)
             theirs = there and Record.of(there)
-            remaining = decide(write, theirs, Summary(), Codec())
+            remaining = conflicts().decide(write, theirs, Summary())
             if remaining is not None:
                 after = remaining.after and document(job_id, None, remaining.state) | {
                     "next_run_time": remaining.run_time
@@ -208,7 +207,7 @@ TestFollowed.settings = settings(max_examples=300, stateful_step_count=40)
 @pytest.fixture
 def mirror():
     locks = Locks()
-    write_behind = WriteBehind(locks, lambda *_: None, 1000, lambda *_: None, Codec())
+    write_behind = WriteBehind(locks, lambda *_: None, 1000, lambda *_: None, conflicts())
     mirror = Mirror(locks, write_behind, follows=True)
     mirror.load([])
     return mirror

@@ -1,0 +1,104 @@
+"""The report: how a store does, for its status, its presence and its metrics."""
+
+import time
+from math import inf
+from typing import Any
+
+from pymongo import ASCENDING
+from pymongo.errors import OperationFailure, PyMongoError
+
+from ..connection import UNAUTHORIZED, Connection
+from ..counters import Counters
+from ..documents import MIN_TIME, Document
+from ..indexes import INDEXES
+from ..pool import pool_of
+from ..status import Status
+
+__all__ = ["MOST_COUNTED", "Report"]
+
+OVERDUE_SECONDS = 1.0  # a job may be so late before it counts
+MOST_COUNTED = 10_000  # the server counts 1,000,000 in a second, and it may be asked often
+INDEX_SECONDS = 60.0  # between two looks at the indexes
+IN_QUARANTINE: Document = {"quarantine.since": {"$exists": True}, "next_run_time": None}
+
+
+class Report:
+    """Looks at the collection from time to time, and adds that to the store's counters.
+
+    :ivar overdue, oldest_overdue, quarantined, missing_indexes: see `Status`.
+    """
+
+    def __init__(self, connection: Connection, counters: Counters) -> None:
+        self._connection, self._counters = connection, counters
+        self.overdue: int | None = None
+        self.oldest_overdue: float | None = None
+        self.quarantined: int | None = None
+        self.missing_indexes: tuple[str, ...] = ()
+        self._look_at_indexes_at = -inf  # by the monotonic clock
+
+    def look(self) -> None:
+        """Count the overdue jobs and those in quarantine, and look for indexes; 2 to 4 commands.
+
+        Never raises an error of the database: the status keeps the values of the last look.
+        """
+        try:
+            self._look_at_jobs()
+            if time.monotonic() >= self._look_at_indexes_at:
+                self._look_at_indexes()
+                self._look_at_indexes_at = time.monotonic() + INDEX_SECONDS
+        except PyMongoError:
+            pass  # the beats log an outage
+
+    def _look_at_jobs(self) -> None:
+        jobs, now = self._connection.jobs, time.time()
+        late: Document = {"next_run_time": {"$gte": MIN_TIME, "$lt": now - OVERDUE_SECONDS}}
+        with self._connection.limit():
+            order = [("next_run_time", ASCENDING)]
+            first = jobs.find_one(late, ["next_run_time"], sort=order)
+            overdue = jobs.count_documents(late, limit=MOST_COUNTED) if first else 0
+            self.quarantined = jobs.count_documents(IN_QUARANTINE, limit=MOST_COUNTED)
+        self.overdue = overdue
+        self.oldest_overdue = now - first["next_run_time"] if first else None
+
+    def _look_at_indexes(self) -> None:
+        try:
+            with self._connection.limit():
+                found = list(self._connection.jobs.list_indexes())
+        except OperationFailure as error:
+            if error.code != UNAUTHORIZED:
+                raise
+            return
+        keys = [list(dict(index["key"])) for index in found]
+        wanted = [list(index["key"]) for index in INDEXES]
+        self.missing_indexes = tuple(key[0] for key in wanted if key not in keys)
+
+    def status(self, **more: Any) -> Status:
+        """Return the status; no command.
+
+        :param more: the fields that the counters and the last look don't know.
+        """
+        counters = self._counters
+        return Status(
+            since_cycle=_since(counters.cycle_ended_at),
+            cycle=counters.cycle_seconds,
+            expected=counters.expected(time.time()),
+            fired=counters.fired,
+            overdue=self.overdue,
+            oldest_overdue=self.oldest_overdue,
+            quarantined=self.quarantined,
+            flush_failures=counters.flush_failures,
+            flush_failures_in_a_row=counters.flush_failures_in_a_row,
+            guards_lost=counters.guards_lost,
+            claims_lost=counters.claims_lost,
+            leases_lost=counters.leases_lost,
+            since_lease_lost=_since(counters.lease_lost_at),
+            doubles=counters.doubles,
+            since_double=_since(counters.double_at),
+            missing_indexes=self.missing_indexes,
+            needed_pool=pool_of(self._connection.client).needed_size,
+            **more,
+        )
+
+
+def _since(moment: float | None) -> float | None:
+    return None if moment is None else time.monotonic() - moment
