@@ -12,7 +12,7 @@ from .connection import START_SECONDS, TRANSIENT, UNAUTHORIZED, Connection
 from .documents import Document
 from .threads import daemon
 
-__all__ = ["Indexes"]
+__all__ = ["INDEXES", "Indexes"]
 
 CHECK_SECONDS = 600.0  # between two checks
 RECHECK_SECONDS = 5.0  # between two checks while a dropped collection is still empty

@@ -13,6 +13,8 @@ from .codec import Codec
 from .connection import Connection
 from .counters import Counters
 from .documents import Document
+from .health.doctor import examine
+from .health.finding import Finding
 from .history.record import HistoryRecord
 from .lifecycle import Lifecycle
 from .looking.counts import count
@@ -142,6 +144,18 @@ class Inspection(BaseJobStore):
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         return read_schedulers(self._connection)
+
+    def doctor(self) -> list[Finding]:
+        """Look at everything that a supporter would ask for; about 15 commands, which only read.
+
+        The doctor looks at the server, the user's rights, the collection and its schedulers. Each
+        finding that is not well says what to do. The store need not be started. Without a right,
+        or in an outage, a finding says so: no error of the database is raised.
+
+        >>> [finding.advice for finding in store.doctor() if finding.level != "well"]
+        ['Set the clocks of all machines by NTP']
+        """
+        return examine(self._connection)
 
     def history(
         self, job_id: str | None = None, since: datetime | None = None, limit: int = 1000

@@ -11,7 +11,7 @@ from pymongo.errors import OperationFailure
 from .connection import START_SECONDS, UNAUTHORIZED, Connection
 from .documents import Document
 
-__all__ = ["check_server"]
+__all__ = ["WIRE_VERSION", "check_server"]
 
 WIRE_VERSION = 9  # of MongoDB 4.4
 PIPELINE: list[Document] = [{"$replaceWith": {"$mergeObjects": ["$$ROOT", {"since": "$$NOW"}]}}]

@@ -15,7 +15,7 @@ class Finding(NamedTuple):
         ``"down"`` if no job fires.
     :ivar name: a short name, such as ``"flush"``, which stays the same between releases.
     :ivar text: the finding, with its values.
-    :ivar advice: what to do about it; empty if it is well.
+    :ivar advice: what to do about it; empty if there is nothing to do.
     """
 
     level: Level

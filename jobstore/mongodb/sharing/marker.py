@@ -13,7 +13,7 @@ from ..connection import START_SECONDS, UNAUTHORIZED, Connection
 from ..documents import Document, DocumentId
 from ..ordered import VALID_RUN_TIME
 
-__all__ = ["begin", "check", "end"]
+__all__ = ["MARK", "begin", "check", "end"]
 
 MARK = {"_id": "sharing"}
 FIRST_STORED = 10_000  # jobs that a start looks at: 10 ms

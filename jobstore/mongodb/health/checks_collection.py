@@ -1,0 +1,104 @@
+"""The doctor's checks of the collection, and of its companion ``<jobs>_meta``."""
+
+import json
+from collections.abc import Iterator
+
+from pymongo.errors import OperationFailure
+
+from ..documents import subdocument
+from ..indexes import INDEXES
+from ..sharing.marker import MARK
+from ..writes.quarantine import MARKED
+from .facts import Facts, joined, plural
+from .finding import Finding
+
+__all__ = ["format_number", "indexes", "jobs", "mark", "quarantine"]
+
+BAD_HINT = 2
+MOST = 10_000  # jobs in quarantine that are counted
+LONGEST = 100  # characters of a reason
+
+
+def jobs(facts: Facts) -> Iterator[Finding]:
+    """Name the collection and the number of its jobs, about."""
+    number = facts.connection.jobs.estimated_document_count()
+    advice = "" if number else "If jobs are missing, see whether database and collection are right"
+    text = f"{facts.connection.jobs.full_name} has {plural(number, 'job')}"
+    yield Finding("well", "jobs", text, advice)
+
+
+def indexes(facts: Facts) -> Iterator[Finding]:
+    """Look for the indexes without which each cycle reads the whole collection.
+
+    A query that must use an index fails if the index is missing. It needs no right but `find`.
+    """
+    collection = facts.connection.jobs
+    missing = []
+    for index in INDEXES:
+        try:
+            collection.find_one({}, ["_id"], hint=list(index["key"].items()))
+        except OperationFailure as error:
+            if error.code != BAD_HINT:
+                raise
+            missing += index["key"]
+    if not missing:
+        yield Finding("well", "indexes", "no index is missing")
+        return
+    prefix = f"db.getCollection({json.dumps(collection.name)}).createIndex"
+    commands = "; ".join(f'{prefix}({{"{field}": 1}}, {{sparse: true}})' for field in missing)
+    yield Finding(
+        "degraded",
+        "indexes",
+        f"no index on {' and '.join(missing)}: each cycle reads the whole collection",
+        f"Start a scheduler whose user has the right createIndex, or create them: {commands}",
+    )
+
+
+def format_number(facts: Facts) -> Iterator[Finding]:
+    """Tell whether this version can read and write the collection."""
+    yield Finding("well", "format", "not checked")
+
+
+def mark(facts: Facts) -> Iterator[Finding]:
+    """Compare the mark of sharing with the schedulers that fire."""
+    found = facts.connection.meta.find_one(MARK)
+    sharing = [each for each in facts.firing if each.shares]
+    if sharing and not found:
+        yield Finding(
+            "degraded",
+            "mark",
+            f"the mark of sharing is missing, though {joined(sharing)} shares: a scheduler that "
+            "doesn't share could start, and run each job a second time",
+            "Restart one scheduler with shared=True: its start writes the mark",
+        )
+    elif found and not sharing:
+        yield Finding(
+            "well",
+            "mark",
+            f"schedulers have shared the jobs since {found.get('since')}, and none of them runs: "
+            "a scheduler that doesn't share can't start",
+            "If no scheduler is to share them again, call end_sharing()",
+        )
+    elif found:
+        yield Finding("well", "mark", f"schedulers share the jobs since {found.get('since')}")
+    else:
+        yield Finding("well", "mark", "no schedulers share the jobs")
+
+
+def quarantine(facts: Facts) -> Iterator[Finding]:
+    """Count the jobs in quarantine."""
+    collection = facts.connection.jobs
+    number = collection.count_documents(MARKED, limit=MOST)
+    if not number:
+        yield Finding("well", "quarantine", "no job is in quarantine")
+        return
+    example = collection.find_one(MARKED, ["quarantine.reason"]) or {}
+    reason = str(subdocument(example, "quarantine").get("reason"))[:LONGEST]
+    at_least = "at least " if number == MOST else ""
+    yield Finding(
+        "degraded",
+        "quarantine",
+        f"{at_least}{plural(number, 'job')} in quarantine, which no scheduler runs; one of them: "
+        f"{reason}",
+        "List them with jobstore quarantine. Mend the cause, then call jobstore quarantine restore",
+    )

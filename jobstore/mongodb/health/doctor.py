@@ -1,0 +1,105 @@
+"""The doctor: looks at everything that a supporter would ask for, and writes nothing."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from pymongo.errors import OperationFailure, PyMongoError
+
+from ..connection import UNAUTHORIZED, Connection
+from ..presence.scheduler import Scheduler, read_schedulers
+from . import checks_collection, checks_schedulers, checks_server, rights
+from .facts import Facts, unknown
+from .finding import Finding
+
+__all__ = ["examine"]
+
+GRANT = "Grant the user the rights on the page Rights and TLS"
+MONITOR = "Run the doctor as a user with the roles clusterMonitor, and read on the database local"
+RETRY = "Run the doctor again"
+UNREACHABLE = (
+    "See whether the server runs at this address, has a primary, and lets this machine connect. "
+    "No job fires meanwhile, but those of a mirror"
+)
+
+
+class Check(NamedTuple):
+    """One check of the doctor.
+
+    :ivar name: the name of its findings.
+    :ivar is_ours: whether it reads only collections that the schedulers use, too.
+    """
+
+    name: str
+    findings: Callable[[Facts], Iterable[Finding]]
+    is_ours: bool = True
+
+
+CHECKS = [
+    Check("client", checks_server.client),
+    Check("server", checks_server.server),
+    Check("write concern", checks_server.write_concern, is_ours=False),
+    Check("oplog", checks_server.oplog, is_ours=False),
+    Check("snapshots", checks_server.snapshots, is_ours=False),
+    Check("rights", rights.rights),
+    Check("jobs", checks_collection.jobs),
+    Check("format", checks_collection.format_number),
+    Check("indexes", checks_collection.indexes),
+    Check("mark", checks_collection.mark),
+    Check("quarantine", checks_collection.quarantine),
+    Check("schedulers", checks_schedulers.schedulers),
+    Check("versions", checks_schedulers.versions),
+    Check("others", checks_schedulers.others),
+    Check("clocks", checks_schedulers.clocks),
+    Check("pool", checks_schedulers.pool),
+]
+
+
+def examine(connection: Connection) -> list[Finding]:
+    """Make all checks; about 15 commands, which only read.
+
+    A check that the server refuses is a finding, too. An outage is the last finding: it ends the
+    examination after the time limit of one command.
+    """
+    findings: list[Finding] = []
+    try:
+        facts = gather(connection, findings)
+        for check in CHECKS:
+            findings += attempt(check, facts)
+    except PyMongoError as error:
+        findings.append(Finding("down", "connection", f"no answer: {error}", UNREACHABLE))
+    return findings
+
+
+def gather(connection: Connection, findings: list[Finding]) -> Facts:
+    """Read the facts that many checks need; 3 commands.
+
+    :raises pymongo.errors.PyMongoError: if the server can't be reached.
+    """
+    with connection.limit():
+        hello = connection.client.admin.command("hello")
+        version = tuple(connection.client.server_info()["versionArray"][:3])
+    living: list[Scheduler] = []
+    try:
+        living = [each for each in read_schedulers(connection) if each.alive]
+    except OperationFailure as error:
+        findings.append(refused("schedulers", error, is_ours=True))
+    return Facts(connection, hello, version, living)
+
+
+def attempt(check: Check, facts: Facts) -> list[Finding]:
+    """Make one check.
+
+    :raises pymongo.errors.PyMongoError: if the server can't be reached.
+    """
+    try:
+        with facts.connection.limit():
+            return list(check.findings(facts))
+    except OperationFailure as error:
+        return [refused(check.name, error, check.is_ours)]
+
+
+def refused(name: str, error: OperationFailure, is_ours: bool) -> Finding:
+    """Return the finding of a check that the server refused."""
+    if error.code != UNAUTHORIZED:
+        return unknown(name, error, RETRY, is_needed=True)
+    return unknown(name, error, GRANT if is_ours else MONITOR, is_ours)

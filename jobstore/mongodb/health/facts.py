@@ -1,0 +1,74 @@
+"""The facts on which several of the doctor's checks rely, each read once."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..connection import Connection
+from ..documents import Document
+from ..presence.scheduler import Scheduler
+from .finding import Finding
+
+__all__ = ["Facts", "joined", "plural", "unknown"]
+
+NAMED = 5  # schedulers in a text
+LONGEST = 200  # characters of an error of the server
+
+
+class Facts(NamedTuple):
+    """A collection, its server, and its schedulers.
+
+    :ivar hello: the server's answer to ``hello``.
+    :ivar version: the server's version, such as ``(6, 0, 5)``.
+    :ivar schedulers: those that live, by their presence; empty if nobody may read it.
+    """
+
+    connection: Connection
+    hello: Document
+    version: tuple[int, ...]
+    schedulers: Sequence[Scheduler]
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether a mongos answers, which has no oplog and no parameters of storage."""
+        return self.hello.get("msg") == "isdbgrid"
+
+    @property
+    def is_standalone(self) -> bool:
+        """Whether the server belongs to no replica set."""
+        return not self.is_routed and "setName" not in self.hello
+
+    @property
+    def nodes(self) -> int:
+        """The number of nodes of the replica set that hold data, hidden ones apart."""
+        return sum(len(self.hello.get(key, ())) for key in ("hosts", "passives"))
+
+    @property
+    def firing(self) -> list[Scheduler]:
+        """The schedulers that fire jobs now."""
+        return [each for each in self.schedulers if each.state == "firing"]
+
+
+def joined(schedulers: Sequence[Scheduler]) -> str:
+    """Name some schedulers, at most 5."""
+    names = [each.name for each in schedulers[:NAMED]]
+    more = len(schedulers) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> plural(2, "job")
+    '2 jobs'
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def unknown(name: str, error: Any, advice: str, is_needed: bool) -> Finding:
+    """Return the finding of a check that the server refused.
+
+    :param is_needed: whether the schedulers need the right that is missing.
+    """
+    reason = " ".join(str(error).split()).partition(", full error")[0]
+    reason = reason.partition(" to execute command ")[0][:LONGEST]
+    return Finding("degraded" if is_needed else "well", name, f"can't tell: {reason}", advice)
