@@ -82,8 +82,8 @@ def clocks(facts: Facts) -> Iterator[Finding]:
 
 def pool(facts: Facts) -> Iterator[Finding]:
     """Tell whose client has too few connections."""
-    own = pool_of(facts.connection.client)
-    needed = {"this client": own.watchers + 2} if own.is_small else {}
+    own = pool_of(facts.connection.client).needed_size
+    needed = {"this client": own} if own else {}
     for scheduler in facts.schedulers:
         number = scheduler.status.get("needed_pool")
         if isinstance(number, int) and number:

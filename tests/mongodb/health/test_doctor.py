@@ -5,7 +5,6 @@ from bson import ObjectId
 from pymongo import MongoClient, monitoring
 
 from jobstore import MongoDBJobStore
-from jobstore.testing import mongod
 from support.jobs import at, job
 
 
