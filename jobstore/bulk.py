@@ -190,6 +190,6 @@ def _announce(scheduler: BaseScheduler, alias: str, stored: list[Job]) -> None:
     for job in stored:
         if has_listeners:
             scheduler._dispatch_event(JobEvent(EVENT_JOB_ADDED, job.id, alias))
-        scheduler._logger.info('Added job "%s" to job store "%s"', job.name, alias)
+        scheduler._logger.info('Added job "%s" (%s) to job store "%s"', job.id, job.name, alias)
     if stored and scheduler.state == STATE_RUNNING:
         scheduler.wakeup()

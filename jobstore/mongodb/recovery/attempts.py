@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 from pymongo.errors import PyMongoError
 
+from ...base import first_few
 from .. import queries
 from ..connection import Connection
 from ..documents import FIELDS, Document, DocumentId, Record
@@ -83,7 +84,12 @@ def remove_counts(connection: Connection, jobs: Collection[Record], logger: logg
             none = {"$unset": {"attempts": ""}}
             connection.jobs.update_many(query, none, session=session)
     except PyMongoError as error:
-        logger.warning("Unable to reset the attempt counts of %d jobs: %s", len(jobs), error)
+        logger.warning(
+            "Unable to reset the attempt counts of %d jobs (%s): %s",
+            len(jobs),
+            first_few([record.id for record in jobs]),
+            error,
+        )
 
 
 def restore_count(connection: Connection, suspect: Document, logger: logging.Logger) -> None:

@@ -13,6 +13,7 @@ from bson import ObjectId
 from pymongo import ASCENDING
 from pymongo.errors import PyMongoError
 
+from ...base import first_few
 from .. import queries
 from ..documents import CountedRecord, Document, DocumentId, HasTime, IdKey, Record, hashable_id
 from ..ordered import VALID_RUN_TIME, first_included, sample_sizes
@@ -237,7 +238,12 @@ class Claimed(Queried):
         try:
             found = queries.stored_ids(self._connection, ids, {"$expr": OVERDUE}) if ids else []
         except PyMongoError as error:  # the other claimed jobs still have to be handed out
-            self._logger.warning("Unable to tell for how long jobs have been due: %s", error)
+            self._logger.warning(
+                "Unable to tell for how long %d jobs (%s) have been due: %s",
+                len(ids),
+                first_few(ids),
+                error,
+            )
             found = []
         return set(map(hashable_id, found))
 

@@ -105,7 +105,12 @@ class Lease:
             held.update(map(hashable_id, queries.stored_ids(self._connection, ids, ours)))
             self._start(started)
         except PyMongoError as error:
-            self._logger.warning("Unable to renew the lease of the jobs that are due: %s", error)
+            self._logger.warning(
+                "Unable to renew the lease of %d due jobs (%s): %s",
+                len(self._pending),
+                first_few([self._job_ids[key] for key in self._pending]),
+                error,
+            )
         if time.monotonic() >= self._ends_at:
             held.clear()
         lost = self._pending - self._revoked - held
