@@ -43,8 +43,6 @@ class Status(NamedTuple):
     :ivar needed_pool: the `maxPoolSize` that the stores of the client need, if it is smaller; else
         None.
     :ivar dropped: the number of records of the history that were dropped, as its buffer was full.
-    :ivar since_lease_lost: the seconds since a lease last ended too early; None if none has.
-    :ivar since_double: the seconds since a double run last became known; None if none has.
     """
 
     connected: bool
@@ -71,5 +69,3 @@ class Status(NamedTuple):
     missing_indexes: tuple[str, ...] = ()
     needed_pool: int | None = None
     dropped: int = 0
-    since_lease_lost: float | None = None
-    since_double: float | None = None
