@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from .demo import demo
 from .failures import INTERRUPTED, PIPE_CLOSED, WRONG, CommandError, hide, text_of
+from .history import history
 from .index import index
 from .looking import count, ls, show
 from .output import PipeClosedError
@@ -25,6 +26,7 @@ from .quarantine import list_quarantined, restore
 from .signing import sign, verify
 from .stats import stats
 from .target import VARIABLE
+from .why import why
 
 __all__ = ["app", "run"]
 
@@ -95,6 +97,8 @@ app.command(context_settings=PLAIN)(ls)
 app.command(context_settings=PLAIN)(show)
 app.command(context_settings=PLAIN)(count)
 app.command(context_settings=PLAIN)(stats)
+app.command(context_settings=PLAIN)(why)
+app.command(context_settings=PLAIN)(history)
 app.add_typer(quarantine, name="quarantine")
 quarantine.command("list", context_settings=PLAIN)(list_quarantined)
 quarantine.command(context_settings=PLAIN)(restore)

@@ -11,7 +11,7 @@ from .plain import MAX_ATTRIBUTES, Zoned, class_of, plain, state_of, zone_key
 from .texts import CUT, MAX_TEXT, cut, is_standard, text_of
 from .values import Inert, Pairs, text_keys
 
-__all__ = ["kind_of_trigger", "text_of_trigger"]
+__all__ = ["expression_text", "kind_of_trigger", "text_of_trigger"]
 
 MAX_DEPTH = 8  # of triggers that combine others
 EXPRESSIONS = {

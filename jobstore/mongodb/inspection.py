@@ -15,7 +15,10 @@ from .counters import Counters
 from .documents import Document
 from .health.doctor import examine
 from .health.finding import Finding
+from .history.answer import Answer
+from .history.evidence import read_evidence
 from .history.record import HistoryRecord
+from .history.why import decide
 from .lifecycle import Lifecycle
 from .looking.counts import count
 from .looking.pages import find, one
@@ -175,6 +178,23 @@ class Inspection(BaseJobStore):
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         raise NotImplementedError
+
+    def why(self, job_id: str, at: datetime | None = None) -> Answer:
+        """Say why a job ran, or did not run, at a time; about 10 commands.
+
+        The answer draws on the history, on the job's document, and on the schedulers' presence. The
+        fire times of the trigger are computed without the job's code. The database is read as in
+        `find`. A job with n records after that time takes O(n) in the server.
+
+        >>> store.why("report", datetime(2026, 11, 29, 12, 0, tzinfo=timezone.utc)).kind
+        'paused'
+
+        :param at: the time; the nearest run is meant that is less than a minute away. A naive time
+            is UTC. None means the last run that is over.
+        :raises pymongo.errors.PyMongoError: if the server can't be reached, or needs more than 5 s
+            for a command.
+        """
+        return decide(read_evidence(self._connection, job_id, at))
 
     def verify(self, progress: Progress | None = None) -> Verification:
         """Count the n jobs by their signatures, those in quarantine, too; O(n).

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ..documents import Document
 
-__all__ = ["KINDS", "PROBLEMS", "HistoryRecord"]
+__all__ = ["JOB_KINDS", "KINDS", "PROBLEMS", "HistoryRecord"]
 
 # What may have happened, and for whom: the records of a job ...
 JOB_KINDS = {

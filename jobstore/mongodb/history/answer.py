@@ -1,0 +1,115 @@
+"""The answer to "why did this job run, or not, at that time", and the evidence for it."""
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from ...describe import JobInfo
+from ...firing import FireTimes
+from ..presence.scheduler import Scheduler
+from .record import JOB_KINDS, HistoryRecord
+
+__all__ = ["ANSWERS", "CHANGES", "NEAR", "RUN_KINDS", "Answer", "Evidence", "clock", "is_same"]
+
+NEAR = timedelta(minutes=1)  # a run is meant whose time is nearer than this to the moment asked for
+MILLISECOND = timedelta(milliseconds=1)  # the database cuts times to it
+
+ANSWERS = {
+    "ran": "the run returned",
+    "failed": "the run raised an exception",
+    "twice": "two schedulers ran the job",
+    "misfired": "the run was later than misfire_grace_time allows, and was left out",
+    "skipped": "max_instances runs of the job were in flight, and the run was left out",
+    "coalesced": "the run was rolled into a later one",
+    "refused": "the executor is missing, or did not take the job; the job stays due",
+    "lost": "the run's write lost to a change by another process",
+    "quarantined": "the job was in quarantine",
+    "paused": "the job was paused",
+    "held": "the start of a scheduler held the job",
+    "removed": "the job was removed before",
+    "database away": "the schedulers could not reach the database",
+    "no scheduler": "no scheduler ran that fires the jobs",
+    "due": "the job is due now, and waits",
+    "not due": "the job had no run time then",
+    "no such job": "no job and no record has that id",
+    "unknown": "the evidence does not suffice; the text says what is missing",
+}
+CHANGES = {"added", "changed", "paused", "removed"}  # the kinds of records of callers' changes
+RUN_KINDS = JOB_KINDS.keys() - CHANGES  # those that name a run
+
+
+class Answer(NamedTuple):
+    """Says why a job ran, or did not run, at a time.
+
+    :ivar kind: a short answer, such as ``"paused"``; the documentation lists all.
+    :ivar text: the answer in a sentence or two.
+    :ivar source: which record or document shows it.
+    :ivar at: the run time that is meant, or the moment asked for if none is near.
+    :ivar evidence: the records that show it, the oldest first.
+    """
+
+    kind: str
+    text: str
+    source: str
+    at: datetime
+    evidence: tuple[HistoryRecord, ...] = ()
+
+
+class Evidence(NamedTuple):
+    """All that is known about a job and its schedulers around a moment.
+
+    :ivar job_id: the job's id.
+    :ivar at: the moment asked for, in UTC.
+    :ivar now: the time of the reading, in UTC.
+    :ivar collection: the name of the jobs' collection.
+    :ivar job: the job as it is now; None if it isn't stored.
+    :ivar times: the fire times around `at`, by the trigger that the job has now.
+    :ivar runs: the records of runs near `at`, the oldest first.
+    :ivar change: the last record before `at` of a caller's change, or of quarantine.
+    :ivar ran_since: whether a run after `change`, and before `at`, has a record.
+    :ivar next_change: the first record of a change after `at`.
+    :ivar last: the last record of the job, whatever its kind.
+    :ivar incidents: the schedulers' records around `at`, the oldest first.
+    :ivar schedulers: the presence of the schedulers; None if it can't be read.
+    :ivar begins: the time of the oldest record of all jobs; None if there are none.
+    :ivar keeps_all: whether the schedulers also record the runs that went well.
+    :ivar is_readable: whether this user may read the records.
+    """
+
+    job_id: Any
+    at: datetime
+    now: datetime
+    collection: str = "jobs"
+    job: JobInfo | None = None
+    times: FireTimes = FireTimes(unknown="the job is not stored")
+    runs: tuple[HistoryRecord, ...] = ()
+    change: HistoryRecord | None = None
+    ran_since: bool = False
+    next_change: HistoryRecord | None = None
+    last: HistoryRecord | None = None
+    incidents: tuple[HistoryRecord, ...] = ()
+    schedulers: tuple[Scheduler, ...] | None = ()
+    begins: datetime | None = None
+    keeps_all: bool = False
+    is_readable: bool = True
+
+    @property
+    def run_time(self) -> datetime | None:
+        """The run time that is nearest to the moment, less than a minute away; else None."""
+        times = [record.run_time for record in self.runs]
+        times += [self.times.before, self.times.after]
+        if (job := self.job) is not None:
+            mark = job.quarantine
+            times += [job.next_run_time, job.held, mark.next_run_time if mark else None]
+        near = [time for time in times if time is not None and abs(time - self.at) < NEAR]
+        return min(near, key=lambda time: (abs(time - self.at), time), default=None)
+
+
+def is_same(time: datetime | None, other: datetime | None) -> bool:
+    """Whether two run times are the same, but for parts of a millisecond."""
+    return time is not None and other is not None and abs(time - other) < MILLISECOND
+
+
+def clock(time: datetime) -> str:
+    """Return a time in UTC to the second, or to the millisecond if it has any."""
+    precision = "milliseconds" if time.microsecond >= 1000 else "seconds"
+    return f"{time.replace(tzinfo=None).isoformat(' ', precision)} UTC"

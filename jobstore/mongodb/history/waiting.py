@@ -1,0 +1,45 @@
+"""Why a job that is due now was not handed out yet."""
+
+from datetime import datetime
+
+from .answer import Answer, Evidence, clock
+from .causes import source_of
+
+__all__ = ["due_now"]
+
+
+def due_now(known: Evidence, at: datetime) -> Answer | None:
+    """Answer for a job whose run time is over, but which is stored as due still."""
+    job = known.job
+    if job is None or job.next_run_time is None or job.next_run_time > min(at, known.now):
+        return None
+    due_at = job.next_run_time
+    late = (known.now - due_at).total_seconds()
+    meta = f"{known.collection}_meta"
+    begin = f"The job has been due since {clock(due_at)}, for {late:.3g} s"
+    document = f"the job's document in {known.collection}"
+    if known.schedulers is None:
+        text = f"{begin}. Whether a scheduler runs can't be told: no right to read {meta}."
+        return Answer("due", text, document, due_at)
+    presence = f"the schedulers' presence in {meta}"
+    living = [each for each in known.schedulers if each.alive]
+    firing = [each for each in living if each.state == "firing"]
+    if not firing:
+        text = f"{begin}, and no scheduler runs that fires jobs"
+        if standby := [each.name for each in living if each.state == "waiting"]:
+            text += f"; {', '.join(standby[:5])} wait as a hot standby"
+        return Answer("no scheduler", f"{text}.", f"{presence}, and {document}", due_at)
+    refused = [each for each in known.runs if each.kind == "refused"]
+    if refused:
+        text = f"{begin}, as no executor took it: {refused[-1].detail}."
+        source = source_of(known, refused[-1])
+        return Answer("refused", text, source, due_at, tuple(refused[-1:]))
+    names = ", ".join(each.name for each in firing[:5])
+    if all(each.executors and job.executor not in each.executors for each in firing):
+        text = f'{begin}: its executor "{job.executor}" is missing on {names}.'
+        return Answer("refused", text, f"{presence}, and {document}", due_at)
+    if job.lease and job.lease.until > known.now:
+        text = f"{begin}. A scheduler has claimed it until {clock(job.lease.until)}."
+        return Answer("due", text, document, due_at)
+    text = f"{begin}. {names} {'fires' if len(firing) == 1 else 'fire'} jobs, but not yet this one."
+    return Answer("due", text, f"{document}, and {presence}", due_at)

@@ -1,0 +1,166 @@
+"""Decides why a job ran, or did not run, at a time; no database here.
+
+Each rule looks at the evidence, and returns an answer or None. The first answer counts. A record of
+the run says more than the job's state at the time. The state says more than a scheduler's absence.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from .answer import Answer, Evidence, clock
+from .causes import cause, source_of
+from .lives import name_of
+from .record import HistoryRecord
+from .recorded import recorded, rolled_into_another
+from .waiting import due_now
+
+__all__ = ["decide"]
+
+
+def decide(known: Evidence) -> Answer:
+    """Return the answer that the evidence gives; O(number of records)."""
+    at = known.run_time or known.at
+    for rule in RULES:
+        if answer := rule(known, at):
+            return answer
+    return Answer("unknown", unknown_text(known, at), "", at, known.runs)
+
+
+def missing(known: Evidence, at: datetime) -> Answer | None:
+    """Answer for an id of which nothing is known."""
+    if known.job or known.last or not known.is_readable:
+        return None
+    text = f"No job {known.job_id!r} is stored in {known.collection}, and no record has its id."
+    return Answer("no such job", text, "", at)
+
+
+def changed_before(known: Evidence, at: datetime) -> Answer | None:
+    """Answer by the last change before the time, if the job did not run after it."""
+    change = known.change
+    if change is None or known.ran_since or change.kind not in ("paused", "removed", "quarantined"):
+        return None
+    who, source = name_of(change.by), source_of(known, change)
+    if change.kind == "paused":
+        text = f"The job was paused at {clock(change.at)}, by a call in {who}."
+    elif change.kind == "removed":
+        text = f"The job was removed at {clock(change.at)}, by a call in {who}."
+    elif known.job and known.job.quarantine is None:
+        return None  # somebody restored it, and no record says when
+    else:
+        text = f"{who} put the job into quarantine at {clock(change.at)}: {change.detail}."
+    return Answer(change.kind, text, source, at, (change,))
+
+
+def added_later(known: Evidence, at: datetime) -> Answer | None:
+    """Answer for a job that was added after the time."""
+    change = known.next_change
+    is_new = change is not None and change.kind == "added"
+    if not is_new or (known.change and known.change.kind != "removed"):
+        return None
+    assert change is not None
+    text = f"The job was not there yet: {name_of(change.by)} added it at {clock(change.at)}."
+    return Answer("not due", text, source_of(known, change), at, (change,))
+
+
+def gone(known: Evidence, at: datetime) -> Answer | None:
+    """Answer for a job that is not stored, and had no further run time after its last record."""
+    last = known.last
+    if known.job or last is None or last.at > at:
+        return None
+    text = (
+        f'The job is not stored. Its last record is "{last.kind}" of {clock(last.at)}. A job is '
+        "removed after its last run, or by a caller that keeps no history."
+    )
+    return Answer("removed", text, source_of(known, last), at, (last,))
+
+
+def in_document(known: Evidence, at: datetime) -> Answer | None:
+    """Answer by the state that the job has now, if it had it at the time already."""
+    job, source = known.job, f"the job's document in {known.collection}"
+    if job is None or job.next_run_time is not None:
+        return None
+    if mark := job.quarantine:
+        since = mark.next_run_time or mark.since
+        if since is not None and since > at:
+            return None
+        when = f" since {clock(mark.since)}" if mark.since else ""
+        return Answer("quarantined", f"The job is in quarantine{when}: {mark.reason}.", source, at)
+    if job.held:
+        if job.held > at:
+            return None
+        text = (
+            f'The start of a scheduler held the job, as catch_up="hold" asks: it was due at '
+            f"{clock(job.held)}, and waits for its release."
+        )
+        return Answer("held", text, source, at)
+    if job.paused and not (known.next_change and known.next_change.kind == "paused"):
+        text = "The job is paused. No record says who paused it, and when."
+        return Answer("paused", text, source, at)
+    return None
+
+
+def not_due(known: Evidence, at: datetime) -> Answer | None:
+    """Answer for a time at which the job has no run time, or which is still to come."""
+    job = known.job
+    source = f"the job's document in {known.collection}"
+    if known.run_time and at > known.now:
+        return Answer("not due", f"The job is due at {clock(at)}, which is to come.", source, at)
+    if known.run_time or known.times.unknown or job is None:
+        return None
+    before, after = known.times.before, known.times.after
+    earlier = f"the run before was due at {clock(before)}" if before else "no run was due before"
+    later = f"the next one at {clock(after)}" if after else "none is due after"
+    text = (
+        f"The job was not due at {clock(at)}: by its trigger {job.trigger}, {earlier}, and {later}."
+    )
+    evidence: tuple[HistoryRecord, ...] = ()
+    if change := known.next_change:
+        text += f" It was changed at {clock(change.at)}, and may have had another trigger before."
+        evidence = (change,)
+    return Answer("not due", text, source, at, evidence)
+
+
+def nobody_fired(known: Evidence, at: datetime) -> Answer | None:
+    """Answer for a run that has no record, at a time at which nobody fired jobs."""
+    if known.run_time is None or not (reason := cause(known, at)):
+        return None
+    return Answer(reason.kind, reason.text, reason.source, at, reason.evidence)
+
+
+RULES: list[Callable[[Evidence, datetime], Answer | None]] = [
+    missing,
+    recorded,
+    rolled_into_another,
+    changed_before,
+    added_later,
+    in_document,
+    due_now,
+    gone,
+    not_due,
+    nobody_fired,
+]
+
+
+def unknown_text(known: Evidence, at: datetime) -> str:
+    """Say what is missing for an answer."""
+    begin = f"The run of {clock(at)} has no record"
+    if known.run_time is None:
+        reason = known.times.unknown or "the job is not stored"
+        begin = f"Whether the job was due at {clock(at)} can't be told: {reason}. It has no record"
+    if not known.is_readable:
+        return (
+            f"{begin} that can be read: this user lacks the right to read {known.collection}_runs."
+        )
+    dropped = sum(each.runs for each in known.incidents if each.kind == "dropped")
+    if known.begins is None:
+        return f"{begin}: no scheduler keeps a history. MongoDBJobStore(history=...) does."
+    if known.begins > at:
+        return f"{begin}: the history begins at {clock(known.begins)}."
+    if dropped:
+        return f"{begin}: {dropped} records around that time were dropped, as the buffer was full."
+    if not known.keeps_all:
+        return f'{begin} of a problem, so it probably ran. history="all" also records such runs.'
+    return (
+        f"{begin}: it may be in flight still, its process may have ended in it, or its scheduler "
+        "keeps no history."
+    )
