@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from .demo import demo
+from .doctor import doctor
 from .failures import INTERRUPTED, PIPE_CLOSED, WRONG, CommandError, hide, text_of
 from .history import history
 from .index import index
@@ -105,6 +106,7 @@ quarantine.command(context_settings=PLAIN)(restore)
 app.command(context_settings=PLAIN)(index)
 app.command(context_settings=PLAIN)(verify)
 app.command(context_settings=PLAIN)(sign)
+app.command(context_settings=PLAIN)(doctor)
 app.command(context_settings=PLAIN)(demo)
 
 

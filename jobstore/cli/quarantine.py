@@ -108,7 +108,7 @@ def restore(
         if keys is not None:
             check_keys(keys)
         check_allow(allow)
-        trust = {"signing_keys": keys, "allow": allow or None}
+        trust: dict[str, Any] = {"signing_keys": keys, "allow": allow or None}
         with open_store(target, **trust) as (store, _):
             put_back(store, ids, keys is not None)
 

@@ -99,13 +99,16 @@ def split_words(words: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 @contextmanager
-def open_store(url: str | None, **arguments: Any) -> Iterator[tuple[MongoDBJobStore, Target]]:
+def open_store(
+    url: str | None, check: bool = True, **arguments: Any
+) -> Iterator[tuple[MongoDBJobStore, Target]]:
     """Yield a store on a collection, after the server has answered.
 
     A server that can't be reached, or hangs, is an error after 3 s, unless the URL has time limits
     of its own.
 
     :param url: the URL; None stands for ``$JOBSTORE_URL``.
+    :param check: whether to wait for an answer of the server.
     :param arguments: more arguments of the store.
     :raises CommandError: if the URL is wrong.
     :raises pymongo.errors.PyMongoError: if the server can't be reached.
@@ -127,7 +130,8 @@ def open_store(url: str | None, **arguments: Any) -> Iterator[tuple[MongoDBJobSt
             store = MongoDBJobStore(target.database, target.collection, client=client, **arguments)
         except (ValueError, InvalidName) as error:
             raise CommandError(f"TARGET: {error}", WRONG) from error
-        greet(client, None if has_limits else PATIENCE)
+        if check:
+            greet(client, None if has_limits else PATIENCE)
         yield store, target
 
 

@@ -8,13 +8,14 @@ from pymongo.errors import OperationFailure, PyMongoError
 from ..connection import UNAUTHORIZED, Connection
 from ..presence.scheduler import Scheduler, read_schedulers
 from . import checks_collection, checks_schedulers, checks_server, rights
-from .facts import Facts, unknown
+from .facts import Facts, reason_of, unknown
 from .finding import Finding
 
 __all__ = ["examine"]
 
 GRANT = "Grant the user the rights on the page Rights and TLS"
 MONITOR = "Run the doctor as a user with the roles clusterMonitor, and read on the database local"
+LOGIN = "See the user name and the password, and name the database that has the user: authSource"
 RETRY = "Run the doctor again"
 UNREACHABLE = (
     "See whether the server runs at this address, has a primary, and lets this machine connect. "
@@ -66,7 +67,7 @@ def examine(connection: Connection) -> list[Finding]:
         for check in CHECKS:
             findings += attempt(check, facts)
     except PyMongoError as error:
-        findings.append(Finding("down", "connection", f"no answer: {error}", UNREACHABLE))
+        findings.append(no_answer(error))
     return findings
 
 
@@ -76,6 +77,7 @@ def gather(connection: Connection, findings: list[Finding]) -> Facts:
     :raises pymongo.errors.PyMongoError: if the server can't be reached.
     """
     with connection.limit():
+        connection.client.admin.command("ping")  # `hello` needs no login
         hello = connection.client.admin.command("hello")
         version = tuple(connection.client.server_info()["versionArray"][:3])
     living: list[Scheduler] = []
@@ -96,6 +98,14 @@ def attempt(check: Check, facts: Facts) -> list[Finding]:
             return list(check.findings(facts))
     except OperationFailure as error:
         return [refused(check.name, error, check.is_ours)]
+
+
+def no_answer(error: PyMongoError) -> Finding:
+    """Return the finding of an outage, or of a login that failed."""
+    if isinstance(error, OperationFailure):
+        text = f"the server refuses the client: {reason_of(error)}"
+        return Finding("down", "connection", text, LOGIN)
+    return Finding("down", "connection", f"no answer: {reason_of(error)}", UNREACHABLE)
 
 
 def refused(name: str, error: OperationFailure, is_ours: bool) -> Finding:

@@ -1,16 +1,19 @@
 """The facts on which several of the doctor's checks rely, each read once."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from pymongo.errors import PyMongoError
 
 from ..connection import Connection
 from ..documents import Document
 from ..presence.scheduler import Scheduler
 from .finding import Finding
 
-__all__ = ["Facts", "joined", "plural", "unknown"]
+__all__ = ["Facts", "joined", "plural", "reason_of", "unknown"]
 
 NAMED = 5  # schedulers in a text
+ENDS = ", full error: ", ", Timeout: ", " (configured timeouts: ", " to execute command "
 LONGEST = 200  # characters of an error of the server
 
 
@@ -64,11 +67,18 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def unknown(name: str, error: Any, advice: str, is_needed: bool) -> Finding:
+def unknown(name: str, error: PyMongoError, advice: str, is_needed: bool) -> Finding:
     """Return the finding of a check that the server refused.
 
     :param is_needed: whether the schedulers need the right that is missing.
     """
-    reason = " ".join(str(error).split()).partition(", full error")[0]
-    reason = reason.partition(" to execute command ")[0][:LONGEST]
-    return Finding("degraded" if is_needed else "well", name, f"can't tell: {reason}", advice)
+    text = f"can't tell: {reason_of(error)}"
+    return Finding("degraded" if is_needed else "well", name, text, advice)
+
+
+def reason_of(error: PyMongoError) -> str:
+    """Return the text of an error without the parts that only developers of drivers read."""
+    text = " ".join(str(error).split())
+    for end in ENDS:
+        text = text.partition(end)[0]
+    return text[:LONGEST]

@@ -1,0 +1,50 @@
+"""Findings on the terminal, for a program, and as an exit code."""
+
+from collections.abc import Sequence
+
+from ..mongodb import Finding
+from .as_json import to_json
+from .details import wrapped
+from .output import Output
+from .printable import fit, printable
+
+__all__ = ["exit_code", "write_findings"]
+
+LEVELS = ("well", "degraded", "down")  # the exit codes 0, 1 and 2
+STYLES = {"well": "green", "degraded": "yellow", "down": "red"}
+LEVEL, NAME = 10, 15  # the widths of the columns
+ARROW = "-> "
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """Return the exit code of the worst finding."""
+    return max((LEVELS.index(each.level) for each in findings), default=0)
+
+
+def write_findings(findings: Sequence[Finding], output: Output, as_json: bool = False) -> None:
+    """Write each finding: a line for a program, or wrapped lines for a person."""
+    for finding in findings:
+        if as_json:
+            output.json(to_json(finding))
+        elif output.is_terminal:
+            write_wrapped(finding, output)
+        else:
+            output.record([printable(each) or "-" for each in finding])
+
+
+def write_wrapped(finding: Finding, output: Output) -> None:
+    """Write a finding and, below it, its advice; both in lines that fit."""
+    space = output.width - LEVEL - NAME
+    first, *others = wrapped(printable(finding.text), space)
+    head = (fit(finding.level, LEVEL), STYLES[finding.level])
+    output.line(head, (fit(printable(finding.name), NAME), "bold"), first)
+    lines = [(line, "") for line in others]
+    if finding.advice:
+        style = "dim" if finding.level == "well" else ""
+        advice = wrapped(printable(finding.advice), space - len(ARROW))
+        lines += [
+            (f"{' ' * len(ARROW) if number else ARROW}{line}", style)
+            for number, line in enumerate(advice)
+        ]
+    for line in lines:
+        output.line(" " * (LEVEL + NAME), line)
