@@ -19,7 +19,7 @@ def recorded(known: Evidence, at: datetime) -> Answer | None:
     """Answer by the records of the run: those that tell most come first."""
     records = {each.kind: each for each in known.runs if is_same(each.run_time, at)}
     for kind in RECORDED:
-        if kind in records and not (kind == "refused" and was_taken_later(known, at)):
+        if kind in records:
             return by_record(known, records[kind], at)
     return None
 
@@ -32,11 +32,6 @@ def rolled_into_another(known: Evidence, at: datetime) -> Answer | None:
         if record.kind == "coalesced" and record.run_time and record.run_time <= at <= record.at:
             return by_record(known, record, at)
     return None
-
-
-def was_taken_later(known: Evidence, at: datetime) -> bool:
-    """Whether a job that an executor refused does not wait any more."""
-    return known.job is None or not is_same(known.job.next_run_time, at)
 
 
 def by_record(known: Evidence, record: HistoryRecord, at: datetime) -> Answer:
@@ -101,7 +96,10 @@ def coalesced(known: Evidence, record: HistoryRecord) -> str:
 
 
 def refused(known: Evidence, record: HistoryRecord) -> str:
-    return f"The job stays due on {name_of(record.by)}, as its {record.detail}."
+    text = f"The job stayed due on {name_of(record.by)}: its {record.detail}."
+    if known.job and is_same(known.job.next_run_time, record.run_time):
+        return text
+    return f"{text} Later an executor took it, or a caller changed or removed the job."
 
 
 def quarantined(known: Evidence, record: HistoryRecord) -> str:

@@ -27,7 +27,8 @@ def due_now(known: Evidence, at: datetime) -> Answer | None:
     if not firing:
         text = f"{begin}, and no scheduler runs that fires jobs"
         if standby := [each.name for each in living if each.state == "waiting"]:
-            text += f"; {', '.join(standby[:5])} wait as a hot standby"
+            waits = "waits as a hot standby" if len(standby) == 1 else "wait as hot standbys"
+            text += f"; {', '.join(standby[:5])} {waits}"
         return Answer("no scheduler", f"{text}.", f"{presence}, and {document}", due_at)
     refused = [each for each in known.runs if each.kind == "refused"]
     if refused:
