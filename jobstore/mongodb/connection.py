@@ -118,6 +118,16 @@ class Connection:
         )
 
     @property
+    def runs(self) -> Collection[Document]:
+        """The collection ``<jobs>_runs``: the history."""
+        return self.jobs.database.get_collection(
+            f"{self.jobs.name}_runs",
+            codec_options=CODEC,
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=self.jobs.write_concern,
+        )
+
+    @property
     def is_routed(self) -> bool:
         """Whether commands go through a mongos; known after the first command."""
         servers = self.client.topology_description.server_descriptions().values()

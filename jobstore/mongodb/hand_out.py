@@ -17,6 +17,7 @@ from ..submissions import MAX_TRIES, FailedSubmissions
 from .counters import Counters
 from .documents import DocumentId, HasTime, IdKey, Record, timestamp
 from .executors import check_executors
+from .history.incidents import Incidents
 from .host import Host
 from .readers import Reader, Rejected
 from .restored import Restored, RestoredJobs
@@ -52,10 +53,11 @@ class HandOut:
         restored_jobs: RestoredJobs,
         batch_size: int,
         counters: Counters,
+        incidents: Incidents,
     ) -> None:
         self._host, self._reader, self._quarantine = host, reader, quarantine
         self._in_flight, self._restored_jobs = in_flight, restored_jobs
-        self._batch_size, self._counters = batch_size, counters
+        self._batch_size, self._counters, self._incidents = batch_size, counters, incidents
         self._waiting = WaitingJobs()
         self._failed = FailedSubmissions()
         self._undecided = Undecided(host.codec.signatures)
@@ -107,6 +109,8 @@ class HandOut:
         if chosen:
             run_times = [each.record.run_time for each in chosen]
             self._counters.handed_out(timestamp(now), run_times)
+            if self._incidents.is_recording and events is not None:
+                self._incidents.handed_out(chosen)
         # Jobs of full executors may hide others: look further behind them, and at once.
         is_hidden = bool(rooms.full) and rooms.total > 0
         if not is_hidden:
@@ -204,7 +208,10 @@ class HandOut:
         self._refused.append(record)
         seconds = self._reader.retry_seconds or self._host.retry_seconds
         if self._failed.add(job_id, record.run_time, seconds):
-            lines.add(NOT_TAKEN, job_id, f'executor "{job.executor}"')
+            reason = f'executor "{job.executor}"'
+            lines.add(NOT_TAKEN, job_id, reason)
+            reason += " did not take it"
+            self._incidents.add("refused", job_id, record.run_time, detail=reason)
         return False
 
     def _without_hopeless(self, runnable: list[Restored]) -> list[Restored]:

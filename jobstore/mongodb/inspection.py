@@ -17,6 +17,7 @@ from .health.doctor import examine
 from .health.finding import Finding
 from .history.answer import Answer
 from .history.evidence import read_evidence
+from .history.reading import read_history
 from .history.record import HistoryRecord
 from .history.why import decide
 from .lifecycle import Lifecycle
@@ -177,7 +178,7 @@ class Inspection(BaseJobStore):
         :raises ValueError: if `limit` is no whole number from 1 on.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
-        raise NotImplementedError
+        return read_history(self._connection, job_id, since, limit)
 
     def why(self, job_id: str, at: datetime | None = None) -> Answer:
         """Say why a job ran, or did not run, at a time; about 10 commands.

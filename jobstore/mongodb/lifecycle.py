@@ -56,6 +56,7 @@ class Lifecycle:
         )
         self._hand_out, self._restored_jobs = parts.hand_out, parts.restored_jobs
         self._report = parts.report
+        self._incidents, self._recorder = parts.incidents, parts.recorder
         self._watch = watch
         self._retry = Retry(parts.connection, parts.quarantine)
         self.indexes = Indexes(parts.connection)
@@ -81,10 +82,12 @@ class Lifecycle:
         except BaseException:
             self._stop_threads()
             self._hand_out.stop()
+            self._recorder.stop()
             self._reader.reset()
             self._reader.closed()
             raise
         self._start_failed = False
+        self._incidents.add("started")
 
     def _connect_and_start(self) -> None:
         self._starts += 1
@@ -98,6 +101,7 @@ class Lifecycle:
             check_server(self.connection)
             self._write_behind.flush()
             self._reader.opened(self._host.logger)
+            self._recorder.start(Owner(self), self._host.logger)
             self.indexes.create()
             self._quarantine.sweep()
             self._quarantine.put_back(self._host.restore_runnable)
@@ -225,6 +229,7 @@ class Lifecycle:
         self._locks.hand_over()
         self._signal_watchers()
         self._stop_threads()
+        self._incidents.add("stopped")
         remaining = max(deadline - time.monotonic(), MIN_CLOSE_SECONDS)
         closing = daemon(partial(self._close, remaining * CLOSE_SHARE), "jobstore-shutdown")
         try:
@@ -247,6 +252,7 @@ class Lifecycle:
                     self._reader.give_back()
                 finally:
                     io_lock.release()
+            self._recorder.write_rest(seconds)
             if self._starts == starts:  # else `shutdown` gave up waiting, and a start followed
                 self._reader.closed()
                 self.connection.close()  # sends a command as well
@@ -262,6 +268,7 @@ class Lifecycle:
         self._write_behind.forget()
         self._restored_jobs.forget_all()
         self._hand_out.stop()
+        self._recorder.stop()
         self._cycles.shut_down()
         self._reader.reset()
         self.connection.closed = True  # even if closing the client hangs
@@ -287,6 +294,7 @@ class Lifecycle:
             if thread:
                 thread.stop()
         self.watcher = self.flusher = None
+        self._recorder.stop_thread()
 
     def forked(self) -> None:
         """Reset in a forked process, which has none of the threads."""
@@ -296,6 +304,7 @@ class Lifecycle:
         self._cycles.clear()
         self._reader.forked()
         self._wakeups.set_scheduler(None)
+        self._recorder.forked()
         self.watcher = self.flusher = None
 
 

@@ -14,6 +14,7 @@ from .documents import DocumentId, Record
 from .hand_out import HandOut
 from .health.report import Report
 from .history.incidents import Incidents
+from .history.recorder import Recorder
 from .host import Host, Store
 from .locks import Locks
 from .mirroring.mirrored import Mirrored
@@ -52,6 +53,7 @@ class Parts(NamedTuple):
     counters: Counters
     incidents: Incidents
     report: Report
+    recorder: Recorder
 
 
 def make_codec(
@@ -89,7 +91,8 @@ def assemble(
     keep: float,
 ) -> Parts:
     """Make the parts of a store, from arguments of the store that were checked."""
-    locks, counters, incidents = Locks(), Counters(), Incidents()
+    host = Host(store, codec)
+    locks, counters, incidents = Locks(), Counters(), Incidents(host, history)
     presence = Presence(connection)
     quarantine = Quarantine(connection, codec, unreadable == "remove", counters, incidents)
     conflicts = Conflicts(codec, counters, incidents.add)
@@ -113,10 +116,11 @@ def assemble(
     else:
         reader = Claimed(common, lease) if shared else Recovering(common)
     listeners.add(reader)
-    host = Host(store, codec)
     restored_jobs = RestoredJobs(host, fast_cron)
     bounds = InFlight(in_flight)
-    hand_out = HandOut(host, reader, quarantine, bounds, restored_jobs, batch_size, counters)
+    hand_out = HandOut(
+        host, reader, quarantine, bounds, restored_jobs, batch_size, counters, incidents
+    )
     return Parts(
         host,
         connection,
@@ -132,4 +136,5 @@ def assemble(
         counters,
         incidents,
         Report(connection, counters),
+        Recorder(connection, host, incidents, presence, keep),
     )

@@ -153,6 +153,7 @@ class MongoDBJobStore(CallsOutsideCycle):
         self._write_behind, self._wakeups = parts.write_behind, parts.wakeups
         self._hand_out, self._restored_jobs = parts.hand_out, parts.restored_jobs
         self._counters = parts.counters
+        self._incidents = parts.incidents
 
     @property
     def pickle_protocol(self) -> int:
@@ -227,11 +228,13 @@ class MongoDBJobStore(CallsOutsideCycle):
                 self._wakeups.cycle_begins()
                 try:
                     cycle = self._next_cycle(now, last, events)
-                except Exception:
+                except Exception as error:
+                    self._incidents.unreachable(error)
                     retry_time = timestamp(self._retry_time())
                     self._wakeups.cycle_ends(retry_time)
                     self._counters.cycle_ends(retry_time)
                     raise
+                self._incidents.reachable()
             self._cycles.begin(cycle)
             return cycle.jobs
 
@@ -333,6 +336,7 @@ class MongoDBJobStore(CallsOutsideCycle):
                     earliest = self._read_next_run_time(cycle)
                     answer = None if earliest is None else to_datetime(earliest)
             except Exception as error:
+                self._incidents.unreachable(error)
                 self._logger.warning("Unable to reach the jobs, trying again later: %s", error)
             finally:
                 if not cycle.jobs.in_loop:

@@ -1,9 +1,11 @@
-"""The threads of a store, which see a frozen clock in tests as their callers do."""
+"""The threads of a store, which see a frozen clock in tests as their callers do; their event."""
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
-__all__ = ["daemon"]
+__all__ = ["ReentrantEvent", "daemon"]
 
 EXTRA_FRAMES = 8
 
@@ -25,3 +27,28 @@ def _call_deeper(target: Callable[[], None], frames: int) -> None:
         _call_deeper(target, frames - 1)
     else:
         target()
+
+
+class ReentrantEvent:
+    """An event whose `set` a signal handler may call while it interrupts another `set`.
+
+    `threading.Event` would deadlock: `set` takes a lock, which the interrupted call holds.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[None] = SimpleQueue()  # its `put` is reentrant
+
+    def set(self) -> None:
+        """Wake the waiting thread."""
+        self._calls.put(None)
+
+    def is_set(self) -> bool:
+        """Whether the event was set and not yet cleared."""
+        return not self._calls.empty()
+
+    def wait_and_clear(self, seconds: float) -> None:
+        """Wait until the event is set, at most so many seconds, and clear it."""
+        with suppress(Empty):
+            self._calls.get(timeout=seconds)
+            while True:
+                self._calls.get_nowait()

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb.mirroring.flusher import ReentrantEvent
+from jobstore.mongodb.threads import ReentrantEvent
 from support.jobs import YEARS, at, job
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import own_threads

@@ -3,12 +3,10 @@
 import logging
 import threading
 import time
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 from ...base import first_few
 from ..owner import Owner
-from ..threads import daemon
+from ..threads import ReentrantEvent, daemon
 from ..wakeups import Wakeups
 from ..writes.write_behind import WriteBehind
 
@@ -17,31 +15,6 @@ __all__ = ["Flusher"]
 PAUSE_SECONDS = 0.5  # before another try
 CHORES_SECONDS = 1.0
 JOIN_SECONDS = 1.0
-
-
-class ReentrantEvent:
-    """An event whose `set` a signal handler may call while it interrupts another `set`.
-
-    `threading.Event` would deadlock: `set` takes a lock, which the interrupted call holds.
-    """
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[None] = SimpleQueue()  # its `put` is reentrant
-
-    def set(self) -> None:
-        """Wake the waiting thread."""
-        self._calls.put(None)
-
-    def is_set(self) -> bool:
-        """Whether the event was set and not yet cleared."""
-        return not self._calls.empty()
-
-    def wait_and_clear(self, seconds: float) -> None:
-        """Wait until the event is set, at most so many seconds, and clear it."""
-        with suppress(Empty):
-            self._calls.get(timeout=seconds)
-            while True:
-                self._calls.get_nowait()
 
 
 class Flusher:

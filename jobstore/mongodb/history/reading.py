@@ -1,0 +1,28 @@
+"""Reads the history."""
+
+from datetime import datetime, timezone
+
+from ..connection import Connection
+from ..documents import Document, DocumentId
+from .record import HistoryRecord
+
+__all__ = ["read_history"]
+
+
+def read_history(
+    connection: Connection, job_id: DocumentId | None, since: datetime | None, limit: int
+) -> list[HistoryRecord]:
+    """Return the latest records of a job, or of schedulers, the oldest first; 1 command.
+
+    :raises ValueError: if `limit` is no whole number from 1 on.
+    :raises pymongo.errors.PyMongoError: if the server can't be reached, or needs too long.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise ValueError(f"limit is {limit!r}: it must be a whole number from 1 on")
+    query: Document = {"job": {"$eq": job_id}}
+    if since is not None:
+        if since.tzinfo is None:
+            since = since.replace(tzinfo=timezone.utc)
+        query["time"] = {"$gte": since}
+    cursor = connection.runs.find(query).sort([("time", -1), ("_id", -1)]).limit(limit)
+    return [HistoryRecord.of(document) for document in connection.read(cursor)][::-1]

@@ -1,0 +1,173 @@
+"""Writes the history's records into the collection ``<jobs>_runs``."""
+
+import logging
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+from bson import ObjectId, encode
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+
+from ..connection import TRANSIENT, UNAUTHORIZED, Connection
+from ..documents import Document
+from ..host import Host
+from ..presence.presence import Presence
+from ..slow_line.paced import in_parts
+from .incidents import Incidents
+from .record import HistoryRecord
+from .recording import Runs
+from .run_end import RunEnd
+
+__all__ = ["Writer"]
+
+CHECK_SECONDS = 600.0  # between two checks of the indexes
+BUILD_SECONDS = 600.0  # time limit for the server to build missing indexes
+OTHER_OPTIONS = {85, 86}  # an index has the same keys or name, and other options
+DUPLICATE_KEY = 11000
+
+
+class Writer:
+    """Makes documents of the records that wait, and writes them; one thread at a time uses it.
+
+    Each record has its `_id` before the first try to write it. So the writer repeats a command
+    whose answer was lost: the server refuses the records that it has.
+
+    :param keep: the store's argument.
+    :ivar is_failing: whether the last try failed.
+    :ivar unwritten: the documents of a failed try.
+    :ivar is_over: set to write nothing more.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        host: Host,
+        incidents: Incidents,
+        presence: Presence,
+        keep: float,
+        logger: logging.Logger,
+    ) -> None:
+        self._connection, self._host = connection, host
+        self._incidents, self._presence = incidents, presence
+        self._keep, self._logger = int(keep), logger
+        self._runs = Runs()
+        self._by = ""
+        self._check_at = 0.0  # by the monotonic clock
+        self.unwritten: list[Document] = []
+        self.is_failing = self.is_over = False
+
+    def step(self) -> None:
+        """Create missing indexes, and write all records that wait; raises no error.
+
+        Without the rights for that, it logs a warning, and the store records no more.
+        """
+        try:
+            if time.monotonic() >= self._check_at:
+                self._create_indexes()
+                self._check_at = time.monotonic() + CHECK_SECONDS
+            self.write_all()
+        except PyMongoError as error:
+            if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
+                self._give_up()
+            else:
+                level = logging.DEBUG if self.is_failing else logging.WARNING
+                self._logger.log(level, "Records of the history wait to be written: %s", error)
+                self.is_failing = True
+        except Exception as error:  # of a record that can't be encoded, for one
+            self._logger.warning(
+                "%d records of the history are lost: %s", len(self.unwritten), error
+            )
+            self.unwritten = []
+        else:
+            self.is_failing = False
+
+    def _give_up(self) -> None:
+        self._logger.warning(
+            "No right to write to %s, or to create its indexes: no history is recorded",
+            self._connection.runs.full_name,
+        )
+        self.unwritten = []
+        self._incidents.stop()
+
+    def write_all(self) -> None:
+        """Write all records that wait, a batch in a command.
+
+        :raises pymongo.errors.PyMongoError: if the server can't be reached, or refuses.
+        """
+        writing = self._connection.writing
+        while not self.is_over and (self.unwritten or self._take()):
+            for _ in in_parts(self._connection, writing, self.unwritten, _size, self._insert):
+                pass
+            self.unwritten = []
+            self._report_dropped()
+
+    def _take(self) -> bool:
+        """Make documents of the next records; return whether there are some."""
+        has_more = True
+        while has_more and not self.unwritten:
+            entries = self._incidents.entries.take()
+            has_more = bool(entries)
+            # Taken after the ends, so that the hand-outs of these runs are among them.
+            self._runs.note_handed_out(self._incidents.take_handed_out(), self._host.scheduler)
+            self._by = getattr(self._presence, "name", None) or self._by
+            self.unwritten = [self._document(record) for record in self._records(entries)]
+        return bool(self.unwritten)
+
+    def _records(self, entries: list[HistoryRecord | RunEnd]) -> Iterator[HistoryRecord]:
+        kinds = self._incidents.kinds
+        for entry in entries:
+            if isinstance(entry, HistoryRecord):
+                yield entry
+            else:
+                yield from (each for each in self._runs.records(entry) if each.kind in kinds)
+
+    def _document(self, record: HistoryRecord) -> Document:
+        return {"_id": ObjectId(), **record.to_document(), "by": self._by}
+
+    def _insert(self, documents: list[Document], in_doubt: bool) -> None:
+        try:
+            with self._connection.limit():
+                self._connection.runs.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            errors = [
+                each for each in error.details["writeErrors"] if each["code"] != DUPLICATE_KEY
+            ]
+            if any(each["code"] in TRANSIENT for each in errors):
+                raise
+            if errors:
+                reason = errors[0]["errmsg"]
+                self._logger.warning("%d records of the history are lost: %s", len(errors), reason)
+
+    def _report_dropped(self) -> None:
+        """Record the dropped records, now that there is room again."""
+        number, since = self._incidents.entries.take_dropped()
+        if number:
+            now = datetime.now(timezone.utc)
+            first = now if since is None else datetime.fromtimestamp(since, timezone.utc)
+            self._incidents.add("dropped", runs=number, at=first, until=now)
+
+    def _create_indexes(self) -> None:
+        """Create missing indexes, and give the present one the store's `keep`."""
+        try:
+            self._send_create_indexes()
+        except OperationFailure as error:
+            if error.code not in OTHER_OPTIONS:
+                raise
+            runs = self._connection.runs
+            index = {"keyPattern": {"time": 1}, "expireAfterSeconds": self._keep}
+            with self._connection.limit():
+                runs.database.command({"collMod": runs.name, "index": index})
+            self._send_create_indexes()
+
+    def _send_create_indexes(self) -> None:
+        runs = self._connection.runs
+        indexes = [
+            {"key": {"time": 1}, "name": "time_1", "expireAfterSeconds": self._keep},
+            {"key": {"job": 1, "time": 1}, "name": "job_1_time_1"},
+        ]
+        with self._connection.limit(BUILD_SECONDS):
+            runs.database.command({"createIndexes": runs.name, "indexes": indexes})
+
+
+def _size(document: Document) -> int:
+    return len(encode(document))
