@@ -78,9 +78,9 @@ def instrument(*stores: Inspection, meter: "Meter | None" = None) -> None:
     """Make instruments of OpenTelemetry for the metrics of stores.
 
     They keep no store alive, and read them at each export. That takes some 5 ms for each store, and
-    no command. OpenTelemetry has no observable histogram. So each histogram becomes three observable counters,
-    whose names end with ``_bucket``, ``_sum`` and ``_count``. The attribute ``le`` has a bucket's
-    bound, as in Prometheus.
+    no command. OpenTelemetry has no observable histogram, so each histogram becomes three
+    observable counters, whose names end with ``_bucket``, ``_sum`` and ``_count``. The attribute
+    ``le`` has a bucket's bound, as in Prometheus.
 
     >>> jobstore.metrics.instrument(store)
 

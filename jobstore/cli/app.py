@@ -18,12 +18,14 @@ from typer.main import get_command
 from .demo import demo
 from .doctor import doctor
 from .failures import INTERRUPTED, PIPE_CLOSED, WRONG, CommandError, hide, text_of
+from .health import health
 from .history import history
 from .index import index
 from .looking import count, ls, show
 from .output import PipeClosedError
 from .printable import printable
 from .quarantine import list_quarantined, restore
+from .schedulers import schedulers
 from .signing import sign, verify
 from .stats import stats
 from .target import VARIABLE
@@ -100,6 +102,8 @@ app.command(context_settings=PLAIN)(count)
 app.command(context_settings=PLAIN)(stats)
 app.command(context_settings=PLAIN)(why)
 app.command(context_settings=PLAIN)(history)
+app.command(context_settings=PLAIN)(health)
+app.command(context_settings=PLAIN)(schedulers)
 app.add_typer(quarantine, name="quarantine")
 quarantine.command("list", context_settings=PLAIN)(list_quarantined)
 quarantine.command(context_settings=PLAIN)(restore)

@@ -8,7 +8,7 @@ from .details import wrapped
 from .output import Output
 from .printable import fit, printable
 
-__all__ = ["exit_code", "write_findings"]
+__all__ = ["exit_code", "write_findings", "write_wrapped"]
 
 LEVELS = ("well", "degraded", "down")  # the exit codes 0, 1 and 2
 STYLES = {"well": "green", "degraded": "yellow", "down": "red"}

@@ -81,6 +81,7 @@ PRINTS = {
         "2 documents read",
         "['mail']",
     ],
+    "monitor": ["True ["],
     "gap": ["report {", "'op': 'catch_up'", "\n1\n"],
     "quarantine": ["newsletter there is no executor 'gone' here"],
     "sign": [
@@ -104,6 +105,7 @@ def test_python_blocks_of_a_page_run_in_their_order(page, server, session_client
     variables = {
         "MONGODB_URI": server.uri,
         "SIGNING_KEYS": "signing-keys",
+        "METRICS_PORT": "0",
         "PYTHONWARNINGS": "error::DeprecationWarning",
     }
     done = subprocess.run(

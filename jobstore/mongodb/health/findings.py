@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from ..status import Status
+from .facts import plural
 from .finding import LEVELS, Finding, Level
 
-__all__ = ["NAMES", "findings", "worst"]
+__all__ = ["NAMES", "OF_COLLECTION", "OF_SCHEDULERS", "findings", "worst"]
 
 LATE_CYCLE = 5.0  # seconds after its time from which on a missing cycle is degraded ...
 NO_CYCLE = 30.0  # ... and down
@@ -50,7 +51,7 @@ def cycle(status: Status) -> Finding:
         return Finding(
             "down" if late > NO_CYCLE and status.firing else "degraded",
             "cycle",
-            f"the scheduler should have begun a cycle {late:.0f} s ago",
+            f"the scheduler's cycle is late by {late:.0f} s, or lasts so long",
             "See where its thread hangs: a job that blocks the scheduler's thread or event loop, a "
             "server that does not answer, or a paused scheduler",
         )
@@ -62,7 +63,7 @@ def cycle(status: Status) -> Finding:
             "Look for a slow line to the server, for jobs that run in the scheduler's thread, and "
             "for missing indexes",
         )
-    if status.since_cycle is None:
+    if status.since_cycle is None or status.cycle is None:
         return well("cycle", "no cycle has ended yet, and none is late")
     return well(
         "cycle", f"the last cycle ended {status.since_cycle:.1f} s ago, after {status.cycle:.3f} s"
@@ -76,7 +77,7 @@ def connection(status: Status) -> Finding:
     return Finding(
         "degraded",
         "connection",
-        "the server did not answer the last command",
+        "the server did not answer the last command, or the change stream is not open yet",
         "See whether MongoDB runs, and whether this host reaches it. The store tries again",
     )
 
@@ -89,11 +90,11 @@ def overdue(status: Status) -> Finding:
         return Finding(
             "degraded",
             "overdue",
-            f"{status.overdue:,} jobs are overdue, the oldest by {status.oldest_overdue:.0f} s",
+            f"{plural(status.overdue, 'job')} overdue, the oldest by {status.oldest_overdue:.0f} s",
             "See whether the executors are full. More workers, or more schedulers with "
             "shared=True, run more jobs at a time",
         )
-    return well("overdue", f"{status.overdue:,} jobs are overdue")
+    return well("overdue", f"{plural(status.overdue, 'job')} overdue")
 
 
 def others(status: Status) -> Finding:
@@ -123,11 +124,11 @@ def flush(status: Status) -> Finding:
         return Finding(
             "degraded",
             "flush",
-            f"{status.pending:,} jobs wait for their writes, the oldest for {age:.0f} s; the last "
-            f"{row:,} flushes failed",
+            f"the writes of {plural(status.pending, 'job')} wait, the oldest for {age:.0f} s, and "
+            f"{row:,} flushes failed in a row",
             "See the log for the error. After a crash, these jobs run again",
         )
-    return well("flush", f"{status.pending:,} jobs wait for their writes")
+    return well("flush", f"the writes of {plural(status.pending, 'job')} wait")
 
 
 def mirror(status: Status) -> Finding:
@@ -150,7 +151,7 @@ def quarantine(status: Status) -> Finding:
         return Finding(
             "degraded",
             "quarantine",
-            f"{status.quarantined:,} jobs are in quarantine, and don't run",
+            f"{plural(status.quarantined, 'job')} in quarantine, which no scheduler runs",
             "See the reasons with `jobstore quarantine`. Then restore or remove the jobs",
         )
     if status.quarantined is None:
@@ -190,11 +191,13 @@ def doubles(status: Status) -> Finding:
         return Finding(
             "degraded",
             "doubles",
-            f"{status.doubles:,} runs were double, the last {since:.0f} s ago",
+            f"{plural(status.doubles, 'double run')}, the last {since:.0f} s ago",
             "Look for a scheduler without shared=True, for leases that are too short, and for "
             "processes that stood still",
         )
-    return well("doubles", f"{status.doubles:,} runs are known to be double, none of them recent")
+    return well(
+        "doubles", f"{plural(status.doubles, 'double run')} known, and none in the last ten minutes"
+    )
 
 
 def leases(status: Status) -> Finding:
@@ -204,11 +207,14 @@ def leases(status: Status) -> Finding:
         return Finding(
             "degraded",
             "leases",
-            f"{status.leases_lost:,} leases ended before their jobs were fired, the last "
+            f"{plural(status.leases_lost, 'lease')} ended before the job was fired, the last "
             f"{since:.0f} s ago",
-            "Use a longer lease or a smaller batch_size. See whether the process stands still at times",
+            "Use a longer lease or a smaller batch_size. See whether the process stands still",
         )
-    return well("leases", f"{status.leases_lost:,} leases ended too early, none of them recently")
+    return well(
+        "leases",
+        f"{plural(status.leases_lost, 'lease')} ended too early, and none in the last ten minutes",
+    )
 
 
 def history(status: Status) -> Finding:
@@ -217,7 +223,7 @@ def history(status: Status) -> Finding:
         return Finding(
             "degraded",
             "history",
-            f"{status.dropped:,} records of the history were dropped since the store was made",
+            f"{plural(status.dropped, 'record')} of the history dropped since the store was made",
             'Use history="problems", or find why the server takes the records too slowly',
         )
     return well("history", "no record of the history was dropped")
@@ -243,3 +249,5 @@ RULES: dict[str, Rule] = {
     )
 }
 NAMES = tuple(RULES)
+OF_COLLECTION = ("overdue", "quarantine", "indexes")  # equal for all schedulers of a collection ...
+OF_SCHEDULERS = ("others", "standby")  # ... and plain from the list of its schedulers

@@ -1,6 +1,8 @@
 """Each rule of health, at and around its threshold, from statuses made by hand."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobstore.mongodb import Status
 from jobstore.mongodb.health.finding import LEVELS
@@ -84,7 +86,7 @@ def test_each_rule_has_a_status_that_it_does_not_call_well():
 @pytest.mark.parametrize(
     ("name", "changes", "texts"),
     [
-        ("cycle", {"expected": -42.0}, ["42 s ago"]),
+        ("cycle", {"expected": -42.0}, ["42 s"]),
         ("overdue", {"overdue": 10_000, "oldest_overdue": 77.0}, ["10,000 jobs", "77 s"]),
         ("others", {"others": ("a:1", "b:2")}, ["a:1, b:2", "twice"]),
         ("standby", {"others": ("a:1",), "firing": False}, ["standby", "a:1"]),
@@ -115,3 +117,15 @@ def test_the_worst_level_is_that_of_the_worst_finding():
     assert worst(found) == "down"
     assert worst(found[1:]) == "degraded"
     assert LEVELS == ("well", "degraded", "down")
+
+
+VALUES = st.none() | st.floats() | st.integers()
+NUMBERS = ("oldest", "lag", "since_cycle", "cycle", "expected", "overdue", "oldest_overdue")
+NUMBERS += ("quarantined", "since_double", "since_lease_lost", "needed_pool")
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(NUMBERS, VALUES)), st.booleans(), st.booleans())
+def test_any_numbers_have_findings(numbers, firing, runs):
+    """A scheduler's presence may have been written by anybody."""
+    found = findings(WELL._replace(**numbers, firing=firing), runs)
+    assert [each.name for each in found] == list(NAMES)

@@ -1,0 +1,154 @@
+"""The health of a collection: of all its schedulers, and of its jobs."""
+
+from collections.abc import Iterable, Iterator
+from types import NoneType
+from typing import Any, NamedTuple, get_type_hints
+
+from ..counters import Counters
+from ..inspection import Inspection
+from ..presence.scheduler import Scheduler
+from ..status import Status
+from .checks_collection import format_number, indexes, quarantine
+from .checks_schedulers import others
+from .doctor import Check, attempt
+from .facts import Facts, joined, plural
+from .finding import Finding, Level
+from .findings import OF_COLLECTION, OF_SCHEDULERS, findings, overdue, worst
+from .report import Report
+
+__all__ = ["Judged", "judge", "level_of", "status_of"]
+
+NOTHING_KNOWN: dict[str, Any] = {"connected": True, "pending": 0, "oldest": None, "lag": None}
+NUMBERS = {int: (int,), float: (int, float), NoneType: (NoneType,)}
+
+
+class Judged(NamedTuple):
+    """A finding, and the scheduler or the collection that it is about.
+
+    :ivar about: ``<host>:<pid>`` of a scheduler, or the name of the collection.
+    """
+
+    about: str
+    finding: Finding
+
+
+def judge(store: Inspection) -> list[Judged]:
+    """Return the findings about a collection, then those about its schedulers; 8 commands or so.
+
+    A scheduler that is well has one finding. The store need not be started.
+
+    :raises pymongo.errors.PyMongoError: if the server can't be reached, or refuses.
+    """
+    connection, name = store._connection, store.collection.full_name
+    schedulers = store.schedulers()
+    living = list(active(schedulers))
+    facts = Facts(connection, {}, (), living)
+    found = [presence(schedulers)]
+    for check in CHECKS:
+        if facts.firing or check.name != "others":  # else both would say that none fires
+            found += attempt(check, facts)
+    judged = [Judged(name, each) for each in found]
+    for scheduler in living:
+        judged += [Judged(scheduler.name, each) for each in about(scheduler)]
+    return judged
+
+
+def late(facts: Facts) -> Iterator[Finding]:
+    """Judge how late the due jobs are, by this machine's clock."""
+    report = Report(facts.connection, Counters())
+    report.look()
+    yield overdue(report.status(**NOTHING_KNOWN))
+
+
+CHECKS = [
+    Check("others", others),
+    Check("format", format_number),
+    Check("indexes", indexes),
+    Check("quarantine", quarantine),
+    Check("overdue", late),
+]
+
+
+def level_of(judged: list[Judged], collection: str) -> Level:
+    """Return the level of a collection: it is down only if no scheduler fires its jobs.
+
+    :param collection: its name.
+    """
+    level = worst([each.finding for each in judged if each.about == collection])
+    by_scheduler: dict[str, list[Finding]] = {}
+    for each in judged:
+        if each.about != collection:
+            by_scheduler.setdefault(each.about, []).append(each.finding)
+    levels = {worst(found) for found in by_scheduler.values()}
+    if levels == {"down"}:
+        return "down"
+    return level if level == "down" or levels <= {"well"} else "degraded"
+
+
+def active(schedulers: Iterable[Scheduler]) -> Iterator[Scheduler]:
+    """Yield the schedulers that live, and that fire jobs or stand by."""
+    for each in schedulers:
+        if each.alive and each.state in ("firing", "waiting"):
+            yield each
+
+
+def presence(schedulers: list[Scheduler]) -> Finding:
+    """Judge whether a scheduler fires the jobs."""
+    living = list(active(schedulers))
+    firing = [each for each in living if each.state == "firing"]
+    if firing:
+        standbys = len(living) - len(firing)
+        more = f", and {plural(standbys, 'hot standby')} may take over" if standbys else ""
+        return Finding("well", "schedulers", f"{joined(firing)} may fire the jobs{more}")
+    if living:
+        return Finding(
+            "down",
+            "schedulers",
+            f"no scheduler fires the jobs: {joined(living)} wait as hot standbys",
+            "Wait for the lease's time: one of them takes over. If none does, read its log",
+        )
+    gone = [each for each in schedulers if each.age is not None and each.state != "idle"]
+    last = min(gone, key=lambda each: each.age or 0.0, default=None)
+    seen = f": {last.name} was last seen {last.age:.0f} s ago" if last else ""
+    return Finding(
+        "down",
+        "schedulers",
+        f"no scheduler runs{seen}",
+        "Start one. A scheduler with a stock store, or without the right to write to "
+        "<collection>_meta, can't be seen here",
+    )
+
+
+def about(scheduler: Scheduler) -> list[Finding]:
+    """Return the findings about a scheduler that are not well, or the one that it is well."""
+    found = [
+        each
+        for each in findings(status_of(scheduler.status))
+        if each.name not in (*OF_COLLECTION, *OF_SCHEDULERS)
+    ]
+    return [each for each in found if each.level != "well"] or found[:1]
+
+
+def status_of(values: dict[str, Any]) -> Status:
+    """Make a status of what a scheduler, or anybody, wrote into its presence.
+
+    Leaves out values of other types than those of `Status`, as a newer version may write them.
+    """
+    known = dict(NOTHING_KNOWN)
+    for name, hint in get_type_hints(Status).items():
+        value = values.get(name)
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
+            value = tuple(value)
+        if name in values and fits(value, hint):
+            known[name] = value
+    return Status(**known)
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a value has one of the types that `Status` has."""
+    if hint == tuple[str, ...]:
+        return isinstance(value, tuple)
+    if hint is bool or isinstance(value, bool):
+        return hint is bool and isinstance(value, bool)
+    kinds = getattr(hint, "__args__", (hint,))
+    return isinstance(value, tuple(each for kind in kinds for each in NUMBERS[kind]))

@@ -1,0 +1,32 @@
+"""Documents of presence, as schedulers write them, or as anybody else might."""
+
+from datetime import datetime, timedelta, timezone
+
+from bson import ObjectId
+
+__all__ = ["plant"]
+
+
+def plant(collection, host="web-1", pid=4711, *, age=1.0, lives=True, **more):
+    """Add the presence of a scheduler that fires jobs; returns its `_id`.
+
+    :param age: the seconds since it wrote the document.
+    :param more: other fields of the document.
+    """
+    now = datetime.now(timezone.utc)
+    document = {
+        "_id": f"scheduler:{host}:{pid}:{ObjectId()}",
+        "mode": "queried",
+        "others": "warn",
+        "state": "firing",
+        "versions": {"jobstore": "0.1.0", "apscheduler": "3.11.3", "python": "3.11.9"},
+        "executors": {"default": {"type": "ThreadPoolExecutor", "workers": 10}},
+        "started": now - timedelta(hours=1),
+        "seen": now - timedelta(seconds=age),
+        "expires": now + timedelta(seconds=600 if lives else -1),
+        "clock": now - timedelta(seconds=age),
+        "counters": {"fired": 12},
+        "status": {},
+    }
+    collection.database[f"{collection.name}_meta"].insert_one(document | more)
+    return document["_id"]
