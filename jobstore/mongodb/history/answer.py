@@ -8,7 +8,17 @@ from ...firing import FireTimes
 from ..presence.scheduler import Scheduler
 from .record import JOB_KINDS, HistoryRecord
 
-__all__ = ["ANSWERS", "CHANGES", "NEAR", "RUN_KINDS", "Answer", "Evidence", "clock", "is_same"]
+__all__ = [
+    "ANSWERS",
+    "CHANGES",
+    "NEAR",
+    "OF_SEVERAL",
+    "RUN_KINDS",
+    "Answer",
+    "Evidence",
+    "clock",
+    "is_same",
+]
 
 NEAR = timedelta(minutes=1)  # a run is meant whose time is nearer than this to the moment asked for
 MILLISECOND = timedelta(milliseconds=1)  # the database cuts times to it
@@ -34,6 +44,7 @@ ANSWERS = {
     "unknown": "the evidence does not suffice; the text says what is missing",
 }
 CHANGES = {"added", "changed", "paused", "removed"}  # the kinds of records of callers' changes
+OF_SEVERAL = ["coalesced", "skipped"]  # the kinds of records that may stand for several runs
 RUN_KINDS = JOB_KINDS.keys() - CHANGES  # those that name a run
 
 

@@ -15,7 +15,7 @@ from ..connection import UNAUTHORIZED, Connection
 from ..documents import Document, DocumentId, exact_str
 from ..looking.places import is_storable_id
 from ..presence.scheduler import Scheduler, read_schedulers
-from .answer import CHANGES, NEAR, RUN_KINDS, Evidence
+from .answer import CHANGES, NEAR, OF_SEVERAL, RUN_KINDS, Evidence
 from .record import PROBLEMS, HistoryRecord
 
 __all__ = ["read_evidence"]
@@ -131,7 +131,7 @@ class Records:
             "time": {"$gt": at - NEAR - CLOCKS},
             "$or": [
                 {"run_time": near, "kind": {"$in": sorted(RUN_KINDS)}},
-                {"run_time": {"$lte": at + NEAR}, "kind": "coalesced"},
+                {"run_time": {"$lte": at + NEAR}, "kind": {"$in": OF_SEVERAL}},
             ],
         }
         return tuple(self._find(query, ASCENDING, MOST_RUNS))
@@ -157,11 +157,10 @@ class Records:
     def _find(self, query: Document, order: int, limit: int) -> Sequence[HistoryRecord]:
         if not self.is_readable:
             return []
-        jobs = self._connection.jobs
-        runs = jobs.database.get_collection(f"{jobs.name}_runs", jobs.codec_options)
+        by_time = [("time", order)]
         try:
             with self._connection.limit():
-                found = list(runs.find(query, sort=[("time", order)], limit=limit))
+                found = list(self._connection.runs.find(query, sort=by_time, limit=limit))
         except OperationFailure as error:
             if error.code != UNAUTHORIZED:
                 raise

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from .answer import RUN_KINDS, Answer, Evidence, clock, is_same
+from .answer import OF_SEVERAL, RUN_KINDS, Answer, Evidence, clock, is_same
 from .causes import cause, source_of
 from .lives import name_of
 from .record import HistoryRecord
@@ -24,13 +24,15 @@ def recorded(known: Evidence, at: datetime) -> Answer | None:
     return None
 
 
-def rolled_into_another(known: Evidence, at: datetime) -> Answer | None:
-    """Answer by a record of several due runs that became one, the time's run among them."""
+def one_of_several(known: Evidence, at: datetime) -> Answer | None:
+    """Answer by a record of several due runs, the time's run among them."""
     if known.run_time is None and not known.times.unknown:
         return None  # no run was due
     for record in known.runs:
-        if record.kind == "coalesced" and record.run_time and record.run_time <= at <= record.at:
-            return by_record(known, record, at)
+        if record.kind in OF_SEVERAL and record.run_time is not None:
+            end = record.until or record.at
+            if record.run_time <= at < end and (record.kind == "coalesced" or record.runs > 1):
+                return by_record(known, record, at)
     return None
 
 
@@ -59,8 +61,8 @@ def lateness(record: HistoryRecord) -> float:
 
 
 def executed(known: Evidence, record: HistoryRecord) -> str:
-    took = "" if record.seconds is None else f" took {record.seconds:.3g} s, and"
-    return f"It ran on {name_of(record.by)},{took} ended at {clock(record.at)}.{begin(record)}"
+    took = "" if record.seconds is None else f", took {record.seconds:.3g} s"
+    return f"It ran on {name_of(record.by)}{took}, and ended at {clock(record.at)}.{begin(record)}"
 
 
 def begin(record: HistoryRecord) -> str:
@@ -89,9 +91,10 @@ def skipped(known: Evidence, record: HistoryRecord) -> str:
 
 
 def coalesced(known: Evidence, record: HistoryRecord) -> str:
+    number = f"at least {record.runs:,}" if record.detail else f"{record.runs:,}"
     return (
         f"The run was rolled into a later one on {name_of(record.by)}, as coalesce=True asks: "
-        f"{record.runs:,} due runs were left out so at {clock(record.at)}."
+        f"{number} due runs were left out so at {clock(record.at)}."
     )
 
 

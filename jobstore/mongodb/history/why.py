@@ -11,7 +11,7 @@ from .answer import Answer, Evidence, clock
 from .causes import cause, source_of
 from .lives import name_of
 from .record import HistoryRecord
-from .recorded import recorded, rolled_into_another
+from .recorded import one_of_several, recorded
 from .waiting import due_now
 
 __all__ = ["decide"]
@@ -130,7 +130,7 @@ def nobody_fired(known: Evidence, at: datetime) -> Answer | None:
 RULES: list[Callable[[Evidence, datetime], Answer | None]] = [
     missing,
     recorded,
-    rolled_into_another,
+    one_of_several,
     changed_before,
     added_later,
     in_document,

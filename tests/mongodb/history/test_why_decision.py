@@ -108,6 +108,14 @@ def test_a_job_that_its_executor_refused_is_refused_and_perhaps_taken_later():
 def test_a_run_between_two_records_was_rolled_into_another():
     run = record("coalesced", 3 * 3600 + 1, NOON - HOUR, runs=4)
     check(evidence(runs=(run,)), "coalesced", "4 due runs")
+    ended = run._replace(until=NOON)
+    check(evidence(runs=(ended,)), "unknown")
+
+
+def test_a_record_of_several_skipped_runs_tells_of_each():
+    run = record("skipped", 3601, NOON - HOUR, runs=3)
+    check(evidence(runs=(run,)), "skipped")
+    check(evidence(runs=(run._replace(runs=1),)), "unknown")
 
 
 def test_no_run_was_rolled_into_another_at_a_time_without_one():

@@ -9,9 +9,12 @@ import copyreg
 import json
 import resource
 import sys
+from contextlib import suppress
+from datetime import datetime, timezone
 
 from jobstore.about import About
-from jobstore.describe import JobInfo, about_state, describe
+from jobstore.describe import JobInfo, about_state, describe, read_job
+from jobstore.firing import around, firing
 from jobstore.run_times import UnreadableError
 from support import hostile_places, hostile_target
 from support.both_readers import describe_by_the_other
@@ -23,6 +26,7 @@ SECONDS = 600
 MANY = 1_000_000  # bytes
 LONGEST = 600  # characters of a text
 TEXTS = ["name", "func", "trigger", "executor", "args", "kwargs", "unreadable"]
+NOON = datetime(2026, 11, 29, 12, 0, tzinfo=timezone.utc)
 OWN = ["name", "func", "executor"]  # texts of the state, as long as there
 TYPES = {
     **dict.fromkeys(TEXTS, str),
@@ -59,6 +63,12 @@ def register():
             copyreg._extension_cache[code] = hostile_target.function
 
 
+def tell_times(state):
+    """Compute fire times, if the state has a trigger."""
+    with suppress(UnreadableError):
+        around(firing(read_job(None, state)["trigger"]), NOON)
+
+
 def faults(document):
     """Describe a document; return a text for each fault."""
     global is_watching
@@ -71,6 +81,8 @@ def faults(document):
             about = about_state(document["job_state"]) if again is not info else None
         except UnreadableError as error:
             about = error
+        if sys.argv[1] == "triggers":
+            tell_times(document["job_state"])
     except BaseException as error:
         is_watching = False
         yield f"raised {type(error).__name__}: {error}"[:300]
