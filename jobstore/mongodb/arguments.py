@@ -63,11 +63,16 @@ def check_catch_up(catch_up: str, overdue: float) -> None:
         raise ValueError(f"overdue is {overdue!r}: it must be a number of seconds, from 0 on")
 
 
-def check_others(others: str, shared: bool) -> None:
+def check_others(others: str, shared: bool, mirror: bool | str) -> None:
     """Refuse a value of `others` that the store can't use.
 
     :raises ValueError: names the value, and the values allowed.
     """
+    if others == "wait" and mirror == "exclusive":
+        raise ValueError(
+            'others is "wait" and mirror is "exclusive": a standby may write to the collection, so '
+            "say mirror=True"
+        )
     if others not in ("warn", "refuse", "wait"):
         raise ValueError(f'others is {others!r}: it must be "warn", "refuse" or "wait"')
     if shared and others != "warn":

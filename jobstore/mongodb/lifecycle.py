@@ -7,7 +7,10 @@ of these must leave neither threads nor connections behind.
 import os
 import time
 import weakref
+from collections.abc import Callable
 from functools import partial
+from math import inf
+from typing import Any
 
 import pymongo
 from apscheduler.schedulers.base import STATE_STOPPED
@@ -24,6 +27,8 @@ from .overdue.catch_up import CatchUp
 from .owner import Owner, start_failed
 from .parts import Parts
 from .polling import poll_seconds
+from .presence import format as collection_format
+from .presence.beating import Beating
 from .readers import Reader
 from .server import check_server
 from .status import Status
@@ -33,6 +38,7 @@ from .writes.retry import Retry
 __all__ = ["Lifecycle"]
 
 MIN_CLOSE_SECONDS = 0.1  # for the last writes, if stopping the threads has used up the time
+LOOK_SECONDS = 5.0  # between two looks at the collection, for the status
 CLOSE_SHARE = 0.9  # of the remaining time: the last commands end before `shutdown` does
 
 
@@ -44,6 +50,8 @@ class Lifecycle:
     :ivar indexes: the collection's indexes.
     :ivar watcher: the thread that follows the collection; None if there is none.
     :ivar flusher: the thread that flushes a mirrored store's writes; None if there is none.
+    :ivar beating: the thread that writes the scheduler's presence; None if there is none.
+    :ivar owners: one for each thread that has not ended.
     """
 
     def __init__(self, parts: Parts, watch: bool | float, catch_up: str, overdue: float) -> None:
@@ -55,7 +63,7 @@ class Lifecycle:
             parts.wakeups,
         )
         self._hand_out, self._restored_jobs = parts.hand_out, parts.restored_jobs
-        self._report = parts.report
+        self._report, self._presence = parts.report, parts.presence
         self._incidents, self._recorder = parts.incidents, parts.recorder
         self._watch = watch
         self._retry = Retry(parts.connection, parts.quarantine)
@@ -63,6 +71,9 @@ class Lifecycle:
         self._catch_up = CatchUp(parts.connection, parts.host, catch_up, overdue)
         self.watcher: Watcher | None = None
         self.flusher: Flusher | None = None
+        self.beating: Beating | None = None
+        self.owners: weakref.WeakValueDictionary[int, Owner] = weakref.WeakValueDictionary()
+        self._looked_at = -inf  # by the monotonic clock
         self._starts = 0
         self._start_failed = False  # the last start, of the scheduler or of the store itself
         _lifecycles[id(self)] = self
@@ -84,7 +95,7 @@ class Lifecycle:
             self._hand_out.stop()
             self._recorder.stop()
             self._reader.reset()
-            self._reader.closed()
+            self._presence.end()
             raise
         self._start_failed = False
         self._incidents.add("started")
@@ -99,16 +110,41 @@ class Lifecycle:
         with self._locks.io_lock:
             self.connection.open()
             check_server(self.connection)
+            collection_format.check_writable(self.connection)
             self._write_behind.flush()
             self._reader.opened(self._host.logger)
+            self._presence.begin()
             self._recorder.start(Owner(self), self._host.logger)
             self.indexes.create()
-            self._quarantine.sweep()
-            self._quarantine.put_back(self._host.restore_runnable)
             self._retry.postpone()
-            self._catch_up.run()
+            if not self._presence.firing.stands_by:
+                self._begin_to_fire()
         self._hand_out.start()
         self._start_threads()
+
+    def _begin_to_fire(self) -> None:
+        """Do the work that comes before the first cycle of a start, or of a takeover."""
+        self._reader.begin_to_fire(bool(self._presence.leftovers))
+        self._quarantine.sweep()
+        self._quarantine.put_back(self._host.restore_runnable)
+        self._retry.postpone()
+        self._catch_up.run()
+
+    def may_fire(self) -> bool:
+        """Whether the store may hand out jobs; a standby takes over first, in the caller's thread.
+
+        A takeover takes as many commands as a start.
+
+        :raises pymongo.errors.PyMongoError: if a takeover fails, which the next call tries again.
+        """
+        firing = self._presence.firing
+        if firing.still_fires() and firing.stands_by:
+            with self._locks.io_lock:
+                self._begin_to_fire()
+            firing.took_over()
+            self._presence.beat_soon()
+            self._reader.go_live()
+        return firing.still_fires()
 
     def check_in_use(self) -> bool:
         """Whether the store needs its threads; shuts it down if the scheduler's start failed."""
@@ -128,11 +164,17 @@ class Lifecycle:
         return self._start_failed and scheduler is not None and scheduler.state != STATE_STOPPED
 
     def _start_threads(self) -> None:
+        if self._presence.name is not None:
+            self.beating = Beating(Owner(self))
+            self.beating.start()
         wakes = self._enable_wakeups()
         if isinstance(self._reader, Mirrored):
             self._start_mirror(self._reader)
         elif wakes:
             self._start_watcher(self._reader, None, self._poll_interval())
+        self._presence.firing.ask_soon()
+        if self.beating:
+            self.beating.go_on()
 
     def _enable_wakeups(self) -> bool:
         """Enable wake-ups if they are wanted and possible; returns whether they are enabled."""
@@ -218,7 +260,30 @@ class Lifecycle:
             pending=pending,
             oldest=oldest,
             lag=watcher.lag if watcher else None,
+            firing=self._is_firing,
+            others=self._presence.others,
         )
+
+    @property
+    def _is_firing(self) -> bool:
+        scheduler = self._host.scheduler
+        runs = scheduler is not None and scheduler.state != STATE_STOPPED
+        return runs and not self.connection.closed and self._presence.state == "firing"
+
+    def beat(self) -> float:
+        """Write the scheduler's presence, if it is time; return the seconds until the next time."""
+        return self._presence.step(self._look)
+
+    def _look(self) -> dict[str, Any]:
+        """Look at the collection from time to time, and return the status."""
+        if time.monotonic() >= self._looked_at + LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            self._report.look()
+        return self.status()._asdict()
+
+    def farewell(self) -> Callable[[], None]:
+        """Return a function that removes the scheduler's presence, also when the store is gone."""
+        return self._presence.farewell(self._presence.name)
 
     def stop(self) -> None:
         """Stop the threads, flush the deferred writes, and close the connection; at most 5 s.
@@ -254,7 +319,7 @@ class Lifecycle:
                     io_lock.release()
             self._recorder.write_rest(seconds)
             if self._starts == starts:  # else `shutdown` gave up waiting, and a start followed
-                self._reader.closed()
+                self._presence.end()
                 self.connection.close()  # sends a command as well
 
     def _discard(self) -> None:
@@ -290,10 +355,12 @@ class Lifecycle:
 
     def _stop_threads(self) -> None:
         self._write_behind.flush_in_callers_thread()
-        for thread in (self.watcher, self.flusher):
+        if self.beating:
+            self.beating.signal_stop()  # ends while the others are waited for
+        for thread in (self.watcher, self.flusher, self.beating):
             if thread:
                 thread.stop()
-        self.watcher = self.flusher = None
+        self.watcher = self.flusher = self.beating = None
         self._recorder.stop_thread()
 
     def forked(self) -> None:
@@ -303,9 +370,11 @@ class Lifecycle:
         self._restored_jobs.forget_all()
         self._cycles.clear()
         self._reader.forked()
+        self._presence.forked()
         self._wakeups.set_scheduler(None)
         self._recorder.forked()
-        self.watcher = self.flusher = None
+        self.watcher = self.flusher = self.beating = None
+        self.owners = weakref.WeakValueDictionary()
 
 
 _lifecycles: "weakref.WeakValueDictionary[int, Lifecycle]" = weakref.WeakValueDictionary()

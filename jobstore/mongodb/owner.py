@@ -1,7 +1,7 @@
 """Weak references from a store's threads to the store, so that a dropped store can end them."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -22,6 +22,10 @@ class OwnedLifecycle(Protocol):
         """The store's connection."""
 
     @property
+    def owners(self) -> "weakref.WeakValueDictionary[int, Owner]":
+        """One for each of its threads that has not ended."""
+
+    @property
     def indexes(self) -> Indexes:
         """The collection's indexes."""
 
@@ -31,13 +35,21 @@ class OwnedLifecycle(Protocol):
     def do_chores(self) -> None:
         """Do work that no cycle should wait for."""
 
+    def beat(self) -> float:
+        """Write the scheduler's presence, if it is time; return the seconds until the next time."""
+
+    def farewell(self) -> Callable[[], None]:
+        """Return a function that removes the scheduler's presence, also when the store is gone."""
+
 
 class Owner:
     """A weak reference to a lifecycle, held by its threads: they end when the store is dropped."""
 
     def __init__(self, lifecycle: OwnedLifecycle) -> None:
         self._lifecycle = weakref.ref(lifecycle)
-        self._connection = lifecycle.connection
+        self._connection, self._leave = lifecycle.connection, lifecycle.farewell()
+        self._all = lifecycle.owners
+        self._all[id(self)] = self
 
     def needs_thread(self) -> bool:
         """Whether the store still exists, and its scheduler's start has not failed."""
@@ -50,6 +62,11 @@ class Owner:
         if lifecycle is not None:
             lifecycle.do_chores()
 
+    def beat(self) -> float:
+        """Write the scheduler's presence, if it is time; return the seconds until the next time."""
+        lifecycle = self._lifecycle()
+        return lifecycle.beat() if lifecycle else 0.0
+
     def stream_lost(self) -> None:
         """Let the store check its indexes soon: the collection may have been dropped."""
         lifecycle = self._lifecycle()
@@ -57,9 +74,15 @@ class Owner:
             lifecycle.indexes.check_soon()
 
     def thread_ended(self) -> None:
-        """Close the client if the store was dropped without `shutdown`; waits at most 5 s."""
-        if self._lifecycle() is None:
+        """Note that the thread ends, which waits at most 5 s.
+
+        If the store was dropped without `shutdown`, the last thread removes the scheduler's
+        presence, and closes the client.
+        """
+        self._all.pop(id(self), None)
+        if self._lifecycle() is None and not self._all:
             with pymongo.timeout(CLOSE_SECONDS):
+                self._leave()
                 self._connection.close()
 
 

@@ -36,6 +36,9 @@ from .writes.write_behind import WriteBehind
 __all__ = ["Parts", "assemble", "make_codec"]
 
 
+MODES = {False: "queried", True: "mirrored", "exclusive": "exclusive"}
+
+
 class Parts(NamedTuple):
     """The objects that a store shares with its `WriteThrough` and its `Lifecycle`."""
 
@@ -93,7 +96,8 @@ def assemble(
     """Make the parts of a store, from arguments of the store that were checked."""
     host = Host(store, codec)
     locks, counters, incidents = Locks(), Counters(), Incidents(host, history)
-    presence = Presence(connection)
+    mode = "shared" if shared else MODES[mirror]
+    presence = Presence(connection, host, counters, incidents, mode, others, lease)
     quarantine = Quarantine(connection, codec, unreadable == "remove", counters, incidents)
     conflicts = Conflicts(codec, counters, incidents.add)
     listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # gets the reader chosen below

@@ -131,6 +131,12 @@ class Reader(ABC):
         :raises ValueError: if schedulers share the collection, and this store doesn't.
         """
 
+    def begin_to_fire(self, after_unclean_end: bool) -> None:
+        """Prepare for the first cycle of a start, or of a takeover.
+
+        :param after_unclean_end: whether a scheduler has ended without a shutdown.
+        """
+
     def go_live(self) -> None:
         """Answer from memory from now on, if all records are loaded; called by each cycle."""
 
@@ -142,9 +148,6 @@ class Reader(ABC):
 
     def give_back(self) -> None:
         """Release the jobs of a claim whose result could not be read."""
-
-    def closed(self) -> None:
-        """Note that the scheduler doesn't run any more; never raises."""
 
     def forked(self) -> None:
         """After a fork, in the child: drop the state that belongs to the parent's threads."""

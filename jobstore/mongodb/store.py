@@ -29,6 +29,7 @@ from .writes.cycle import Cycle
 __all__ = ["MongoDBJobStore"]
 
 NO_LOCK = nullcontext()
+STANDBY_SECONDS = 0.5  # until a standby's next cycle: not every scheduler can be woken to take over
 
 
 class MongoDBJobStore(CallsOutsideCycle):
@@ -121,7 +122,7 @@ class MongoDBJobStore(CallsOutsideCycle):
     ) -> None:
         super().__init__()
         check_arguments(database, collection, batch_size, unreadable, mirror, watch, shared, lease)
-        check_others(others, shared)
+        check_others(others, shared, mirror)
         check_history(history, keep)
         check_fast_cron(fast_cron)
         check_catch_up(catch_up, overdue)
@@ -152,6 +153,7 @@ class MongoDBJobStore(CallsOutsideCycle):
         self._quarantine, self._reader = parts.quarantine, parts.reader
         self._write_behind, self._wakeups = parts.write_behind, parts.wakeups
         self._hand_out, self._restored_jobs = parts.hand_out, parts.restored_jobs
+        self._firing = parts.presence.firing
         self._counters = parts.counters
         self._incidents = parts.incidents
 
@@ -167,7 +169,8 @@ class MongoDBJobStore(CallsOutsideCycle):
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
         """Create missing indexes, retry the quarantine, and fill a mirror; O(n) with a mirror.
 
-        Applies `catch_up` to the overdue jobs first, which takes 0.2 ms or more for each.
+        Applies `catch_up` to the overdue jobs first, which takes 0.2 ms or more for each. With
+        ``others="wait"`` that and the quarantine wait until the store takes over.
 
         Starts the store's threads. They end with `shutdown`, if the scheduler fails to start, or
         when the store is garbage-collected.
@@ -175,7 +178,8 @@ class MongoDBJobStore(CallsOutsideCycle):
         :raises pymongo.errors.PyMongoError: if the server can't be reached within 30 s.
         :raises ValueError: if the server is older than MongoDB 4.4, or lacks updates with a
             pipeline, or the change streams that a mirror needs; if schedulers share the collection
-            and this store has not set `shared`.
+            and this store has not set `shared`; if the collection needs a newer version of this
+            package; if `others` is ``"refuse"``, and another scheduler runs.
         """
         super().start(scheduler, alias)
         self._lifecycle.start()
@@ -194,7 +198,7 @@ class MongoDBJobStore(CallsOutsideCycle):
         """Hand out the first due jobs, at most `batch_size`, in order; 1 command, 3 if shared.
 
         A scheduler's cycle gets only the jobs that `in_flight` allows. No command is sent if all
-        executors are full.
+        executors are full, or while others fire (``others="wait"``).
 
         A flush comes first, if an earlier one failed. No command is sent if a mirror answers, or if
         the change stream has shown that nothing is due. With `shared`, these are some of the first
@@ -252,7 +256,11 @@ class MongoDBJobStore(CallsOutsideCycle):
         if not last.is_nested_call:
             self._finish(last)
             self._lifecycle.do_chores_if_no_thread()
-        return self._hand_out.cycle(now, events)
+        if not self._lifecycle.may_fire():
+            return Cycle(now, (), events=events)
+        cycle = self._hand_out.cycle(now, events)
+        cycle.jobs.fence = self._firing.fence
+        return cycle
 
     def _finish(self, cycle: Cycle) -> None:
         """Release the jobs that a cycle leased and did not fire; use a mirror once ready."""
@@ -352,6 +360,8 @@ class MongoDBJobStore(CallsOutsideCycle):
         self._reader.include_deferred()
         if not cycle.is_nested_call:
             self._finish(cycle)
+        if self._firing.stands_by or not self._firing.may_fire:
+            return cycle.now + STANDBY_SECONDS
         next_look = self._hand_out.next_look(cycle)
         if cycle.is_limited:  # more jobs are due, which wait for the same executors
             return next_look

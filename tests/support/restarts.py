@@ -16,6 +16,8 @@ __all__ = [
     "count_presences",
     "cycle",
     "cycles",
+    "end_uncleanly",
+    "expire_presences",
     "in_another_process",
     "jobs",
     "restart",
@@ -50,7 +52,7 @@ def restart(server, database, in_another_process):
 
     def restart(then=None, **options):
         if stores:
-            stores[-1]._write_behind.forget()
+            end_uncleanly(stores[-1])
             in_another_process()
         stores.append(MongoDBJobStore(database.name, host=server.uri, watch=False, **options))
         return by_hand(stores[-1], then)
@@ -59,6 +61,20 @@ def restart(server, database, in_another_process):
     yield restart
     for store in stores:
         store.shutdown()
+
+
+def end_uncleanly(store):
+    """Let a store's scheduler end as if its process had been killed some time ago."""
+    store._write_behind.forget()
+    if store._lifecycle.beating:
+        store._lifecycle.beating.stop()
+        expire_presences(store.collection.database)
+
+
+def expire_presences(database):
+    """Let others ignore all presences, as if none had been written for a while."""
+    query = {"_id": {"$regex": "^scheduler:"}}
+    database["jobs_meta"].update_many(query, [{"$set": {"expires": "$seen"}}])
 
 
 def cycle(scheduler):

@@ -137,6 +137,11 @@ class Mirror:
             self.live |= self.caught_up(time) and not self._write_behind.has_pending
             return self.live
 
+    def pause(self) -> None:
+        """Be not live until `go_live` is called again; the stream is followed meanwhile."""
+        with self._locks.memory_lock:
+            self.live = False
+
     # The stream
 
     def apply(self, event: Mapping[str, Any]) -> MaybeRecord:

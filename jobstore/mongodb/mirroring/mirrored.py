@@ -151,6 +151,11 @@ class Mirrored(Reader):
         self.mirror = Mirror(self._locks, self._write_behind, self.follows)
         self.queried.opened(logger)
 
+    def begin_to_fire(self, after_unclean_end: bool) -> None:
+        """Let the mirror wait until it has seen the writes that come before the first cycle."""
+        self.mirror.pause()
+        self.queried.begin_to_fire(after_unclean_end)
+
     def go_live(self) -> None:
         """Answer from the mirror from now on, if it has all writes and no recovery is under way."""
         if self.mirror.live or self._lacks_writes:
@@ -212,13 +217,8 @@ class Mirrored(Reader):
         """Empty the mirror, because nothing keeps it current."""
         self.mirror.reset()
 
-    def closed(self) -> None:
-        """Note a clean end of the scheduler."""
-        self.queried.closed()
-
     def forked(self) -> None:
         """Reset in a forked process, which has no stream."""
-        self.queried.forked()
         self.mirror.reset()
 
     # Events

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 from ..connection import Connection
 from ..documents import Document
 
-__all__ = ["SCHEDULERS", "Scheduler", "read_schedulers"]
+__all__ = ["EXPIRED", "SCHEDULERS", "Scheduler", "read_schedulers"]
 
 SCHEDULERS: Document = {"_id": re.compile("^scheduler:")}
+# Documents that others ignore; in the server, a missing time sorts first.
+EXPIRED: Document = {"$expr": {"$lte": ["$expires", "$$NOW"]}}
 
 
 class Scheduler(NamedTuple):
@@ -74,12 +76,12 @@ class Scheduler(NamedTuple):
         return cls(
             name,
             host,
-            int(rest) if rest.isdigit() else 0,
+            int(rest) if rest.isdecimal() and len(rest) < 10 else 0,
             str(document.get("mode", "")),
             str(document.get("others", "")),
             str(document.get("state", "")),
             _mapping(document.get("versions")),
-            _mapping(document.get("executors")),
+            _executors(document.get("executors")),
             _time(document.get("started")),
             seen,
             expires,
@@ -91,9 +93,13 @@ class Scheduler(NamedTuple):
         )
 
 
-def read_schedulers(connection: Connection) -> list[Scheduler]:
+def read_schedulers(
+    connection: Connection, seconds: float | None = None, *, brief: bool = False
+) -> list[Scheduler]:
     """Read the presence of all schedulers, in order of their names; 1 command.
 
+    :param seconds: the time limit; None is the usual one.
+    :param brief: whether to leave out all that only people want to know.
     :raises pymongo.errors.PyMongoError: if the server can't be reached, or refuses.
     """
     pipeline: list[Document] = [
@@ -101,7 +107,10 @@ def read_schedulers(connection: Connection) -> list[Scheduler]:
         {"$sort": {"_id": 1}},
         {"$project": {"document": "$$ROOT", "now": "$$NOW"}},
     ]
-    with connection.limit():
+    if brief:
+        details = dict.fromkeys(("counters", "status", "versions", "executors"), 0)
+        pipeline.insert(1, {"$project": details})
+    with connection.limit(seconds):
         found = list(connection.meta.aggregate(pipeline))
     return [Scheduler.of(each["document"], each["now"]) for each in found]
 
@@ -112,3 +121,13 @@ def _time(value: object) -> datetime | None:
 
 def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _executors(value: object) -> dict[str, Any]:
+    """Read the list of executors; their aliases are no keys, which can't begin with a dollar."""
+    found = value if isinstance(value, list) else []
+    return {
+        str(each.get("alias")): {"type": str(each.get("type")), "workers": each.get("workers")}
+        for each in found
+        if isinstance(each, dict)
+    }

@@ -14,7 +14,7 @@ from ...base import first_few
 from .. import queries
 from ..connection import Connection
 from ..documents import FIELDS, Document, DocumentId, Record
-from ..presence.presence import process_identity
+from ..presence.identity import process_identity
 from ..updates import update_all_or_each
 
 __all__ = [

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from ..documents import CountedRecord, Document, DocumentId, HasTime, IdKey, Record
 from ..ordered import affordable_in_order
-from ..presence.presence import process_identity
+from ..presence.identity import process_identity
 from ..readers import Due, Queried, ReaderParts
 from ..sharing import marker
 from .attempts import (
@@ -47,35 +47,36 @@ class Recovering(Queried):
         self._logger = logging.getLogger(__name__)
 
     def opened(self, logger: logging.Logger) -> None:
-        """Announce the scheduler, and begin a recovery if another one ended uncleanly; 5 commands.
+        """Make sure that no schedulers share the collection; 3 commands.
 
         :raises ValueError: if schedulers share the collection.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
         self._logger = logger
+        self._is_active = False
         marker.check(self._connection, logger)
-        self._is_active = self._presence.begin(logger)
+
+    def begin_to_fire(self, after_unclean_end: bool) -> None:
+        """Begin a recovery, if another scheduler ended uncleanly."""
+        self._is_active = after_unclean_end
         if self._is_active:
-            logger.info("A scheduler ended without a shutdown: its due jobs run in small batches")
+            self._logger.info(
+                "A scheduler ended without a shutdown: its due jobs run in small batches"
+            )
         self._batch_size = 1
         self._started_at: float | None = None  # by the scheduler's clock
         self._is_last_batch = False
         self._suspect = None
         self._waiting_suspects.clear()
 
-    def closed(self) -> None:
-        """Announce a clean shutdown; 1 command. Never raises an error of the database."""
-        self._presence.end()
-
-    def forked(self) -> None:
-        """In a forked process: leave the presence to the parent."""
-        self._presence.forked()
-
     def is_over(self) -> bool:
         """Return whether nothing is left to recover; 1 command when the recovery ends.
 
-        The caller has flushed all jobs that were handed out.
+        A standby doesn't know yet whether it has to recover. The caller has flushed all jobs that
+        were handed out.
         """
+        if self._presence.firing.stands_by:
+            return False
         if self._is_active and self._is_last_batch:
             self._is_active = False
             self._presence.remove_leftovers()

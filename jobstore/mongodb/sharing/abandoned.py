@@ -9,7 +9,7 @@ in batches that double.
 from bson import ObjectId
 
 from ..documents import Document
-from ..presence.presence import process_identity
+from ..presence.identity import process_identity
 from ..recovery.attempts import attempt_count, incremented_count
 
 __all__ = ["Abandoned", "incremented_if_abandoned", "is_abandoned"]

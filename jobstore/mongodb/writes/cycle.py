@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 
 from apscheduler.events import JobEvent
@@ -35,18 +35,23 @@ class DueJobs(list[Job]):
     :ivar in_loop: whether the scheduler is iterating now.
     :ivar lease: the lease on the jobs, if many schedulers share the collection. The iteration
         skips a job whose lease is no longer held.
+    :ivar fence: tells whether jobs may be fired now, if only one of many schedulers may. The
+        iteration skips the others.
     """
 
     in_loop = False
     lease: Lease | None = None
+    fence: Callable[[], bool] | None = None
 
     def __iter__(self) -> Iterator[Job]:
         self.in_loop = True
         try:
-            if self.lease is None:
-                yield from super().__iter__()
-            else:
+            if self.lease is not None:
                 yield from (job for job in super().__iter__() if self.lease.holds(job.id))
+            elif self.fence is not None:
+                yield from (job for job in super().__iter__() if self.fence())
+            else:
+                yield from super().__iter__()
         finally:
             self.in_loop = False
 
