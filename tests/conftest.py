@@ -14,6 +14,7 @@ from jobstore.mongodb.writes import write_behind
 from jobstore.testing import mongod
 from support.commands import Commands
 from support.fail_points import point  # a fixture
+from support.history import recording  # a fixture
 from support.mirrored_stores import start  # a fixture
 from support.one_offs import one_offs  # a fixture
 from support.overdue import start_on  # a fixture
@@ -22,8 +23,17 @@ from support.shared_stores import clock, make  # fixtures
 from support.signed_stores import signed_on  # a fixture
 from support.unsteady import mode, retry_clock, unsteady, unsteady_store  # fixtures
 
-__all__ = ["clock", "in_another_process", "make", "mode", "one_offs", "point", "restart"]
-__all__ += ["retry_clock", "signed_on", "start", "start_on", "unsteady", "unsteady_store"]
+__all__ = ["clock", "in_another_process", "make", "mode", "one_offs", "point"]
+__all__ += [
+    "recording",
+    "restart",
+    "retry_clock",
+    "signed_on",
+    "start",
+    "start_on",
+    "unsteady",
+    "unsteady_store",
+]
 
 NUMBERS = itertools.count()
 

@@ -42,7 +42,7 @@ class WriteThrough:
         self._connection, self._quarantine = parts.connection, parts.quarantine
         self._write_behind, self._reader = parts.write_behind, parts.reader
         self._hand_out, self._wakeups, self._limit = parts.hand_out, parts.wakeups, limit
-        self._restored_jobs = parts.restored_jobs
+        self._restored_jobs, self._incidents = parts.restored_jobs, parts.incidents
 
     # One job
 
@@ -79,7 +79,7 @@ class WriteThrough:
                 if is_replacement():  # the scheduler catches the error, and updates the job
                     raise ConflictingIdError(job.id) from None
                 raise reasons.conflict_error(self._connection, document["_id"]) from None
-            self._wrote({document["_id"]: Record.of(document)})
+            self._wrote("added", {document["_id"]: Record.of(document)})
 
     def update_job(self, job: Job) -> None:
         """Replace a stored job."""
@@ -91,7 +91,7 @@ class WriteThrough:
                 result = self._connection.jobs.update_one(query, change, session=session)
             if not result.matched_count:
                 raise JobLookupError(job.id)
-            self._wrote({document["_id"]: Record.of(document)})
+            self._wrote("changed", {document["_id"]: Record.of(document)})
 
     def remove_job(self, job_id: str) -> None:
         """Remove a stored job."""
@@ -103,7 +103,7 @@ class WriteThrough:
                 )
             if not result.deleted_count:
                 raise JobLookupError(job_id)
-            self._wrote({job_id: None})
+            self._wrote("removed", {job_id: None})
 
     # All jobs
 
@@ -129,6 +129,7 @@ class WriteThrough:
             self._quarantine.forget_all()
             self._restored_jobs.forget_all()
             self._reader.cleared()
+            self._incidents.add("removed", detail="all jobs")
 
     def __len__(self) -> int:
         """Count all documents."""
@@ -140,6 +141,7 @@ class WriteThrough:
     def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
         """Insert jobs, a batch in a command."""
         refused = self._in_batches(
+            "added",
             self._document_batches(jobs),
             lambda documents: queries.add(self._connection, documents, replace_existing),
             Record.of,
@@ -150,6 +152,7 @@ class WriteThrough:
     def update_jobs(self, jobs: Iterable[Job]) -> None:
         """Replace stored jobs, a batch in two commands."""
         refused = self._in_batches(
+            "changed",
             self._document_batches(jobs),
             lambda documents: queries.update(self._connection, documents),
             Record.of,
@@ -160,6 +163,7 @@ class WriteThrough:
     def remove_jobs(self, job_ids: Iterable[str]) -> None:
         """Remove jobs, a batch in two commands."""
         refused = self._in_batches(
+            "removed",
             queries.batched(map(exact_str, job_ids), self._limit),
             lambda ids: queries.remove(self._connection, ids),
             lambda job_id: None,
@@ -188,7 +192,7 @@ class WriteThrough:
             with self._writing():
                 self._prepare_write(*(each.after.id for each in batch))
                 records = held.release(self._connection, batch)
-                self._wrote(records)
+                self._wrote("changed", records)
             released += len(records)
             self._wakeups.notify(min((each.run_time for each in records.values()), default=None))
         held.remove_stale(self._connection)
@@ -227,6 +231,7 @@ class WriteThrough:
 
     def _in_batches(
         self,
+        kind: str,
         items: Iterator[list[Any]],
         act: Callable[[list[Any]], list[str]],
         record_after: Callable[[Any], Record | None],
@@ -237,13 +242,14 @@ class WriteThrough:
             with self._writing():
                 self._prepare_write(*map(id_of, batch))
                 newly_refused = act(batch)
-                if self._reader.needs_written_records:
-                    self._wrote(_records_after(batch, newly_refused, record_after, id_of))
+                if self._reader.needs_written_records or self._incidents.is_recording:
+                    self._wrote(kind, _records_after(batch, newly_refused, record_after, id_of))
             refused += newly_refused
         return refused
 
-    def _wrote(self, records: Mapping[DocumentId, Record | None]) -> None:
+    def _wrote(self, kind: str, records: Mapping[DocumentId, Record | None]) -> None:
         self._reader.wrote(records)
+        self._incidents.changed(kind, records)
 
 
 def _records_after(

@@ -2,11 +2,12 @@
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from pymongo.errors import PyMongoError
 
-from ..documents import DocumentId, UnreadableError, to_datetime
+from ..documents import DocumentId, Record, UnreadableError, to_datetime
 from ..host import Host
 from ..restored import Restored
 from .announcing import Announcer
@@ -76,6 +77,20 @@ class Incidents:
         text = short_text(detail)
         record = HistoryRecord(job_id, kind, at, _time(run_time), None, runs, until, text)
         self.entries.add(record)
+
+    def changed(self, kind: str, records: Mapping[DocumentId, Record | None]) -> None:
+        """Report that a caller added, changed or removed jobs; O(their number), if recording.
+
+        :param kind: ``"added"``, ``"changed"`` or ``"removed"``.
+        :param records: the jobs' records after the write, by id.
+        """
+        if not self.is_recording:
+            return
+        for job_id, record in records.items():
+            run_time = _time(record.run_time) if record else None
+            is_paused = kind == "changed" and run_time is None
+            detail = run_time.isoformat() if run_time else ""
+            self.add("paused" if is_paused else kind, job_id, detail=detail)
 
     def handed_out(self, jobs: list[Restored]) -> None:
         """Note the jobs of a cycle, if `is_recording`; O(1)."""

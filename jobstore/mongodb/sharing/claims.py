@@ -71,7 +71,7 @@ class Claimed(Queried):
     def __init__(self, parts: ReaderParts, seconds: float) -> None:
         super().__init__(parts)
         self._abandoned = Abandoned()
-        self._seconds, self._counters = seconds, parts.counters
+        self._seconds, self._counters, self._incidents = seconds, parts.counters, parts.incidents
         self._unread_claim: Claim | None = None  # sent, but its jobs are not read yet
         self.unrunnable = UnrunnableJobs()
         self._lines = Summary()
@@ -166,6 +166,7 @@ class Claimed(Queried):
     def _leave_to_others(self, record: Record, reason: object) -> None:
         if self.unrunnable.add(record):
             self._lines.add(LEFT_TO_OTHERS, record.id, reason)
+            self._incidents.add("refused", record.id, record.run_time, detail=reason)
 
     def _read_won(self, claim: Claim, now: float) -> Due:
         """Read the jobs that a claim has won, with their lease."""

@@ -211,6 +211,7 @@ class Quarantine:
                     lines.add(REMOVED if removes else QUARANTINED, record.id, reason)
                 if removes:
                     writes.append(GuardedWrite(record, None, None))
+                    self._incidents.add("removed", record.id, record.run_time, detail=reason)
                 else:
                     writes.append(self.write_for(record, str(reason), record.run_time))
         return writes
@@ -295,6 +296,8 @@ class Quarantine:
             restored = list(chain.from_iterable(written))
         finally:
             self.last_change = object()
+        for job_id in restored:
+            self._incidents.add("changed", job_id, detail="back from quarantine")
         if restored:
             self.logger.info(
                 "%d jobs load again (%s) -- they are back from quarantine",
