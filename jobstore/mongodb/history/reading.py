@@ -24,5 +24,5 @@ def read_history(
         if since.tzinfo is None:
             since = since.replace(tzinfo=timezone.utc)
         query["time"] = {"$gte": since}
-    cursor = connection.runs.find(query).sort([("time", -1), ("_id", -1)]).limit(limit)
+    cursor = connection.runs.find(query, sort=[("time", -1)], limit=limit)  # in the index's order
     return [HistoryRecord.of(document) for document in connection.read(cursor)][::-1]

@@ -1,6 +1,7 @@
 """A record of the history: one run of a job, or one incident."""
 
 from datetime import datetime, timezone
+from math import isfinite
 from typing import Any, NamedTuple
 
 from ..documents import Document
@@ -93,5 +94,6 @@ def _time(value: object) -> datetime | None:
 
 
 def _number(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number else None  # type: ignore[return-value]
+    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+        return value
+    return None

@@ -109,7 +109,7 @@ class Writer:
             has_more = bool(entries)
             # Taken after the ends, so that the hand-outs of these runs are among them.
             self._runs.note_handed_out(self._incidents.take_handed_out(), self._host.scheduler)
-            self._by = getattr(self._presence, "name", None) or self._by
+            self._by = self._presence.name or self._by
             self.unwritten = [self._document(record) for record in self._records(entries)]
         return bool(self.unwritten)
 
