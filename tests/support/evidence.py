@@ -8,7 +8,7 @@ from jobstore.mongodb.history.answer import Evidence
 from jobstore.mongodb.history.record import HistoryRecord
 from jobstore.mongodb.presence.scheduler import Scheduler
 
-NOON = datetime(2026, 11, 29, 12, 0, tzinfo=timezone.utc)
+NOON = datetime(2025, 11, 29, 12, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 ONE, OTHER = (f"scheduler:web-{n}:4711:6749a1b2c3d4e5f60123456{n}" for n in (1, 2))
 

@@ -21,6 +21,8 @@ from .record import PROBLEMS, HistoryRecord
 __all__ = ["read_evidence"]
 
 STATES = sorted({*CHANGES, "quarantined"})  # kinds of records that say what state a job got
+A_DAY = timedelta(days=1)
+FIRST, LAST = in_utc(datetime.min + A_DAY), in_utc(datetime.max - A_DAY)  # others are around them
 MOST_RUNS = 100  # records of runs near the moment
 LATEST = 200  # records of any job, one of which shows whether all are kept
 MOST_INCIDENTS = 1000  # records of schedulers, before the moment and after it
@@ -33,12 +35,15 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
     :param at: None for the last run time that is over.
     :raises pymongo.errors.PyMongoError: if the server can't be reached.
     """
-    document, now = read_document(connection, job_id)
+    now = datetime.now(timezone.utc)
+    if not is_storable_id(job_id):
+        return Evidence(job_id, in_utc(at or now), now, connection.jobs.name)
+    document = read_document(connection, job_id)
     job = describe(document) if document else None
     records = Records(connection, exact_str(job_id))
     last = records.one({}, DESCENDING)
     moment = last_due(job, document, last, now) if at is None else in_utc(at)
-    moment = moment.astimezone(timezone.utc)
+    moment = min(max(moment, FIRST), LAST).astimezone(timezone.utc)
     change = records.one({"time": {"$lte": moment}, "kind": {"$in": STATES}}, DESCENDING)
     begins, keeps_all = records.scope()
     return Evidence(
@@ -61,13 +66,10 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
     )
 
 
-def read_document(connection: Connection, job_id: DocumentId) -> tuple[Document | None, datetime]:
-    """Read a job's document, None if there is none, and this machine's time."""
-    document = None
-    if is_storable_id(job_id):
-        with connection.limit():
-            document = connection.jobs.find_one({"_id": {"$eq": exact_str(job_id)}})
-    return document, datetime.now(timezone.utc)
+def read_document(connection: Connection, job_id: DocumentId) -> Document | None:
+    """Read a job's document, None if there is none."""
+    with connection.limit():
+        return connection.jobs.find_one({"_id": {"$eq": exact_str(job_id)}})
 
 
 def fire_times(job: JobInfo | None, document: Document | None, at: datetime) -> FireTimes:
@@ -121,13 +123,13 @@ class Records:
 
     def one(self, query: Mapping[str, Any], order: int) -> HistoryRecord | None:
         """Return the first or the last record of the job for which a condition holds."""
-        return next(iter(self._find({"job": self._job_id, **query}, order, 1)), None)
+        return next(iter(self._find({"job": {"$eq": self._job_id}, **query}, order, 1)), None)
 
     def runs(self, at: datetime) -> tuple[HistoryRecord, ...]:
         """Return the records of the runs near a moment, or rolled into others around it."""
         near = {"$gt": at - NEAR, "$lt": at + NEAR}
         query = {
-            "job": self._job_id,
+            "job": {"$eq": self._job_id},
             "time": {"$gt": at - NEAR - CLOCKS},
             "$or": [
                 {"run_time": near, "kind": {"$in": sorted(RUN_KINDS)}},

@@ -11,7 +11,7 @@ __all__ = ["due_now"]
 def due_now(known: Evidence, at: datetime) -> Answer | None:
     """Answer for a job whose run time is over, but which is stored as due still."""
     job = known.job
-    if job is None or job.next_run_time is None or job.next_run_time > min(at, known.now):
+    if job is None or job.next_run_time is None or not job.next_run_time <= at <= known.now:
         return None
     due_at = job.next_run_time
     late = (known.now - due_at).total_seconds()

@@ -114,7 +114,8 @@ def not_due(known: Evidence, at: datetime) -> Answer | None:
         f"The job was not due at {clock(at)}: by its trigger {job.trigger}, {earlier}, and {later}."
     )
     evidence: tuple[HistoryRecord, ...] = ()
-    if change := known.next_change:
+    change = known.next_change
+    if change is not None and change.kind == "changed":
         text += f" It was changed at {clock(change.at)}, and may have had another trigger before."
         evidence = (change,)
     return Answer("not due", text, source, at, evidence)

@@ -1,0 +1,166 @@
+"""The evidence that `why` reads from the database."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from apscheduler.triggers.cron import CronTrigger
+from pymongo.errors import PyMongoError
+
+from support.evidence import HOUR, NOON, ONE, OTHER, change, incident, record
+from support.jobs import job
+
+
+@pytest.fixture
+def records(database):
+    """Return a function that stores records."""
+
+    def store_records(*records):
+        database.jobs_runs.insert_many([each.to_document() for each in records])
+
+    return store_records
+
+
+def hourly(store, next_run_time=NOON + HOUR, **options):
+    """Store a job that runs each hour."""
+    trigger = CronTrigger(minute=0, timezone="UTC")
+    store.add_job(job("report", trigger=trigger, next_run_time=next_run_time, **options))
+
+
+def test_records_of_the_run_are_found_among_others(store, records):
+    hourly(store)
+    records(
+        record("missed", 3, job="another"),
+        record("executed", -3599, NOON - HOUR),
+        record("error", 7, detail="ValueError: no"),
+        record("executed", 3601, NOON + HOUR),
+    )
+    answer = store.why("report", NOON + timedelta(seconds=20))
+    assert (answer.kind, answer.at) == ("failed", NOON)
+    assert [each.detail for each in answer.evidence] == ["ValueError: no"]
+
+
+def test_a_naive_time_is_utc_and_other_zones_are_converted(store, records):
+    hourly(store)
+    records(record("skipped"))
+    for at in (datetime(2025, 11, 29, 12), NOON.astimezone(timezone(timedelta(hours=5.5)))):
+        answer = store.why("report", at)
+        assert (answer.kind, answer.at, answer.at.utcoffset()) == ("skipped", NOON, timedelta(0))
+
+
+def test_a_run_that_ended_long_after_its_time_is_found(store, records):
+    hourly(store)
+    records(record("executed", 86_400, seconds=86_400.0))
+    assert store.why("report", NOON).kind == "ran"
+
+
+def test_one_of_many_coalesced_runs_is_found(store, records):
+    hourly(store, NOON + 5 * HOUR)
+    records(record("coalesced", 4.2 * 3600, NOON - HOUR, runs=5, until=NOON + 4 * HOUR))
+    assert store.why("report", NOON + 2 * HOUR).kind == "coalesced"
+    assert store.why("report", NOON + 1.5 * HOUR).kind == "not due"
+    assert store.why("report", NOON + 4 * HOUR).kind == "unknown"
+
+
+def test_the_last_change_before_counts(store, records):
+    hourly(store)
+    records(change("added", -7000), change("paused", -3000), change("changed", 3000))
+    assert store.why("report", NOON).kind == "paused"
+    assert store.why("report", NOON - HOUR).kind == "unknown"
+    assert store.why("report", NOON - 2 * HOUR).kind == "not due"
+
+
+def test_a_job_that_ran_after_its_pause_was_resumed(store, records):
+    hourly(store)
+    records(change("paused", -9000), record("executed", -3599, NOON - HOUR), change("paused", 900))
+    assert store.why("report", NOON).kind == "unknown"
+    assert store.why("report", NOON - 2 * HOUR).kind == "paused"
+
+
+def test_a_run_in_flight_at_its_pause_resumes_nothing(store, records):
+    hourly(store)
+    records(change("paused", -1800), record("executed", -600, NOON - HOUR, seconds=3000.0))
+    assert store.why("report", NOON).kind == "paused"
+
+
+def test_incidents_around_the_time_are_found_among_many(store, records):
+    hourly(store)
+    records(*[incident("away", n, n + 1) for n in range(-9000, -3000, 5)])
+    records(incident("away", -5, 60), *[incident("away", n, n + 1) for n in range(600, 6600, 5)])
+    assert store.why("report", NOON).kind == "database away"
+
+
+def test_starts_and_ends_of_schedulers_are_found(store, records):
+    hourly(store)
+    records(incident("stopped", -60), incident("started", 60, by=OTHER))
+    answer = store.why("report", NOON)
+    assert answer.kind == "no scheduler"
+    assert [each.by for each in answer.evidence] == [ONE, OTHER]
+
+
+def test_without_a_time_the_last_run_that_is_over_is_meant(store):
+    now = datetime.now(timezone.utc)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    hourly(store, hour + HOUR)
+    answer = store.why("report")
+    assert (answer.kind, answer.at) == ("unknown", hour)
+
+
+def test_without_a_time_a_due_job_is_meant(store):
+    hourly(store)
+    answer = store.why("report")
+    assert answer.kind == "no scheduler"
+    assert answer.at == NOON + HOUR
+
+
+def test_without_a_time_the_last_record_of_a_job_that_is_gone_is_meant(store, records):
+    records(record("executed"))
+    answer = store.why("report")
+    assert (answer.kind, answer.at) == ("ran", NOON)
+
+
+def test_a_damaged_state_has_no_fire_times(store):
+    hourly(store)
+    store.collection.update_one({"_id": "report"}, {"$set": {"job_state": b"garbage"}})
+    answer = store.why("report", NOON)
+    assert answer.kind == "unknown"
+    assert "can't be told: its state is damaged" in answer.text
+
+
+def test_forged_records_are_no_errors(store, database):
+    hourly(store)
+    for kind in ("executed", "missed", "coalesced", 5, None, "a kind of others"):
+        forged = {"job": "report", "kind": kind, "time": NOON, "run_time": NOON, "runs": "x"}
+        forged |= {"seconds": [1], "until": "soon", "detail": {"$x": 1}, "by": 7}
+        database.jobs_runs.insert_one(forged)
+        database.jobs_runs.insert_one({**forged, "_id": None, "job": None})
+        assert store.why("report", NOON).kind
+        database.jobs_runs.delete_many({})
+    database.jobs_meta.insert_one({"_id": "scheduler:x", "executors": 5, "expires": "soon"})
+    assert store.why("report", NOON).kind == "unknown"
+
+
+@pytest.mark.parametrize("at", [datetime.min, datetime.max], ids=["first", "last"])
+def test_the_ends_of_time_are_no_errors(store, at):
+    hourly(store)
+    assert store.why("report", at).kind in ("unknown", "not due")
+
+
+def test_ids_of_any_type_are_asked_for(store):
+    assert store.why("x\ud800").kind == "no such job"
+    assert store.why(5).kind == "no such job"
+    assert store.why({"$gt": ""}).kind == "no such job"
+
+
+def test_looking_writes_nothing_and_takes_few_commands(store, commands):
+    hourly(store)
+    commands.names.clear()
+    store.why("report", NOON)
+    assert set(commands.names) <= {"find", "aggregate"}
+    assert len(commands.names) <= 12
+
+
+def test_an_error_of_the_server_is_raised(store, point):
+    hourly(store)
+    point("failCommand", errorCode=8, failCommands=["find"])
+    with pytest.raises(PyMongoError):
+        store.why("report", NOON)
