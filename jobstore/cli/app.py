@@ -29,6 +29,7 @@ from .schedulers import schedulers
 from .signing import sign, verify
 from .stats import stats
 from .target import VARIABLE
+from .top import top
 from .why import why
 
 __all__ = ["app", "run"]
@@ -111,6 +112,7 @@ app.command(context_settings=PLAIN)(index)
 app.command(context_settings=PLAIN)(verify)
 app.command(context_settings=PLAIN)(sign)
 app.command(context_settings=PLAIN)(doctor)
+app.command(context_settings=PLAIN)(top)
 app.command(context_settings=PLAIN)(demo)
 
 

@@ -55,10 +55,15 @@ class Output:
         if is_colourful(sys.stdout):
             self._console = Console(width=self.width, soft_wrap=True, highlight=False)
 
-    def line(self, *parts: Part) -> None:
-        """Write a line of printable text."""
+    def text(self, *parts: Part) -> Text:
+        """Return a line of printable text, in characters that stdout has."""
         text = Text.assemble(*(map(plainer, parts) if self._is_ascii else parts))
         text.rstrip()
+        return text
+
+    def line(self, *parts: Part) -> None:
+        """Write a line of printable text."""
+        text = self.text(*parts)
         if self._console:
             self._console.print(text)
         else:
@@ -71,6 +76,16 @@ class Output:
     def json(self, value: Any) -> None:
         """Write a value as one line of JSON, in ASCII."""
         write(json.dumps(value, allow_nan=False))
+
+    def flush(self) -> None:
+        """Hand on all that was written.
+
+        :raises PipeClosedError: if the reader has closed it.
+        """
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise PipeClosedError from None
 
 
 def write(line: str) -> None:
