@@ -3,18 +3,18 @@
 import pytest
 
 from support.presences import plant
+from support.waiting import PATIENCE
 
 
 def test_a_line_has_the_cells_of_a_scheduler(run, store):
     name = plant(store.collection, age=3.0)
     done = run("schedulers")
     [row] = done.rows
-    started = row.pop(5)
+    started, age = row.pop(5), row.pop(3)
     assert row == [
         "web-1:4711",
         "firing",
         "queried",
-        "3s",
         "12",
         "warn",
         "0.1.0",
@@ -23,6 +23,7 @@ def test_a_line_has_the_cells_of_a_scheduler(run, store):
         name,
     ]
     assert (done.code, done.err, started[:2]) == (0, "", "20")
+    assert 3 <= int(age.removesuffix("s")) < PATIENCE
 
 
 def test_a_scheduler_that_writes_no_more_is_gone(run, store):

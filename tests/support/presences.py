@@ -20,7 +20,7 @@ def plant(collection, host="web-1", pid=4711, *, age=1.0, lives=True, **more):
         "others": "warn",
         "state": "firing",
         "versions": {"jobstore": "0.1.0", "apscheduler": "3.11.3", "python": "3.11.9"},
-        "executors": {"default": {"type": "ThreadPoolExecutor", "workers": 10}},
+        "executors": [{"alias": "default", "type": "ThreadPoolExecutor", "workers": 10}],
         "started": now - timedelta(hours=1),
         "seen": now - timedelta(seconds=age),
         "expires": now + timedelta(seconds=600 if lives else -1),
