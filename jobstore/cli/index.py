@@ -21,7 +21,7 @@ def index(target: TargetUrl = None) -> None:
     \b
       jobstore index mongodb://localhost/apscheduler.jobs
     """
-    with open_store(target) as (store, _):
+    with open_store(target, writes=True) as (store, _):
         output = Output()
         jobs = len(store)
         with progress_bar("describing jobs") as update:

@@ -109,7 +109,7 @@ def restore(
             check_keys(keys)
         check_allow(allow)
         trust: dict[str, Any] = {"signing_keys": keys, "allow": allow or None}
-        with open_store(target, **trust) as (store, _):
+        with open_store(target, writes=True, **trust) as (store, _):
             put_back(store, ids, keys is not None)
 
 

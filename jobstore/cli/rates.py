@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..mongodb.counters import LATENESS
+from ..mongodb.health.facts import count_of
 from ..mongodb.presence.scheduler import Scheduler
 
-__all__ = ["Rate", "Rates", "number"]
+__all__ = ["Rate", "Rates"]
 
 
 class Rate(NamedTuple):
@@ -65,7 +66,7 @@ class Rates:
         if before is None or not last.alive or not before.seen or not last.seen:
             return Rate()
         seconds = (last.seen - before.seen).total_seconds()
-        fired = number(last.counters.get("fired")) - number(before.counters.get("fired"))
+        fired = count_of(last.counters.get("fired")) - count_of(before.counters.get("fired"))
         if seconds <= 0 or fired < 0:
             return Rate()
         pairs = zip(buckets(last), buckets(before), strict=True)
@@ -82,15 +83,9 @@ class Rates:
         return Rate(jobs, tuple(map(sum, zip(*(rate.late for rate in known), strict=True))))
 
 
-def number(value: Any) -> float:
-    """Return a value of a document if it is a number that counts something; else 0."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and 0 <= value < inf else 0
-
-
 def buckets(scheduler: Scheduler) -> Sequence[float]:
     """Return a scheduler's histogram of lateness; an empty one if it has none of this form."""
     found = scheduler.counters.get("lateness")
     if not isinstance(found, list) or len(found) != len(LATENESS) + 1:
         return [0] * (len(LATENESS) + 1)
-    return [number(each) for each in found]
+    return [count_of(each) for each in found]

@@ -39,7 +39,7 @@ def verify(target: TargetUrl = None, *, keys: KeysReference, as_json: Json = Fal
       jobstore verify --keys myapp.keys:signing_keys
       jobstore verify --keys myapp.keys:signing_keys --json
     """
-    with open_signed(target, keys) as (store, collection):
+    with open_signed(target, keys, writes=False) as (store, collection):
         with progress_bar("verifying jobs") as progress:
             found = store.verify(progress)
         output = Output()
@@ -89,7 +89,7 @@ def sign(
             "list alone",
             WRONG,
         )
-    with open_signed(target, keys) as (store, collection):
+    with open_signed(target, keys, writes=True) as (store, collection):
         output, groups = Output(), Groups()
         digests: set[bytes] = set()  # a state holds its job's id, so it stands for the job
         for job in listed(store, with_bar=not as_json):
@@ -117,11 +117,13 @@ def sign(
 
 
 @contextmanager
-def open_signed(url: str | None, keys: str) -> Iterator[tuple[MongoDBJobStore, Target]]:
+def open_signed(
+    url: str | None, keys: str, writes: bool
+) -> Iterator[tuple[MongoDBJobStore, Target]]:
     """Yield a store with keys on a collection; see `open_store`."""
     with current_directory_on_path():
         check_keys(keys)
-        with open_store(url, signing_keys=keys) as opened:
+        with open_store(url, writes=writes, signing_keys=keys) as opened:
             yield opened
 
 

@@ -13,6 +13,7 @@ from pymongo import MongoClient
 from pymongo.errors import InvalidName, PyMongoError
 
 from ..mongodb import MongoDBJobStore
+from ..mongodb.presence.format import check_readable
 from .failures import WRONG, CommandError, hide, short
 
 __all__ = ["Target", "limited", "open_store", "split_words"]
@@ -100,15 +101,16 @@ def split_words(words: Sequence[str]) -> tuple[str | None, list[str]]:
 
 @contextmanager
 def open_store(
-    url: str | None, check: bool = True, **arguments: Any
+    url: str | None, *, check: bool = True, writes: bool = False, **arguments: Any
 ) -> Iterator[tuple[MongoDBJobStore, Target]]:
-    """Yield a store on a collection, after the server has answered.
+    """Yield a store on a collection, after the server has answered, and its format is known.
 
     A server that can't be reached, or hangs, is an error after 3 s, unless the URL has time limits
     of its own.
 
     :param url: the URL; None stands for ``$JOBSTORE_URL``.
-    :param check: whether to wait for an answer of the server.
+    :param check: whether to wait for an answer of the server, and to check the format.
+    :param writes: whether the command writes to jobs.
     :param arguments: more arguments of the store.
     :raises CommandError: if the URL is wrong.
     :raises pymongo.errors.PyMongoError: if the server can't be reached.
@@ -132,7 +134,20 @@ def open_store(
             raise CommandError(f"TARGET: {error}", WRONG) from error
         if check:
             greet(client, None if has_limits else PATIENCE)
+            check_format(store, writes)
         yield store, target
+
+
+def check_format(store: MongoDBJobStore, writes: bool) -> None:
+    """Refuse a collection of a newer format: an old program would misread or damage it.
+
+    :raises CommandError: with the format, and what to do.
+    """
+    with limited(store.client):
+        try:
+            check_readable(store._connection, writes)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
 
 
 def limited(client: MongoClient[dict[str, Any]]) -> AbstractContextManager[object]:

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
+from ..mongodb.health.facts import count_of
 from ..mongodb.health.load import MOST_COUNTED, Load
 from ..mongodb.presence.scheduler import Scheduler
 from .output import Output, Part
 from .printable import printable
-from .rates import Rate, Rates, number
+from .rates import Rate, Rates
 from .table import Column, Table
 from .times import absolute
 
@@ -143,7 +144,7 @@ def counter(title: str, name: str) -> Cell:
     """Return the column of a counter that should stay at 0."""
 
     def part(scheduler: Scheduler, rate: Rate) -> Part:
-        value = number(scheduler.counters.get(name))
+        value = count_of(scheduler.counters.get(name))
         return f"{value:,.0f}", "yellow" if value else ""
 
     return Cell(Column(title, to_right=True), part)
@@ -154,7 +155,7 @@ def field(title: str, name: str, text: Callable[[float], str]) -> Cell:
 
     def part(scheduler: Scheduler, rate: Rate) -> Part:
         value: Any = scheduler.status.get(name)
-        return NONE if value is None or not scheduler.alive else text(number(value))
+        return NONE if value is None or not scheduler.alive else text(count_of(value))
 
     return Cell(Column(title, to_right=True), part)
 
@@ -197,7 +198,7 @@ CELLS = [
     counter("DOUBLES", "doubles"),
     counter("QUARANTINED", "quarantined"),
     counter("FLUSHES FAILED", "flush_failures"),
-    right("CLAIMS LOST", lambda each, rate: f"{number(each.counters.get('claims_lost')):,.0f}"),
+    right("CLAIMS LOST", lambda each, rate: f"{count_of(each.counters.get('claims_lost')):,.0f}"),
     right("UP", up),
     Cell(Column("JOBSTORE"), lambda each, rate: printable(each.versions.get("jobstore", NONE))),
 ]

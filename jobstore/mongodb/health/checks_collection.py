@@ -7,9 +7,10 @@ from pymongo.errors import OperationFailure
 
 from ..documents import subdocument
 from ..indexes import INDEXES
+from ..presence.format import DOCUMENT, FORMAT
 from ..sharing.marker import MARK
 from ..writes.quarantine import MARKED
-from .facts import Facts, joined, plural
+from .facts import Facts, count_of, joined, plural
 from .finding import Finding
 
 __all__ = ["format_number", "indexes", "jobs", "mark", "quarantine"]
@@ -56,7 +57,21 @@ def indexes(facts: Facts) -> Iterator[Finding]:
 
 def format_number(facts: Facts) -> Iterator[Finding]:
     """Tell whether this version can read and write the collection."""
-    yield Finding("well", "format", "not checked")
+    found = facts.connection.meta.find_one(DOCUMENT)
+    if found is None:
+        yield Finding("well", "format", "no format yet: the first start writes it")
+        return
+    read, write = (count_of(found.get(key)) for key in ("read", "write"))
+    text = f"format {read:g} to read, and {write:g} to write"
+    if max(read, write) <= FORMAT:
+        yield Finding("well", "format", text)
+        return
+    yield Finding(
+        "degraded",
+        "format",
+        f"{text}: this version of jobstore knows format {FORMAT}, so its schedulers don't start",
+        "Install the version of jobstore that the other schedulers have, or a newer one",
+    )
 
 
 def mark(facts: Facts) -> Iterator[Finding]:

@@ -1,14 +1,13 @@
 """The doctor's checks of the client and its server."""
 
-import platform
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any
 
 import pymongo
 from bson import Timestamp
 from pymongo.errors import OperationFailure
 
+from ..presence.about import versions
 from ..server import WIRE_VERSION
 from .facts import Facts, plural
 from .finding import Finding
@@ -25,10 +24,7 @@ IMPLICIT_MAJORITY = (5, 0)  # the version from which the majority is the default
 def client(facts: Facts) -> Iterator[Finding]:
     """Name the versions on this side."""
     yield Finding(
-        "well",
-        "client",
-        f"jobstore {version('jobstore')}, APScheduler {version('apscheduler')}, "
-        f"PyMongo {pymongo.version}, Python {platform.python_version()}",
+        "well", "client", ", ".join(f"{name} {text}" for name, text in versions().items())
     )
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pymongo.errors import OperationFailure, PyMongoError
 
+from ...inert.texts import cut
 from ..connection import UNAUTHORIZED, Connection
 from ..presence.scheduler import Scheduler, read_schedulers
 from . import checks_collection, checks_schedulers, checks_server, rights
@@ -13,6 +14,7 @@ from .finding import Finding
 
 __all__ = ["examine"]
 
+LONGEST = 1000  # characters of a text, in which others may have written
 GRANT = "Grant the user the rights on the page Rights and TLS"
 MONITOR = "Run the doctor as a user with the roles clusterMonitor, and read on the database local"
 LOGIN = "See the user name and the password, and name the database that has the user: authSource"
@@ -95,9 +97,10 @@ def attempt(check: Check, facts: Facts) -> list[Finding]:
     """
     try:
         with facts.connection.limit():
-            return list(check.findings(facts))
+            found = list(check.findings(facts))
     except OperationFailure as error:
-        return [refused(check.name, error, check.is_ours)]
+        found = [refused(check.name, error, check.is_ours)]
+    return [each._replace(text=cut(each.text, LONGEST)) for each in found]
 
 
 def no_answer(error: PyMongoError) -> Finding:

@@ -1,6 +1,7 @@
 """The facts on which several of the doctor's checks rely, each read once."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import NamedTuple
 
 from pymongo.errors import PyMongoError
@@ -10,7 +11,7 @@ from ..documents import Document
 from ..presence.scheduler import Scheduler
 from .finding import Finding
 
-__all__ = ["Facts", "joined", "plural", "reason_of", "unknown"]
+__all__ = ["Facts", "count_of", "joined", "plural", "reason_of", "unknown"]
 
 NAMED = 5  # schedulers in a text
 ENDS = ", full error: ", ", Timeout: ", " (configured timeouts: ", " to execute command "
@@ -49,6 +50,12 @@ class Facts(NamedTuple):
     def firing(self) -> list[Scheduler]:
         """The schedulers that fire jobs now."""
         return [each for each in self.schedulers if each.state == "firing"]
+
+
+def count_of(value: object) -> float:
+    """Return a value of a document if it is a number that counts something; else 0."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and 0 <= value < inf else 0  # type: ignore[operator,return-value]
 
 
 def joined(schedulers: Sequence[Scheduler]) -> str:

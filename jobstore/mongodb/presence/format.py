@@ -11,7 +11,7 @@ from pymongo.errors import OperationFailure
 from ..connection import START_SECONDS, UNAUTHORIZED, Connection
 from ..documents import Document
 
-__all__ = ["FORMAT", "check_readable", "check_writable"]
+__all__ = ["DOCUMENT", "FORMAT", "check_readable", "check_writable"]
 
 FORMAT = 1  # what this version reads and writes
 DUPLICATE = 11000  # another start has written the format at this moment
@@ -40,15 +40,19 @@ def check_writable(connection: Connection) -> None:
     _check(connection, found, "write", "write to")
 
 
-def check_readable(connection: Connection) -> None:
+def check_readable(connection: Connection, writes: bool = False) -> None:
     """Make sure that this version understands the collection; 1 command.
 
     Without the right to read the format, the check is left out.
 
+    :param writes: whether the caller writes to jobs, and so has to know that format, too.
     :raises ValueError: if the collection needs a newer version of this package.
     :raises pymongo.errors.PyMongoError: if the server can't be reached.
     """
-    _check(connection, _read(connection), "read", "read")
+    found = _read(connection)
+    _check(connection, found, "read", "read")
+    if writes:
+        _check(connection, found, "write", "write to")
 
 
 def _read(connection: Connection) -> Document | None:
