@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
 from ...inert.texts import cut
 from ..connection import UNAUTHORIZED, Connection
@@ -18,6 +18,7 @@ LONGEST = 1000  # characters of a text, in which others may have written
 GRANT = "Grant the user the rights on the page Rights and TLS"
 MONITOR = "Run the doctor as a user with the roles clusterMonitor, and read on the database local"
 LOGIN = "See the user name and the password, and name the database that has the user: authSource"
+CONFIGURE = "Use MongoDB 4.4 or later. See whether the options of the connection suit the server"
 RETRY = "Run the doctor again"
 UNREACHABLE = (
     "See whether the server runs at this address, has a primary, and lets this machine connect. "
@@ -104,7 +105,10 @@ def attempt(check: Check, facts: Facts) -> list[Finding]:
 
 
 def no_answer(error: PyMongoError) -> Finding:
-    """Return the finding of an outage, or of a login that failed."""
+    """Return the finding of an outage, of a login that failed, or of a server that is too old."""
+    if isinstance(error, ConfigurationError):
+        text = f"the client can't use the server: {reason_of(error)}"
+        return Finding("down", "connection", text, CONFIGURE)
     if isinstance(error, OperationFailure):
         text = f"the server refuses the client: {reason_of(error)}"
         return Finding("down", "connection", text, LOGIN)

@@ -44,11 +44,11 @@ def rights(facts: Facts) -> Iterator[Finding]:
     lacking = ", ".join(f"{', '.join(those)} on {name}" for name, those in missing.items() if those)
     if not lacking:
         yield Finding("well", "rights", f"{user} has all rights that a scheduler needs")
-    elif set(missing[jobs.name]) >= WRITING:
+    elif "find" not in missing[jobs.name] and set(missing[jobs.name]) >= WRITING:
         yield Finding(
             "well",
             "rights",
-            f"{user} may only look: he lacks {lacking}",
+            f"{user} may only look, and lacks {lacking}",
             "To check the rights of the schedulers, run the doctor as their user",
         )
     else:
