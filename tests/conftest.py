@@ -21,6 +21,7 @@ from support.overdue import start_on  # a fixture
 from support.restarts import in_another_process, restart  # fixtures
 from support.shared_stores import clock, make  # fixtures
 from support.signed_stores import signed_on  # a fixture
+from support.standbys import scheduler_on  # a fixture
 from support.unsteady import mode, retry_clock, unsteady, unsteady_store  # fixtures
 
 __all__ = ["clock", "in_another_process", "make", "mode", "one_offs", "point"]
@@ -28,6 +29,7 @@ __all__ += [
     "recording",
     "restart",
     "retry_clock",
+    "scheduler_on",
     "signed_on",
     "start",
     "start_on",
