@@ -262,6 +262,7 @@ class Lifecycle:
             lag=watcher.lag if watcher else None,
             firing=self._is_firing,
             others=self._presence.others,
+            dropped=self._incidents.dropped,
         )
 
     @property
@@ -355,6 +356,7 @@ class Lifecycle:
 
     def _stop_threads(self) -> None:
         self._write_behind.flush_in_callers_thread()
+        self._recorder.signal_stop()
         if self.beating:
             self.beating.signal_stop()  # ends while the others are waited for
         for thread in (self.watcher, self.flusher, self.beating):

@@ -35,10 +35,14 @@ class WriterThread:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread; waits at most 1 s, even if the thread hangs in a command."""
+    def signal_stop(self) -> None:
+        """Let the thread end after its current command, without waiting for it."""
         self._stopped.set()
         self._wanted.set()
+
+    def stop(self) -> None:
+        """End the thread; waits at most 1 s, even if the thread hangs in a command."""
+        self.signal_stop()
         if self._thread is not threading.current_thread():
             self._thread.join(JOIN_SECONDS)
 
@@ -54,10 +58,12 @@ class WriterThread:
                 self._writing.release()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        is_needed = True
+        while is_needed and not self._stopped.is_set():
             self._wanted.wait_and_clear(WRITE_SECONDS)
-            if self._stopped.is_set() or not self._owner.needs_thread():
+            if self._stopped.is_set():  # `write_rest` follows
                 break
+            is_needed = self._owner.needs_thread()
             with self._writing:
                 self._writer.step()
             if not self._incidents.is_recording:
@@ -97,6 +103,11 @@ class Recorder:
             self._listener.start(self._host.scheduler, self._host.alias)
             self._thread = WriterThread(self._writer, self._incidents, owner)
             self._thread.start()
+
+    def signal_stop(self) -> None:
+        """Let the thread end after its current command, without waiting for it."""
+        if self._thread:
+            self._thread.signal_stop()
 
     def stop_thread(self) -> None:
         """End the thread; waits at most 1 s."""

@@ -98,8 +98,7 @@ class Writer:
         while not self.is_over and (self.unwritten or self._take()):
             for _ in in_parts(self._connection, writing, self.unwritten, _size, self._insert):
                 pass
-            self.unwritten = []
-            self._report_dropped()
+            self.unwritten = [self._document(record) for record in self._dropped()]
 
     def _take(self) -> bool:
         """Make documents of the next records; return whether there are some."""
@@ -138,13 +137,13 @@ class Writer:
                 reason = errors[0]["errmsg"]
                 self._logger.warning("%d records of the history are lost: %s", len(errors), reason)
 
-    def _report_dropped(self) -> None:
-        """Record the dropped records, now that there is room again."""
+    def _dropped(self) -> Iterator[HistoryRecord]:
+        """Yield a record of the records that were dropped since the last call, if there are any."""
         number, since = self._incidents.entries.take_dropped()
         if number:
             now = datetime.now(timezone.utc)
             first = now if since is None else datetime.fromtimestamp(since, timezone.utc)
-            self._incidents.add("dropped", runs=number, at=first, until=now)
+            yield HistoryRecord(None, "dropped", first, None, None, number, now)
 
     def _create_indexes(self) -> None:
         """Create missing indexes, and give the present one the store's `keep`."""

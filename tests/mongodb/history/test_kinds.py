@@ -304,6 +304,7 @@ def test_jobs_of_another_store_have_no_record(recording, started):
         scheduler.add_job(fail, "date", args=[alias], id="a", jobstore=alias)
     (record,) = wait_for(store, "error", "a")
     assert record.detail == "ValueError: default"
+    until(lambda: not scheduler.get_jobs())  # a shutdown in mid-cycle raises in its thread
 
 
 def test_history_is_off_by_default_and_leaves_no_trace(server, database, session_client):
