@@ -44,7 +44,7 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
     last = records.one({}, DESCENDING)
     moment = last_due(job, document, last, now) if at is None else in_utc(at)
     moment = min(max(moment, FIRST), LAST).astimezone(timezone.utc)
-    change = records.one({"time": {"$lte": moment}, "kind": {"$in": STATES}}, DESCENDING)
+    change = records.change({"$lte": moment}, DESCENDING)
     begins, keeps_all = records.scope()
     return Evidence(
         job_id=job_id,
@@ -56,7 +56,7 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
         runs=records.runs(moment),
         change=change,
         ran_since=change is not None and records.has_run_between(change.at, moment),
-        next_change=records.one({"time": {"$gt": moment}, "kind": {"$in": STATES}}, ASCENDING),
+        next_change=records.change({"$gt": moment}, ASCENDING),
         last=last,
         incidents=records.incidents(moment),
         schedulers=schedulers(connection),
@@ -124,6 +124,17 @@ class Records:
     def one(self, query: Mapping[str, Any], order: int) -> HistoryRecord | None:
         """Return the first or the last record of the job for which a condition holds."""
         return next(iter(self._find({"job": {"$eq": self._job_id}, **query}, order, 1)), None)
+
+    def change(self, times: Document, order: int) -> HistoryRecord | None:
+        """Return the first or the last change of the job's state, or removal of all jobs."""
+        found = [
+            *self._find(
+                {"job": {"$eq": self._job_id}, "kind": {"$in": STATES}, "time": times}, order, 1
+            ),
+            *self._find({"job": None, "kind": "removed", "time": times}, order, 1),
+        ]
+        found.sort(key=lambda each: each.at, reverse=order == DESCENDING)
+        return found[0] if found else None
 
     def runs(self, at: datetime) -> tuple[HistoryRecord, ...]:
         """Return the records of the runs near a moment, or rolled into others around it."""

@@ -15,12 +15,14 @@ BEAT = timedelta(seconds=5)  # the time between two writes of a presence
 class Life(NamedTuple):
     """The time in which a scheduler ran.
 
+    :ivar by: the id of its presence.
     :ivar name: ``<host>:<pid>``.
     :ivar since: its start, or its first sign of life.
     :ivar until: its end; None if it still runs.
     :ivar is_certain: whether it ended then. Else that was its last sign of life.
     """
 
+    by: str
     name: str
     since: datetime
     until: datetime | None
@@ -44,18 +46,16 @@ def lives(records: Iterable[HistoryRecord], schedulers: Iterable[Scheduler]) -> 
         life = found.get(record.by)
         if record.by and not (life and life.is_certain):
             since = life.since if life else record.at
-            is_end = record.kind == "stopped"
-            found[record.by] = Life(name_of(record.by), since, record.until or record.at, is_end)
+            last_sign, is_end = record.until or record.at, record.kind == "stopped"
+            found[record.by] = Life(record.by, name_of(record.by), since, last_sign, is_end)
     for scheduler in schedulers:
-        if scheduler.seen is None:
+        if scheduler.seen is None or scheduler.state != "firing":
             continue
-        life = found.get(scheduler.id)
+        by, life = scheduler.id, found.get(scheduler.id)
         since = scheduler.started or scheduler.seen
         since = min(since, life.since) if life else since
-        if scheduler.alive and scheduler.state == "firing":
-            found[scheduler.id] = Life(scheduler.name, since, None, False)
-        elif scheduler.state == "firing":
-            found[scheduler.id] = Life(scheduler.name, since, scheduler.seen + BEAT, True)
+        until = None if scheduler.alive else scheduler.seen + BEAT
+        found[by] = Life(by, scheduler.name, since, until, not scheduler.alive)
     return sorted(found.values(), key=lambda each: each.since)
 
 

@@ -31,6 +31,8 @@ def missing(known: Evidence, at: datetime) -> Answer | None:
     if known.job or known.last or not known.is_readable:
         return None
     text = f"No job {known.job_id!r} is stored in {known.collection}, and no record has its id."
+    if known.change:
+        text += f" All jobs were removed at {clock(known.change.at)}."
     return Answer("no such job", text, "", at)
 
 
@@ -43,7 +45,8 @@ def changed_before(known: Evidence, at: datetime) -> Answer | None:
     if change.kind == "paused":
         text = f"The job was paused at {clock(change.at)}, by a call in {who}."
     elif change.kind == "removed":
-        text = f"The job was removed at {clock(change.at)}, by a call in {who}."
+        what = "All jobs were" if change.job_id is None else "The job was"
+        text = f"{what} removed at {clock(change.at)}, by a call in {who}."
     elif known.job and known.job.quarantine is None:
         return None  # somebody restored it, and no record says when
     else:
@@ -132,10 +135,10 @@ RULES: list[Callable[[Evidence, datetime], Answer | None]] = [
     missing,
     recorded,
     one_of_several,
+    due_now,
     changed_before,
     added_later,
     in_document,
-    due_now,
     gone,
     not_due,
     nobody_fired,
