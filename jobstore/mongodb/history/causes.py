@@ -1,6 +1,6 @@
 """Why nobody fired jobs at a time: the database was away, or no scheduler ran."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from .answer import Evidence, clock
@@ -8,6 +8,8 @@ from .lives import lives, name_of, nobody_ran
 from .record import HistoryRecord
 
 __all__ = ["Cause", "cause", "source_of"]
+
+NOTICED = timedelta(seconds=5)  # a command's time limit: an outage is noticed when one has failed
 
 
 class Cause(NamedTuple):
@@ -50,7 +52,7 @@ def outage(known: Evidence, at: datetime) -> Cause | None:
 
 
 def is_within(record: HistoryRecord, at: datetime) -> bool:
-    return record.until is not None and record.at <= at <= record.until
+    return record.until is not None and record.at - NOTICED <= at <= record.until
 
 
 def no_scheduler(known: Evidence, at: datetime) -> Cause | None:

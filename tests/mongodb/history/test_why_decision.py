@@ -291,8 +291,12 @@ def test_the_outage_of_one_scheduler_is_no_reason_while_another_fires():
     check(known, "unknown")
 
 
+def test_an_outage_begins_before_a_command_has_failed():
+    check(evidence(incidents=(incident("away", 4, 60),)), "database away")
+
+
 def test_an_outage_before_or_after_is_no_reason():
-    known = evidence(incidents=(incident("away", -60, -10), incident("away", 10, 60)))
+    known = evidence(incidents=(incident("away", -60, -10), incident("away", 6, 60)))
     check(known, "unknown")
 
 

@@ -7,7 +7,7 @@ import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from jobstore.mongodb.history.answer import ANSWERS
-from support.history import kinds, wait_for
+from support.history import wait_for
 from support.jobs import job, note
 from support.manual_scheduler import ByHand, by_hand
 from support.proxy import Proxy
@@ -318,10 +318,8 @@ def test_runs_in_an_outage_had_no_database(recording, running_on, server):
         proxy.release()
         (away,) = wait_for(reader, "away")
         wait_for(reader, "coalesced", "a")
-        assert away.at < at + timedelta(seconds=1) < away.until
-        kind = "coalesced", "executed"
-        assert {*kind} <= {*kinds(reader, "a")}
-        check(reader, "a", at + timedelta(seconds=1), "database away", "could not reach")
+        middle = away.at + (away.until - away.at) / 2
+        check(reader, "a", middle, "database away", "could not reach", "rolled into a later one")
 
 
 # Unknown
