@@ -13,6 +13,7 @@ __all__ = ["exit_code", "write_findings", "write_wrapped"]
 LEVELS = ("well", "degraded", "down")  # the exit codes 0, 1 and 2
 STYLES = {"well": "green", "degraded": "yellow", "down": "red"}
 LEVEL, NAME = 10, 15  # the widths of the columns
+WIDE, NARROW = 60, 4  # columns of a terminal that has room beside the names; else the indent
 ARROW = "-> "
 
 
@@ -34,17 +35,16 @@ def write_findings(findings: Sequence[Finding], output: Output, as_json: bool = 
 
 def write_wrapped(finding: Finding, output: Output) -> None:
     """Write a finding and, below it, its advice; both in lines that fit."""
-    space = output.width - LEVEL - NAME
-    first, *others = wrapped(printable(finding.text), space)
+    indent = LEVEL + NAME if output.width >= WIDE else NARROW
+    lines = wrapped(printable(finding.text), output.width - indent)
+    first = lines.pop(0) if indent > NARROW else ""
     head = (fit(finding.level, LEVEL), STYLES[finding.level])
     output.line(head, (fit(printable(finding.name), NAME), "bold"), first)
-    lines = [(line, "") for line in others]
+    for line in lines:
+        output.line(" " * indent, line)
     if finding.advice:
         style = "dim" if finding.level == "well" else ""
-        advice = wrapped(printable(finding.advice), space - len(ARROW))
-        lines += [
-            (f"{' ' * len(ARROW) if number else ARROW}{line}", style)
-            for number, line in enumerate(advice)
-        ]
-    for line in lines:
-        output.line(" " * (LEVEL + NAME), line)
+        advice = wrapped(printable(finding.advice), output.width - indent - len(ARROW))
+        for number, line in enumerate(advice):
+            start = " " * len(ARROW) if number else ARROW
+            output.line(" " * indent, (f"{start}{line}", style))

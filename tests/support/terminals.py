@@ -44,6 +44,18 @@ class Terminal:
         while not re.search(pattern, self.text):
             assert self.read(), f"ended without {pattern!r}: {self.text}"
 
+    def press(self, keys):
+        os.write(self.master, keys.encode())
+
+    def resize(self, width):
+        self.width = width
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, width, 0, 0))
+
+    @property
+    def settings(self):
+        """The settings of the terminal's line, such as whether it shows typed keys."""
+        return termios.tcgetattr(self.master)
+
     def end(self):
         """Read to the end, and return the exit code."""
         while self.read():
@@ -57,6 +69,11 @@ class Terminal:
         stream = pyte.Stream(screen)
         stream.feed(self.text)
         return [line.rstrip() for line in "\n".join(screen.display).rstrip().split("\n")]
+
+    @property
+    def is_main_screen(self):
+        """Whether the terminal shows its main screen, not the alternate one of a full display."""
+        return self.text.rfind("\x1b[?1049h") <= self.text.rfind("\x1b[?1049l")
 
     @property
     def has_cursor(self):
