@@ -2,10 +2,13 @@
 
 from datetime import datetime
 
+from ..presence.scheduler import Scheduler
 from .answer import Answer, Evidence, clock
 from .causes import source_of
 
 __all__ = ["due_now"]
+
+SILENT = 10.0  # seconds; two beats of a presence
 
 
 def due_now(known: Evidence, at: datetime) -> Answer | None:
@@ -35,7 +38,7 @@ def due_now(known: Evidence, at: datetime) -> Answer | None:
         text = f"{begin}, as no executor took it: {refused[-1].detail}."
         source = source_of(known, refused[-1])
         return Answer("refused", text, source, due_at, tuple(refused[-1:]))
-    names = ", ".join(each.name for each in firing[:5])
+    names = ", ".join(map(named, firing[:5]))
     if all(each.executors and job.executor not in each.executors for each in firing):
         text = f'{begin}: its executor "{job.executor}" is missing on {names}.'
         return Answer("refused", text, f"{presence}, and {document}", due_at)
@@ -44,3 +47,9 @@ def due_now(known: Evidence, at: datetime) -> Answer | None:
         return Answer("due", text, document, due_at)
     text = f"{begin}. {names} {'fires' if len(firing) == 1 else 'fire'} jobs, but not yet this one."
     return Answer("due", text, f"{document}, and {presence}", due_at)
+
+
+def named(scheduler: Scheduler) -> str:
+    """Return a scheduler's name, and when it was seen if it is late to show itself."""
+    age = scheduler.age or 0.0
+    return f"{scheduler.name} (last seen {age:.0f} s ago)" if age > SILENT else scheduler.name

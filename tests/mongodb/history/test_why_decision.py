@@ -242,6 +242,11 @@ def test_a_due_job_that_was_refused_names_the_record():
     check(known, "refused", 'executor "default" did not take it')
 
 
+def test_a_scheduler_that_is_silent_is_told():
+    known = evidence(job=stored(NOON), schedulers=(scheduler(age=12.0),))
+    check(known, "due", "web-1:4711 (last seen 12 s ago) fires jobs")
+
+
 def test_a_due_job_that_is_claimed_names_the_lease():
     job = stored(NOON, lease=Lease("5e", after(1830)))
     check(evidence(job=job), "due", "claimed it until 2025-11-29 12:30:30 UTC")
