@@ -7,6 +7,8 @@ except ImportError as error:
 
 from .health.finding import Finding
 from .health.health import Health
+from .history.answer import Answer
+from .history.record import HistoryRecord
 from .looking.statistics import Statistics
 from .status import Status
 from .store import MongoDBJobStore
@@ -14,8 +16,10 @@ from .trust.all_states import UnverifiedJob, Verification
 from .writes.quarantine import QuarantinedJob
 
 __all__ = [
+    "Answer",
     "Finding",
     "Health",
+    "HistoryRecord",
     "MongoDBJobStore",
     "QuarantinedJob",
     "Statistics",

@@ -19,6 +19,7 @@ READING = [
     ["count"],
     ["count", "--executor", "default"],
     ["stats"],
+    ["why", "a", "--json"],
     ["quarantine"],
     ["quarantine", "list", "--json"],
     ["sign", "--json", *KEYS],

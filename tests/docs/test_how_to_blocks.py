@@ -82,6 +82,7 @@ PRINTS = {
         "['mail']",
     ],
     "monitor": ["True ["],
+    "why": ["paused\nThe job "],
     "gap": ["report {", "'op': 'catch_up'", "\n1\n"],
     "quarantine": ["newsletter there is no executor 'gone' here"],
     "sign": [
