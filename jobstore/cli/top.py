@@ -126,7 +126,13 @@ def follow(watch: Watch, console: Console, received: list[int]) -> str:
     drawn: Any = None
     with (
         pressed_keys() as keys,
-        Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live,
+        Live(
+            console=console,
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live,
     ):
         while not received:
             state = watch.sample, console.size, int(time.time())
