@@ -63,15 +63,19 @@ class HistoryRecord(NamedTuple):
 
     def to_document(self) -> Document:
         """Return the document of this record, without fields that say nothing."""
-        document = {"job": self.job_id, "kind": self.kind, "time": self.at, "by": self.by}
-        optional = {
-            "run_time": self.run_time,
-            "seconds": self.seconds,
-            "runs": self.runs if self.runs != 1 else None,
-            "until": self.until,
-            "detail": self.detail or None,
-        }
-        return document | {key: value for key, value in optional.items() if value is not None}
+        job_id, kind, at, run_time, seconds, runs, until, detail, by = self
+        document = {"job": job_id, "kind": kind, "time": at, "by": by}
+        if run_time is not None:
+            document["run_time"] = run_time
+        if seconds is not None:
+            document["seconds"] = seconds
+        if runs != 1:
+            document["runs"] = runs
+        if until is not None:
+            document["until"] = until
+        if detail:
+            document["detail"] = detail
+        return document
 
     @classmethod
     def of(cls, document: Document) -> "HistoryRecord":

@@ -6,7 +6,7 @@ executor whose threads run one job after the other, it also began after the thre
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from itertools import islice
 from threading import get_ident
@@ -136,14 +136,16 @@ class Runs:
             for job_id in list(islice(known, len(known) - MAX_JOBS)):
                 del known[job_id]
 
-    def records(self, end: RunEnd) -> Iterator[HistoryRecord]:
-        """Yield the record of a run's end, and that of the runs that were rolled into it."""
+    def records(self, end: RunEnd) -> list[HistoryRecord]:
+        """Return the record of a run's end, after that of the runs that were rolled into it."""
         kind, job_id, run_time, runs, at, ended_at, thread, detail = end
         seconds, time_of = None, datetime.fromtimestamp(at, timezone.utc)
-        handed_out = self._find(job_id, run_time)
+        timestamp = run_time.timestamp()
+        found = []
+        handed_out = self._find(job_id, timestamp)
         if handed_out:
-            if handed_out.trigger is not None:
-                yield from _coalesced(job_id, handed_out, run_time, time_of)
+            if handed_out.trigger is not None and handed_out.run_time < timestamp - SAME_TIME:
+                found.append(_coalesced(job_id, handed_out, run_time, time_of))
             if kind in TIMED and not handed_out.has_ended:
                 began_at = handed_out.at
                 if handed_out.is_sequential:
@@ -151,14 +153,15 @@ class Runs:
                 seconds = ended_at - began_at
                 handed_out.has_ended = True
         self._note_end(thread, ended_at)
-        yield HistoryRecord(job_id, kind, time_of, run_time, seconds, runs, None, detail)
+        found.append(HistoryRecord(job_id, kind, time_of, run_time, seconds, runs, None, detail))
+        return found
 
     def _note_end(self, thread: int, ended_at: float) -> None:
         if len(self._last_ends) > MAX_THREADS:
             self._last_ends.clear()
         self._last_ends[thread] = ended_at
 
-    def _find(self, job_id: str, run_time: datetime) -> HandOut | None:
+    def _find(self, job_id: str, run_time: float) -> HandOut | None:
         """Return the hand-out that led to a run; None if it is not known.
 
         Forgets it if no more runs follow from it.
@@ -166,7 +169,7 @@ class Runs:
         of_job = self._handed_out.get(job_id)
         if of_job is None:
             return None
-        latest = run_time.timestamp() + SAME_TIME
+        latest = run_time + SAME_TIME
         for place in range(len(of_job) - 1, -1, -1):
             found = of_job[place]
             if found.run_time <= latest:
@@ -182,15 +185,13 @@ class Runs:
         return found
 
 
-def _coalesced(
-    job_id: str, handed_out: HandOut, run_time: datetime, at: datetime
-) -> Iterator[HistoryRecord]:
-    """Yield a record of the runs before `run_time` that were left out; none if there are none."""
-    if handed_out.run_time < run_time.timestamp() - SAME_TIME and handed_out.trigger is not None:
-        first = datetime.fromtimestamp(handed_out.run_time, timezone.utc)
-        runs, is_exact = _count_runs(handed_out.trigger, first, run_time)
-        text = "" if is_exact else "at least"
-        yield HistoryRecord(job_id, "coalesced", at, first, None, runs, run_time, text)
+def _coalesced(job_id: str, handed_out: HandOut, run_time: datetime, at: datetime) -> HistoryRecord:
+    """Make the record of the runs before `run_time` that were left out."""
+    assert handed_out.trigger is not None
+    first = datetime.fromtimestamp(handed_out.run_time, timezone.utc)
+    runs, is_exact = _count_runs(handed_out.trigger, first, run_time)
+    text = "" if is_exact else "at least"
+    return HistoryRecord(job_id, "coalesced", at, first, None, runs, run_time, text)
 
 
 def _count_runs(trigger: BaseTrigger, first: datetime, end: datetime) -> tuple[int, bool]:

@@ -109,19 +109,22 @@ class Writer:
             # Taken after the ends, so that the hand-outs of these runs are among them.
             self._runs.note_handed_out(self._incidents.take_handed_out(), self._host.scheduler)
             self._by = self._presence.name or self._by
-            self.unwritten = [self._document(record) for record in self._records(entries)]
+            kinds = self._incidents.kinds
+            self.unwritten = [
+                self._document(record)
+                for entry in entries
+                for record in self._records(entry)
+                if record.kind in kinds
+            ]
         return bool(self.unwritten)
 
-    def _records(self, entries: list[HistoryRecord | RunEnd]) -> Iterator[HistoryRecord]:
-        kinds = self._incidents.kinds
-        for entry in entries:
-            if isinstance(entry, HistoryRecord):
-                yield entry
-            else:
-                yield from (each for each in self._runs.records(entry) if each.kind in kinds)
+    def _records(self, entry: HistoryRecord | RunEnd) -> list[HistoryRecord]:
+        return self._runs.records(entry) if isinstance(entry, RunEnd) else [entry]
 
     def _document(self, record: HistoryRecord) -> Document:
-        return {"_id": ObjectId(), **record.to_document(), "by": self._by}
+        document = record.to_document()
+        document["_id"], document["by"] = ObjectId(), self._by
+        return document
 
     def _insert(self, documents: list[Document], in_doubt: bool) -> None:
         try:
