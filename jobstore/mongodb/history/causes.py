@@ -67,8 +67,8 @@ def no_scheduler(known: Evidence, at: datetime) -> Cause | None:
     records = tuple(
         each
         for each in known.incidents
-        if (each.by == last.by and each.kind == "stopped")
-        or (following and each.by == following.by and each.kind == "started")
+        if (each.by == last.by and each.at == last.until)
+        or (following and each.by == following.by and each.at == following.since)
     )
     text = f"No scheduler ran at {clock(at)}: {last.name} ended at {clock(last.until)}"
     if following:

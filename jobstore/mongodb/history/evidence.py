@@ -1,8 +1,7 @@
 """Reads the evidence about a job at a time; each command is bounded, and none writes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import OperationFailure
@@ -23,6 +22,8 @@ __all__ = ["read_evidence"]
 STATES = sorted({*CHANGES, "quarantined"})  # kinds of records that say what state a job got
 A_DAY = timedelta(days=1)
 FIRST, LAST = in_utc(datetime.min + A_DAY), in_utc(datetime.max - A_DAY)  # others are around them
+MOST_BEFORE = 500  # records of the job up to the moment
+MOST_SCANNED = 20_000  # records of the job after the moment
 MOST_RUNS = 100  # records of runs near the moment
 LATEST = 200  # records of any job, one of which shows whether all are kept
 MOST_INCIDENTS = 1000  # records of schedulers, before the moment and after it
@@ -30,7 +31,7 @@ CLOCKS = timedelta(seconds=10)  # by which the schedulers' clocks may differ fro
 
 
 def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | None) -> Evidence:
-    """Read the evidence about a job around a time; about 12 commands.
+    """Read the evidence about a job around a time; about 10 commands.
 
     :param at: None for the last run time that is over.
     :raises pymongo.errors.PyMongoError: if the server can't be reached.
@@ -41,10 +42,11 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
     document = read_document(connection, job_id)
     job = describe(document) if document else None
     records = Records(connection, exact_str(job_id))
-    last = records.one({}, DESCENDING)
+    last = records.last()
     moment = last_due(job, document, last, now) if at is None else in_utc(at)
     moment = min(max(moment, FIRST), LAST).astimezone(timezone.utc)
-    change = records.change({"$lte": moment}, DESCENDING)
+    incidents = records.incidents(moment)
+    change, ran_since = state_at(moment, [*records.before(moment), *incidents])
     begins, keeps_all = records.scope()
     return Evidence(
         job_id=job_id,
@@ -55,10 +57,10 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
         times=fire_times(job, document, moment),
         runs=records.runs(moment),
         change=change,
-        ran_since=change is not None and records.has_run_between(change.at, moment),
-        next_change=records.change({"$gt": moment}, ASCENDING),
+        ran_since=ran_since,
+        next_change=records.next_change(moment),
         last=last,
-        incidents=records.incidents(moment),
+        incidents=incidents,
         schedulers=schedulers(connection),
         begins=begins,
         keeps_all=keeps_all,
@@ -100,6 +102,19 @@ def last_due(
     return max((time for time in times if time is not None and time <= now), default=now)
 
 
+def state_at(at: datetime, records: list[HistoryRecord]) -> tuple[HistoryRecord | None, bool]:
+    """Return the last change up to a moment, and whether the job had a run after it.
+
+    :param records: of the job, and of schedulers, which may have removed all jobs.
+    """
+    changes = [each for each in records if each.kind in STATES and each.at <= at]
+    change = max(changes, key=lambda each: each.at, default=None)
+    if change is None:
+        return None, False
+    runs = [each.run_time for each in records if each.kind in RUN_KINDS and each.run_time]
+    return change, any(change.at < run_time < at for run_time in runs)
+
+
 def schedulers(connection: Connection) -> tuple[Scheduler, ...] | None:
     """Read the presence of the schedulers; None without the right to."""
     try:
@@ -118,42 +133,34 @@ class Records:
 
     def __init__(self, connection: Connection, job_id: DocumentId) -> None:
         self._connection = connection
-        self._job_id = job_id
+        self._job = {"$eq": job_id}
         self.is_readable = True
 
-    def one(self, query: Mapping[str, Any], order: int) -> HistoryRecord | None:
-        """Return the first or the last record of the job for which a condition holds."""
-        return next(iter(self._find({"job": {"$eq": self._job_id}, **query}, order, 1)), None)
+    def last(self) -> HistoryRecord | None:
+        """Return the job's last record."""
+        return next(iter(self._find({"job": self._job}, DESCENDING, 1)), None)
 
-    def change(self, times: Document, order: int) -> HistoryRecord | None:
-        """Return the first or the last change of the job's state, or removal of all jobs."""
-        found = [
-            *self._find(
-                {"job": {"$eq": self._job_id}, "kind": {"$in": STATES}, "time": times}, order, 1
-            ),
-            *self._find({"job": None, "kind": "removed", "time": times}, order, 1),
-        ]
-        found.sort(key=lambda each: each.at, reverse=order == DESCENDING)
-        return found[0] if found else None
+    def before(self, at: datetime) -> Sequence[HistoryRecord]:
+        """Return the job's last records up to a moment, the latest first.
+
+        A change before all of these does not matter: the job has run since.
+        """
+        return self._find({"job": self._job, "time": {"$lte": at}}, DESCENDING, MOST_BEFORE)
 
     def runs(self, at: datetime) -> tuple[HistoryRecord, ...]:
-        """Return the records of the runs near a moment, or rolled into others around it."""
+        """Return the records of the runs near a moment, or of several runs around it."""
         near = {"$gt": at - NEAR, "$lt": at + NEAR}
-        query = {
-            "job": {"$eq": self._job_id},
-            "time": {"$gt": at - NEAR - CLOCKS},
+        condition = {
             "$or": [
                 {"run_time": near, "kind": {"$in": sorted(RUN_KINDS)}},
                 {"run_time": {"$lte": at + NEAR}, "kind": {"$in": OF_SEVERAL}},
-            ],
+            ]
         }
-        return tuple(self._find(query, ASCENDING, MOST_RUNS))
+        return tuple(self._scan(at - NEAR - CLOCKS, condition, MOST_RUNS))
 
-    def has_run_between(self, start: datetime, end: datetime) -> bool:
-        """Whether there is a record of a run of the job between two moments."""
-        run_time = {"$gt": start, "$lt": end}
-        query = {"time": {"$gt": start}, "run_time": run_time, "kind": {"$in": sorted(RUN_KINDS)}}
-        return self.one(query, ASCENDING) is not None
+    def next_change(self, at: datetime) -> HistoryRecord | None:
+        """Return the first record after a moment that says what state the job got."""
+        return next(iter(self._scan(at, {"kind": {"$in": STATES}}, 1)), None)
 
     def incidents(self, at: datetime) -> tuple[HistoryRecord, ...]:
         """Return the schedulers' last records before a moment, and the first ones after it."""
@@ -168,12 +175,24 @@ class Records:
         return (oldest[0].at if oldest else None), keeps_all
 
     def _find(self, query: Document, order: int, limit: int) -> Sequence[HistoryRecord]:
+        return self._read([{"$match": query}, {"$sort": {"time": order}}, {"$limit": limit}])
+
+    def _scan(self, after: datetime, condition: Document, limit: int) -> Sequence[HistoryRecord]:
+        """Return the job's first records after a moment that meet a condition.
+
+        The condition is no part of an index, so the number of records to look at is bounded.
+        """
+        query = {"job": self._job, "time": {"$gt": after}}
+        stages: list[Document] = [{"$match": query}, {"$sort": {"time": 1}}]
+        stages += [{"$limit": MOST_SCANNED}, {"$match": condition}, {"$limit": limit}]
+        return self._read(stages)
+
+    def _read(self, pipeline: list[Document]) -> Sequence[HistoryRecord]:
         if not self.is_readable:
             return []
-        by_time = [("time", order)]
         try:
             with self._connection.limit():
-                found = list(self._connection.runs.find(query, sort=by_time, limit=limit))
+                found = list(self._connection.runs.aggregate(pipeline))
         except OperationFailure as error:
             if error.code != UNAUTHORIZED:
                 raise

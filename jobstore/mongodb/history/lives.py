@@ -1,7 +1,7 @@
 """Which schedulers ran at a time, by records of starts and ends, and by presence."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 from ..presence.scheduler import Scheduler
@@ -10,15 +10,19 @@ from .record import HistoryRecord
 __all__ = ["Life", "lives", "name_of", "nobody_ran"]
 
 BEAT = timedelta(seconds=5)  # the time between two writes of a presence
+UNKNOWN = datetime.min.replace(tzinfo=timezone.utc)
+BEGINS = "started", "took over"
+ENDS = "stopped", "lost firing"
+OF_STANDBYS = "took over", "lost firing"
 
 
 class Life(NamedTuple):
-    """The time in which a scheduler ran.
+    """A time in which a scheduler fired jobs.
 
     :ivar by: the id of its presence.
     :ivar name: ``<host>:<pid>``.
-    :ivar since: its start, or its first sign of life.
-    :ivar until: its end; None if it still runs.
+    :ivar since: when it began; the year 1 if that is not known.
+    :ivar until: its end; None if it still fires jobs.
     :ivar is_certain: whether it ended then. Else that was its last sign of life.
     """
 
@@ -40,23 +44,36 @@ def name_of(by: str) -> str:
 
 
 def lives(records: Iterable[HistoryRecord], schedulers: Iterable[Scheduler]) -> list[Life]:
-    """Return the lives of the schedulers that fire, the earliest first; O(n log n)."""
-    found: dict[str, Life] = {}
-    for record in sorted(records, key=lambda each: each.at):
-        life = found.get(record.by)
-        if record.by and not (life and life.is_certain):
-            since = life.since if life else record.at
-            last_sign, is_end = record.until or record.at, record.kind == "stopped"
-            found[record.by] = Life(record.by, name_of(record.by), since, last_sign, is_end)
-    for scheduler in schedulers:
-        if scheduler.seen is None or scheduler.state != "firing":
+    """Return the times in which schedulers fired jobs, the earliest first; O(n log n).
+
+    A hot standby fires jobs from its takeover on.
+    """
+    ordered = sorted(records, key=lambda each: each.at)
+    present = list(schedulers)
+    standbys = {each.by for each in ordered if each.kind in OF_STANDBYS}
+    standbys |= {each.id for each in present if each.others == "wait"}
+    ended, current = [], dict[str, Life]()
+    for record in ordered:
+        by, begins = record.by, record.kind in BEGINS
+        if not by or (by in standbys and by not in current and record.kind != "took over"):
             continue
-        by, life = scheduler.id, found.get(scheduler.id)
-        since = scheduler.started or scheduler.seen
-        since = min(since, life.since) if life else since
+        life = current.pop(by, None)
+        since = life.since if life else record.at if begins else UNKNOWN
+        last_sign, is_end = record.until or record.at, record.kind in ENDS
+        life = Life(by, name_of(by), since, last_sign, is_end)
+        if is_end:
+            ended.append(life)
+        else:
+            current[by] = life
+    for scheduler in present:
+        if scheduler.state != "firing" or scheduler.seen is None:
+            continue
+        by = scheduler.id
+        known = current.get(by)
+        since = known.since if known else scheduler.started or UNKNOWN
         until = None if scheduler.alive else scheduler.seen + BEAT
-        found[by] = Life(by, scheduler.name, since, until, not scheduler.alive)
-    return sorted(found.values(), key=lambda each: each.since)
+        current[by] = Life(by, scheduler.name, since, until, not scheduler.alive)
+    return sorted([*ended, *current.values()], key=lambda each: each.since)
 
 
 def nobody_ran(known: list[Life], at: datetime) -> Life | None:
