@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
+from ..mongodb.health.backlog import MOST_COUNTED
 from ..mongodb.health.facts import count_of
-from ..mongodb.health.load import MOST_COUNTED, Load
+from ..mongodb.health.load import Load
 from ..mongodb.presence.scheduler import Scheduler
 from .output import Output, Part
 from .printable import printable

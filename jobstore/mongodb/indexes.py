@@ -12,15 +12,36 @@ from .connection import START_SECONDS, TRANSIENT, UNAUTHORIZED, Connection
 from .documents import Document
 from .threads import daemon
 
-__all__ = ["INDEXES", "Indexes"]
+__all__ = ["INDEXES", "Indexes", "missing_indexes"]
 
 CHECK_SECONDS = 600.0  # between two checks
 RECHECK_SECONDS = 5.0  # between two checks while a dropped collection is still empty
 BUILD_SECONDS = 600.0  # time limit for the server to build missing indexes
+BAD_HINT = 2  # the code of the error, which has other causes where a query is wrong
 INDEXES: list[Document] = [
     {"key": {field: 1}, "name": f"{field}_1", "sparse": True}
     for field in ("next_run_time", "quarantine.since")
 ]
+
+
+def missing_indexes(connection: Connection) -> list[str]:
+    """Return the fields whose indexes are missing; 1 quick command for each index.
+
+    A query that must use an index fails if the index is missing. So the right `find` is enough,
+    where listing the indexes needs another one. A collection that is missing lacks no index.
+
+    :raises pymongo.errors.PyMongoError: if the server can't be reached, or refuses.
+    """
+    missing = []
+    with connection.limit():
+        for index in INDEXES:
+            try:
+                connection.jobs.find_one({}, ["_id"], hint=list(index["key"].items()))
+            except OperationFailure as error:
+                if error.code != BAD_HINT:
+                    raise
+                missing += index["key"]
+    return missing
 
 
 class Indexes:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from jobstore import MongoDBJobStore
+from jobstore.mongodb.health import backlog
 from jobstore.mongodb.health import report as module
 from support.jobs import YEARS, job
 
@@ -29,7 +30,7 @@ def test_look_counts_overdue_jobs_and_the_age_of_the_oldest(store, report):
 
 
 def test_look_stops_counting_at_a_bound(store, report, monkeypatch):
-    monkeypatch.setattr(module, "MOST_COUNTED", 3)
+    monkeypatch.setattr(backlog, "MOST_COUNTED", 3)
     store.add_jobs([job(f"job-{number}") for number in range(5)])
     report.look()
     assert store.status().overdue == 3

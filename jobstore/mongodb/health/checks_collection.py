@@ -3,20 +3,16 @@
 import json
 from collections.abc import Iterator
 
-from pymongo.errors import OperationFailure
-
 from ..documents import subdocument
-from ..indexes import INDEXES
+from ..indexes import missing_indexes
 from ..presence.format import DOCUMENT, FORMAT
 from ..sharing.marker import MARK
-from ..writes.quarantine import MARKED
+from .backlog import IN_QUARANTINE, MOST_COUNTED
 from .facts import Facts, count_of, joined, plural
 from .finding import Finding
 
 __all__ = ["format_number", "indexes", "jobs", "mark", "quarantine"]
 
-BAD_HINT = 2
-MOST = 10_000  # jobs in quarantine that are counted
 LONGEST = 100  # characters of a reason
 
 
@@ -29,23 +25,12 @@ def jobs(facts: Facts) -> Iterator[Finding]:
 
 
 def indexes(facts: Facts) -> Iterator[Finding]:
-    """Look for the indexes without which each cycle reads the whole collection.
-
-    A query that must use an index fails if the index is missing. It needs no right but `find`.
-    """
-    collection = facts.connection.jobs
-    missing = []
-    for index in INDEXES:
-        try:
-            collection.find_one({}, ["_id"], hint=list(index["key"].items()))
-        except OperationFailure as error:
-            if error.code != BAD_HINT:
-                raise
-            missing += index["key"]
+    """Look for the indexes without which each cycle reads the whole collection."""
+    missing = missing_indexes(facts.connection)
     if not missing:
         yield Finding("well", "indexes", "no index is missing")
         return
-    prefix = f"db.getCollection({json.dumps(collection.name)}).createIndex"
+    prefix = f"db.getCollection({json.dumps(facts.connection.jobs.name)}).createIndex"
     commands = "; ".join(f'{prefix}({{"{field}": 1}}, {{sparse: true}})' for field in missing)
     yield Finding(
         "degraded",
@@ -103,13 +88,13 @@ def mark(facts: Facts) -> Iterator[Finding]:
 def quarantine(facts: Facts) -> Iterator[Finding]:
     """Count the jobs in quarantine."""
     collection = facts.connection.jobs
-    number = collection.count_documents(MARKED, limit=MOST)
+    number = collection.count_documents(IN_QUARANTINE, limit=MOST_COUNTED)
     if not number:
         yield Finding("well", "quarantine", "no job is in quarantine")
         return
-    example = collection.find_one(MARKED, ["quarantine.reason"]) or {}
+    example = collection.find_one(IN_QUARANTINE, ["quarantine.reason"]) or {}
     reason = str(subdocument(example, "quarantine").get("reason"))[:LONGEST]
-    at_least = "at least " if number == MOST else ""
+    at_least = "at least " if number == MOST_COUNTED else ""
     yield Finding(
         "degraded",
         "quarantine",

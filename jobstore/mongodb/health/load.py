@@ -9,12 +9,9 @@ from ..connection import Connection
 from ..documents import MIN_TIME, Document
 from ..inspection import Inspection
 from ..presence.scheduler import Scheduler, read_schedulers
-from ..writes.quarantine import MARKED
+from .backlog import MOST_COUNTED, read_backlog
 
-__all__ = ["MOST_COUNTED", "Load", "load"]
-
-OVERDUE_SECONDS = 1.0  # a job may be so late before it counts
-MOST_COUNTED = 10_000
+__all__ = ["Load", "load"]
 
 
 class Load(NamedTuple):
@@ -41,26 +38,20 @@ def load(store: Inspection) -> Load:
     """
     connection = store._connection
     schedulers = read_schedulers(connection)
-    jobs, now = connection.jobs, time.time()
-    late: Document = {"next_run_time": {"$gte": MIN_TIME, "$lt": now - OVERDUE_SECONDS}}
-    with connection.limit():
-        first = jobs.find_one(late, ["next_run_time"], sort=[("next_run_time", ASCENDING)])
-        overdue = jobs.count_documents(late, limit=MOST_COUNTED) if first else 0
-        quarantined = jobs.count_documents(MARKED, limit=MOST_COUNTED)
-        is_shared = any(each.alive and each.shares for each in schedulers)
-        leased = count_leased(connection, now) if is_shared else 0
-    oldest = now - first["next_run_time"] if first else None
-    return Load(schedulers, overdue, oldest, quarantined, leased)
+    is_shared = any(each.alive and each.shares for each in schedulers)
+    leased = count_leased(connection) if is_shared else 0
+    return Load(schedulers, *read_backlog(connection), leased)
 
 
-def count_leased(connection: Connection, now: float) -> int:
+def count_leased(connection: Connection) -> int:
     """Count the leased jobs among the first that are due: no index covers the leases."""
     pipeline: list[Document] = [
-        {"$match": {"next_run_time": {"$gte": MIN_TIME, "$lte": now}}},
+        {"$match": {"next_run_time": {"$gte": MIN_TIME, "$lte": time.time()}}},
         {"$sort": {"next_run_time": ASCENDING}},
         {"$limit": MOST_COUNTED},
         {"$match": {"acquired_until": {"$type": "date"}}},
         {"$match": {"$expr": {"$gt": ["$acquired_until", "$$NOW"]}}},
         {"$count": "leased"},
     ]
-    return sum(int(each["leased"]) for each in connection.jobs.aggregate(pipeline))
+    with connection.limit():
+        return sum(int(each["leased"]) for each in connection.jobs.aggregate(pipeline))

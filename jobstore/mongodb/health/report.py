@@ -4,22 +4,18 @@ import time
 from math import inf
 from typing import Any
 
-from pymongo import ASCENDING
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
-from ..connection import UNAUTHORIZED, Connection
+from ..connection import Connection
 from ..counters import Counters
-from ..documents import MIN_TIME, Document
-from ..indexes import INDEXES
+from ..indexes import missing_indexes
 from ..pool import pool_of
 from ..status import Status
+from .backlog import read_backlog
 
-__all__ = ["MOST_COUNTED", "Report"]
+__all__ = ["Report"]
 
-OVERDUE_SECONDS = 1.0  # a job may be so late before it counts
-MOST_COUNTED = 10_000  # the server counts 1,000,000 in a second, and it may be asked often
 INDEX_SECONDS = 60.0  # between two looks at the indexes
-IN_QUARANTINE: Document = {"quarantine.since": {"$exists": True}, "next_run_time": None}
 
 
 class Report:
@@ -44,33 +40,14 @@ class Report:
         try:
             self._look_at_jobs()
             if time.monotonic() >= self._look_at_indexes_at:
-                self._look_at_indexes()
+                self.missing_indexes = tuple(missing_indexes(self._connection))
                 self._look_at_indexes_at = time.monotonic() + INDEX_SECONDS
         except PyMongoError:
             pass  # the beats log an outage
 
     def _look_at_jobs(self) -> None:
-        jobs, now = self._connection.jobs, time.time()
-        late: Document = {"next_run_time": {"$gte": MIN_TIME, "$lt": now - OVERDUE_SECONDS}}
-        with self._connection.limit():
-            order = [("next_run_time", ASCENDING)]
-            first = jobs.find_one(late, ["next_run_time"], sort=order)
-            overdue = jobs.count_documents(late, limit=MOST_COUNTED) if first else 0
-            self.quarantined = jobs.count_documents(IN_QUARANTINE, limit=MOST_COUNTED)
-        self.overdue = overdue
-        self.oldest_overdue = now - first["next_run_time"] if first else None
-
-    def _look_at_indexes(self) -> None:
-        try:
-            with self._connection.limit():
-                found = list(self._connection.jobs.list_indexes())
-        except OperationFailure as error:
-            if error.code != UNAUTHORIZED:
-                raise
-            return
-        keys = [list(dict(index["key"])) for index in found]
-        wanted = [list(index["key"]) for index in INDEXES]
-        self.missing_indexes = tuple(key[0] for key in wanted if key not in keys)
+        backlog = read_backlog(self._connection)
+        self.overdue, self.oldest_overdue, self.quarantined = backlog
 
     def status(self, **more: Any) -> Status:
         """Return the status; no command.

@@ -1,0 +1,42 @@
+"""The backlog of a collection: overdue jobs, and those in quarantine, counted up to a bound."""
+
+import time
+from typing import NamedTuple
+
+from pymongo import ASCENDING
+
+from ..connection import Connection
+from ..documents import MIN_TIME, Document
+
+__all__ = ["IN_QUARANTINE", "MOST_COUNTED", "Backlog", "read_backlog"]
+
+OVERDUE_SECONDS = 1.0  # a job may be so late before it counts
+MOST_COUNTED = 10_000  # the server counts 1,000,000 in a second, and it may be asked often
+IN_QUARANTINE: Document = {"quarantine.since": {"$exists": True}, "next_run_time": None}
+
+
+class Backlog(NamedTuple):
+    """The backlog of a collection.
+
+    :ivar overdue: the jobs whose run time is over by more than 1 s; 10,000 at most.
+    :ivar oldest: the seconds since the earliest of their run times; None if there are none.
+    :ivar quarantined: the jobs in quarantine; 10,000 at most.
+    """
+
+    overdue: int
+    oldest: float | None
+    quarantined: int
+
+
+def read_backlog(connection: Connection) -> Backlog:
+    """Read the backlog, by the clock of this machine; 2 or 3 commands.
+
+    :raises pymongo.errors.PyMongoError: if the server can't be reached, or refuses.
+    """
+    jobs, now = connection.jobs, time.time()
+    late: Document = {"next_run_time": {"$gte": MIN_TIME, "$lt": now - OVERDUE_SECONDS}}
+    with connection.limit():
+        first = jobs.find_one(late, ["next_run_time"], sort=[("next_run_time", ASCENDING)])
+        overdue = jobs.count_documents(late, limit=MOST_COUNTED) if first else 0
+        quarantined = jobs.count_documents(IN_QUARANTINE, limit=MOST_COUNTED)
+    return Backlog(overdue, now - first["next_run_time"] if first else None, quarantined)
