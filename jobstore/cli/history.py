@@ -25,12 +25,12 @@ COLUMNS = [
     Column("TIME (UTC)"),
     Column("WHAT"),
     Column("RUN TIME (UTC)"),
+    Column("DETAIL", 16),
     Column("SECONDS", to_right=True),
     Column("RUNS", to_right=True),
-    Column("DETAIL", 24),
     Column("BY", 12),
 ]
-NEEDED = 3
+NEEDED = 4
 
 
 def history(
@@ -127,8 +127,8 @@ def row_of(record: HistoryRecord) -> list[str]:
         absolute(record.at),
         printable(record.kind),
         absolute(record.run_time),
+        printable(until + record.detail) or "-",
         "-" if record.seconds is None else f"{record.seconds:.3f}",
         str(record.runs),
-        printable(until + record.detail),
         printable(name_of(record.by)),
     ]

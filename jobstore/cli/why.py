@@ -8,7 +8,7 @@ import typer
 from .as_json import to_json
 from .details import LABEL, wrapped
 from .failures import NO_SUCH_JOB, CommandError
-from .history import id_of, record_of, target_of
+from .history import id_of, target_of
 from .moments import moment
 from .options import TARGET, Json
 from .output import Output
@@ -65,7 +65,6 @@ def why(
     lines = [("answer", answer.kind), ("at", f"{absolute(answer.at)} UTC"), ("why", answer.text)]
     if answer.source:
         lines.append(("shown by", answer.source))
-    lines += [("record", "  ".join(record_of(each))) for each in answer.evidence]
     for label, text in lines:
         first, *others = wrapped(printable(text), output.width - LABEL)
         output.line((f"{label:{LABEL}}", "bold"), first)

@@ -93,7 +93,9 @@ def run_time_of(job: JobInfo) -> datetime | None:
 def last_due(
     job: JobInfo | None, document: Document | None, last: HistoryRecord | None, now: datetime
 ) -> datetime:
-    """Return the last known run time that is over; the present if there is none."""
+    """Return the last known run time that is over; the present if there is none, or a pause."""
+    if job and job.paused and not job.held:
+        return now
     times = [fire_times(job, document, now).before]
     if job:
         times.append(run_time_of(job))

@@ -62,6 +62,8 @@ def added_later(known: Evidence, at: datetime) -> Answer | None:
         return None
     assert change is not None
     text = f"The job was not there yet: {name_of(change.by)} added it at {clock(change.at)}."
+    if known.job and known.job.next_run_time:
+        text += f" It is due at {clock(known.job.next_run_time)}."
     return Answer("not due", text, source_of(known, change), at, (change,))
 
 

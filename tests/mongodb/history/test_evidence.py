@@ -6,6 +6,7 @@ import pytest
 from apscheduler.triggers.cron import CronTrigger
 from pymongo.errors import PyMongoError
 
+from jobstore.mongodb.history import evidence
 from support.evidence import HOUR, NOON, ONE, OTHER, change, incident, record
 from support.jobs import job
 
@@ -116,6 +117,25 @@ def test_without_a_time_the_last_record_of_a_job_that_is_gone_is_meant(store, re
     records(record("executed"))
     answer = store.why("report")
     assert (answer.kind, answer.at) == ("ran", NOON)
+
+
+def test_without_a_time_the_present_of_a_paused_job_is_meant(store):
+    hourly(store, None)
+    answer = store.why("report")
+    assert answer.kind == "paused"
+    assert answer.at > NOON
+
+
+def test_the_number_of_records_that_are_looked_at_is_bounded(store, records, monkeypatch):
+    hourly(store)
+    others = [record("executed", 10 + n, NOON + n * HOUR) for n in range(1, 6)]
+    records(change("paused", -9000), record("executed", -5, NOON - HOUR), *others)
+    records(record("executed", 60, seconds=59.0))
+    assert store.why("report", NOON).kind == "ran"
+    monkeypatch.setattr(evidence, "MOST_SCANNED", 5)
+    assert store.why("report", NOON).kind == "unknown"
+    monkeypatch.setattr(evidence, "MOST_BEFORE", 1)
+    assert store.why("report", NOON).kind == "unknown"
 
 
 def test_a_damaged_state_has_no_fire_times(store):

@@ -1,6 +1,8 @@
 """Each answer of `why` made to happen, with real schedulers and a real server."""
 
 import re
+import signal
+import subprocess
 import threading
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -12,6 +14,7 @@ from jobstore.mongodb.history.answer import ANSWERS
 from support.history import wait_for
 from support.jobs import job, note
 from support.manual_scheduler import ByHand, by_hand
+from support.programs import command, environment
 from support.proxy import Proxy
 from support.unsteady import Unsteady
 from support.waiting import until
@@ -320,6 +323,38 @@ def test_runs_in_an_outage_had_no_database(recording, running_on, server):
         wait_for(reader, "coalesced", "a")
         middle = away.at + (away.until - away.at) / 2
         check(reader, "a", middle, "database away", "could not reach", "rolled into a later one")
+
+
+@pytest.mark.slow
+def test_job_of_a_killed_scheduler_is_due_until_its_presence_is_over(recording, server, database):
+    store = recording(history=None)
+    store.add_jobs([job("a"), job("b", 1)])
+    done = subprocess.run(
+        command("run_until_killed", server.uri, database.name, "1"),
+        env=environment(),
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == -signal.SIGKILL
+    check(store, "b", None, "due", "fires jobs, but not yet this one")
+    over = [{"$set": {"expires": {"$subtract": ["$$NOW", 1]}}}]  # as it is 30 s later
+    assert database.jobs_meta.update_many({"state": "firing"}, over).modified_count == 1
+    check(store, "b", None, "no scheduler", "no scheduler runs that fires jobs")
+
+
+def test_job_that_was_due_before_a_standby_took_over_had_no_scheduler(recording, running_on):
+    store = recording(others="wait")
+    scheduler = running_on(store)
+    wait_for(store, "took over")
+    at = now() + timedelta(seconds=1)
+    scheduler.add_job(note, "date", run_date=at, misfire_grace_time=1, id="a")
+    scheduler.shutdown()
+    until(lambda: now() > at + timedelta(seconds=1.5))
+    store = recording(others="wait")
+    running_on(store)
+    wait_for(store, "missed", "a")
+    answer = check(store, "a", at, "no scheduler", "No scheduler ran at")
+    assert [each.kind for each in answer.evidence] == ["stopped", "took over", "missed"]
 
 
 # Unknown
