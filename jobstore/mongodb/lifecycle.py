@@ -18,6 +18,7 @@ from apscheduler.schedulers.base import STATE_STOPPED
 from ..base import first_few
 from ..waking import can_be_woken
 from .connection import CLOSE_SECONDS
+from .health.report import since
 from .indexes import Indexes
 from .mirroring.change_stream import Watcher
 from .mirroring.flusher import Flusher
@@ -263,6 +264,7 @@ class Lifecycle:
             firing=self._is_firing,
             others=self._presence.others,
             dropped=self._incidents.dropped,
+            since_dropped=since(self._incidents.entries.dropped_at),
         )
 
     @property

@@ -43,6 +43,7 @@ class Status(NamedTuple):
     :ivar needed_pool: the `maxPoolSize` that the stores of the client need, if it is smaller; else
         None.
     :ivar dropped: the number of records of the history that were dropped, as its buffer was full.
+    :ivar since_dropped: the seconds since the last of them; None if there was none.
     """
 
     connected: bool
@@ -69,3 +70,4 @@ class Status(NamedTuple):
     missing_indexes: tuple[str, ...] = ()
     needed_pool: int | None = None
     dropped: int = 0
+    since_dropped: float | None = None

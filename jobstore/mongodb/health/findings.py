@@ -14,7 +14,7 @@ LONG_CYCLE = 10.0  # seconds: jobs that come due meanwhile are as late
 OVERDUE = 30.0  # seconds that a due job may wait for its run
 UNWRITTEN = 30.0  # seconds that a deferred write may wait for its flush
 LAG = 30.0  # seconds that the mirror may be behind the server
-RECENT = 600.0  # seconds for which a run that was double, or a lost lease, is a finding
+RECENT = 600.0  # seconds for which a double run, a lost lease or a dropped record is a finding
 
 Rule = Callable[[Status], Finding]
 STOPPED = Finding(
@@ -99,7 +99,7 @@ def overdue(status: Status) -> Finding:
 
 def others(status: Status) -> Finding:
     """Judge whether other schedulers fire the same jobs."""
-    if status.firing and status.others:
+    if status.others:
         return Finding(
             "degraded",
             "others",
@@ -113,8 +113,7 @@ def standby(status: Status) -> Finding:
     """Report whether the store is a hot standby."""
     if status.firing:
         return well("standby", "the store may fire jobs")
-    names = ", ".join(status.others) or "another scheduler"
-    return well("standby", f"the store is a hot standby, and waits for {names}")
+    return well("standby", "the store is a hot standby: another scheduler fires the jobs")
 
 
 def flush(status: Status) -> Finding:
@@ -219,14 +218,15 @@ def leases(status: Status) -> Finding:
 
 def history(status: Status) -> Finding:
     """Judge whether the history is complete."""
-    if status.dropped:
+    since = status.since_dropped
+    if since is not None and since <= RECENT:
         return Finding(
             "degraded",
             "history",
-            f"{plural(status.dropped, 'record')} of the history dropped since the store was made",
+            f"{plural(status.dropped, 'record')} dropped, the last {since:.0f} s ago",
             'Use history="problems", or find why the server takes the records too slowly',
         )
-    return well("history", "no record of the history was dropped")
+    return well("history", f"{plural(status.dropped, 'record')} dropped, and none of late")
 
 
 # By name, in the order of the findings. The first one says whether jobs fire at all.

@@ -13,7 +13,7 @@ from ..pool import pool_of
 from ..status import Status
 from .backlog import read_backlog
 
-__all__ = ["Report"]
+__all__ = ["Report", "since"]
 
 INDEX_SECONDS = 60.0  # between two looks at the indexes
 
@@ -56,7 +56,7 @@ class Report:
         """
         counters = self._counters
         return Status(
-            since_cycle=_since(counters.cycle_ended_at),
+            since_cycle=since(counters.cycle_ended_at),
             cycle=counters.cycle_seconds,
             expected=counters.expected(time.time()),
             fired=counters.fired,
@@ -68,14 +68,15 @@ class Report:
             guards_lost=counters.guards_lost,
             claims_lost=counters.claims_lost,
             leases_lost=counters.leases_lost,
-            since_lease_lost=_since(counters.lease_lost_at),
+            since_lease_lost=since(counters.lease_lost_at),
             doubles=counters.doubles,
-            since_double=_since(counters.double_at),
+            since_double=since(counters.double_at),
             missing_indexes=self.missing_indexes,
             needed_pool=pool_of(self._connection.client).needed_size,
             **more,
         )
 
 
-def _since(moment: float | None) -> float | None:
+def since(moment: float | None) -> float | None:
+    """Return the seconds since a moment of the monotonic clock; None for None."""
     return None if moment is None else time.monotonic() - moment

@@ -21,6 +21,7 @@ class Buffer(Generic[Entry]):
     `add` takes no lock, so a signal handler may call it while it interrupts another call.
 
     :ivar wanted: is set when a whole batch waits.
+    :ivar dropped_at: when an entry was last dropped, by the monotonic clock; None before.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class Buffer(Generic[Entry]):
         self._drops: dict[int, int] = {}  # by thread: each changes only its own
         self._reported = 0
         self._dropping_since: float | None = None
+        self.dropped_at: float | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -44,6 +46,7 @@ class Buffer(Generic[Entry]):
         if len(entries) >= CAPACITY:
             if self._dropping_since is None:
                 self._dropping_since = time.time()
+            self.dropped_at = time.monotonic()
             thread = get_ident()
             self._drops[thread] = self._drops.get(thread, 0) + 1
             return

@@ -104,7 +104,7 @@ def level(store, name):
 
 
 def until_level(store, name, wanted):
-    until(lambda: level(store, name) == wanted)
+    until(lambda: level(store, name) == wanted, 30)
 
 
 def test_a_scheduler_at_work_is_well(run, quick):
@@ -286,11 +286,13 @@ def test_claims_that_others_take_over_are_lost_leases_for_ten_minutes(
     assert store.status().leases_lost >= 2
 
 
-def test_a_history_that_drops_records_is_degraded(run, monkeypatch):
+def test_a_history_that_drops_records_is_degraded_for_ten_minutes(run, monkeypatch):
     monkeypatch.setattr(buffer, "CAPACITY", 0)
     store, scheduler = run(history="all")
     add(scheduler)
     until_level(store, "history", "degraded")
+    monkeypatch.setattr(findings, "RECENT", 0.0)
+    until_level(store, "history", "well")
 
 
 @pytest.mark.parametrize("store", [MemoryJobStore(), None, "store"], ids=["memory", "None", "str"])
