@@ -104,7 +104,7 @@ def level(store, name):
 
 
 def until_level(store, name, wanted):
-    until(lambda: level(store, name) == wanted, 30)
+    until(lambda: level(store, name) == wanted)
 
 
 def test_a_scheduler_at_work_is_well(run, quick):
@@ -174,6 +174,7 @@ def test_an_outage_degrades_the_connection_and_the_mirror_until_it_ends(
     with Proxy(server.nodes[0].port) as proxy:
         store, _ = run(proxy.uri, mirror=True)
         until_level(store, "connection", "well")
+        until(lambda: store.status().lag is not None)
         until_level(store, "mirror", "well")
         proxy.hold()
         until_level(store, "mirror", "degraded")
