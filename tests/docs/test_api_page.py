@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import jobstore
-from jobstore import MemoryJobStore, MongoDBJobStore, metrics, mongodb, testing
+from jobstore import MemoryJobStore, MongoDBJobStore, events, metrics, mongodb, testing
 from jobstore.describe import Lease, QuarantineMark, describe
 from jobstore.triggers import CronTrigger
 
@@ -34,6 +34,7 @@ def test_each_public_name_of_the_package_is_shown():
     names = {name for name in jobstore.__all__ if not name.startswith("_")} - OF_APSCHEDULER
     public = {f"jobstore.{name}" for name in {*names, "MongoDBJobStore", "health"}}
     public |= {f"jobstore.mongodb.{name}" for name in mongodb.__all__ if name != "MongoDBJobStore"}
+    public |= {f"jobstore.events.{name}" for name in events.__all__}
     public |= {f"jobstore.metrics.{name}" for name in metrics.__all__}
     public |= {f"jobstore.testing.{name}" for name in {*testing.__all__, "Node"}}
     public.add(f"jobstore.triggers.{CronTrigger.__name__}")
