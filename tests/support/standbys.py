@@ -6,15 +6,24 @@ import pytest
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
+from jobstore.mongodb.presence import presence
 from support.commands import Commands
 from support.manual_scheduler import ByHand, Submissions
 from support.waiting import until
 
 __all__ = ["beat", "documents", "expire", "lease_of", "presence_of", "scheduler_on", "standing"]
 
+NEVER = 1e9  # seconds
 SCHEDULERS = re.compile("^scheduler:")
 # A test waits for events, and no beat or lease is over before it ends.
 LEASE = 3600
+
+
+def silence(monkeypatch):
+    """Let no thread write presences, or look at the collection, after the start."""
+    monkeypatch.setattr(presence, "FIRST_SECONDS", NEVER)
+    monkeypatch.setattr(presence, "BEAT_SECONDS", NEVER)
+    monkeypatch.setattr(presence, "VALID_SECONDS", 3 * NEVER)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from .scheduler import EXPIRED, Scheduler, read_schedulers
 
 __all__ = ["Presence"]
 
+FIRST_SECONDS = 0.0  # from the start to the first beat, which adds the status
 BEAT_SECONDS = 5.0  # between two writes of the document
 VALID_SECONDS = 30.0  # then others ignore it; the lease's length, if the store is a standby
 RETRY_SECONDS = 1.0  # from a write that failed to the next one
@@ -102,7 +103,7 @@ class Presence:
         """
         self.firing.reset()
         self._report = Report()
-        self._next_beat, self._is_failing = -inf, False
+        self._next_beat, self._is_failing = time.monotonic() + FIRST_SECONDS, False
         self.others, self.leftovers = (), []
         self.name = self.name or new_name()
         try:

@@ -264,9 +264,9 @@ def test_end_sharing_removes_claims_in_small_statements(make, monkeypatch):
 
 def test_mark_keeps_the_time_of_the_first_start(make, database):
     make()
-    since = database["jobs_meta"].find_one()["since"]
+    since = database["jobs_meta"].find_one("sharing")["since"]
     make()
-    assert database["jobs_meta"].find_one() == {"_id": "sharing", "since": since}
+    assert database["jobs_meta"].find_one("sharing") == {"_id": "sharing", "since": since}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,192 @@
+"""The firing lease, checked in every order of its steps, which are real commands.
+
+Two standbys ask for the lease, twice each. The steps of a request are the command before it reaches
+the server, and its reply before the process sees it. So a process may stand still before, between
+and after these. A third actor lets time pass, or kills the first standby. After each step the test
+looks which of the two may fire: never both.
+"""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from pymongo import MongoClient
+
+from jobstore.mongodb.connection import Connection
+from jobstore.mongodb.presence import firing, lease
+from support.commands import Commands
+from support.interleavings import every_order, step
+from support.waiting import until
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 10
+
+
+class Steps(Commands):
+    """Makes a step of each command, and of each reply."""
+
+    def __init__(self, after_step):
+        super().__init__()
+        self.after_step = after_step
+
+    def started(self, event):
+        if event.command_name == "findAndModify":
+            self._step()
+
+    def succeeded(self, event):
+        if event.command_name == "findAndModify":
+            self._step()
+
+    def _step(self):
+        step()
+        self.after_step()
+
+
+class Clock:
+    """The monotonic clock of both processes, which may jump together with the server's."""
+
+    def __init__(self, meta):
+        self._meta = meta
+        self._now = 1000.0
+
+    def monotonic(self):
+        return self._now
+
+    def advance(self, seconds):
+        """Let time pass, for the processes and for the server."""
+        self._now += seconds
+        earlier = {"$subtract": ["$expires", seconds * 1000]}
+        self._meta.update_many({"_id": "firing"}, [{"$set": {"expires": earlier}}])
+
+
+class World:
+    def __init__(self, server, name, monkeypatch):
+        self.plain = MongoClient(server.uri)
+        self.stepped = MongoClient(server.uri, event_listeners=[Steps(self.look)])
+        self.meta = self.plain[name]["jobs_meta"]
+        self.connection = Connection(name, "jobs", self.stepped, {})
+        self.clock = Clock(self.meta)
+        self.standbys = []
+        monkeypatch.setattr(lease, "time", self.clock)
+        monkeypatch.setattr(firing, "time", self.clock)
+
+    def begin(self):
+        self.meta.delete_many({})
+        silent = logging.getLogger("model")
+        silent.disabled = True
+        host = SimpleNamespace(logger=silent, scheduler=None)
+        incidents = SimpleNamespace(add=lambda *args, **more: None)
+        self.standbys = [
+            firing.Firing(self.connection, host, incidents, True, SECONDS) for _ in range(2)
+        ]
+        self.most_at_once = 0
+        self.ever_fired = False
+
+    def look(self):
+        may_fire = [each.may_fire for each in self.standbys]
+        self.most_at_once = max(self.most_at_once, sum(may_fire))
+        self.ever_fired |= any(may_fire)
+
+    def ask(self, number):
+        self.standbys[number].request(f"scheduler:{number}:1:x", list)
+        self.look()
+
+    def close(self):
+        self.plain.close()
+        self.stepped.close()
+
+
+@pytest.fixture
+def world(server, database, monkeypatch):
+    world = World(server, database.name, monkeypatch)
+    yield world
+    world.close()
+
+
+def explore(world, meanwhile, check, requests=2):
+    """Let both standbys ask, and something happen meanwhile, in every order."""
+
+    def prepare():
+        world.begin()
+
+        def standby(number):
+            def act(actors):
+                for _ in range(requests):
+                    world.ask(number)
+
+            return act
+
+        return [standby(0), standby(1), meanwhile]
+
+    def check_all(order):
+        world.look()
+        assert world.most_at_once <= 1, f"both fire in the order {order}"
+        check(order)
+
+    return every_order(prepare, check_all)
+
+
+def takes_over(world, number):
+    """Let the others' lease end; return whether a standby then fires by its next request."""
+    world.clock.advance(SECONDS)
+    world.ask(number)
+    return world.standbys[number].may_fire
+
+
+def test_two_standbys_never_fire_together_while_processes_stand_still(world):
+    """Time passes twice, by more than a lease together, at any moment."""
+
+    def pass_time(actors):
+        for _ in range(2):
+            step()
+            world.clock.advance(SECONDS * 0.6)
+            world.look()
+
+    def check(order):
+        assert world.ever_fired, f"nobody fired in the order {order}"
+        assert takes_over(world, 1), f"no takeover in the order {order}"
+
+    assert explore(world, pass_time, check) > 1000
+
+
+def test_survivor_of_a_crash_takes_over_when_the_lease_has_ended(world):
+    def kill(actors):
+        step()
+        actors[0].is_killed = True
+
+    def check(order):
+        world.standbys[0]._until = float("-inf")  # its process is gone
+        assert takes_over(world, 1), f"no takeover in the order {order}"
+
+    assert explore(world, kill, check) > 300
+
+
+def test_given_back_lease_is_free_at_once_and_never_held_by_two(world):
+    def give_back(actors):
+        step()
+        right = world.standbys[0]
+        given_back = right.lease
+        right.reset()  # as a shutdown does
+        given_back.give_back()
+        world.look()
+
+    def check(order):
+        world.ask(1)
+        assert world.most_at_once <= 1
+        held_by_first = world.standbys[0].may_fire
+        assert held_by_first != world.standbys[1].may_fire, f"in the order {order}"
+
+    assert explore(world, give_back, check, requests=1) > 20
+
+
+def test_jump_of_the_servers_clock_lets_two_fire_until_the_next_request(world):
+    """The limit of the promise: the model would find that two fire."""
+    world.begin()
+    world.ask(0)
+    world.meta.update_one({"_id": "firing"}, [{"$set": {"expires": "$$NOW"}}])
+    world.ask(1)
+    assert world.most_at_once == 2
+    world.ask(0)
+    assert [each.may_fire for each in world.standbys] == [False, True]
+    until(lambda: world.meta.find_one("firing")["by"] == "scheduler:1:1:x")
