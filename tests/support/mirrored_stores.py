@@ -1,5 +1,6 @@
 """Helpers for the tests of the mirrored store and of wake-ups."""
 
+import gc
 import threading
 from collections import defaultdict
 from datetime import datetime, timedelta, timezone
@@ -45,6 +46,8 @@ def mirrored(store):
 
 
 def own_threads():
+    """Return the threads of all stores, but for those that earlier tests have dropped."""
+    gc.collect()
     return [each for each in threading.enumerate() if each.name.startswith("jobstore-")]
 
 
