@@ -106,11 +106,16 @@ class Evidence(NamedTuple):
     @property
     def run_time(self) -> datetime | None:
         """The run time that is nearest to the moment, less than a minute away; else None."""
-        times = [record.run_time for record in self.runs]
-        times += [self.times.before, self.times.after]
+        recorded = self._nearest([record.run_time for record in self.runs])
+        if recorded and self.next_change and self.next_change.kind in ("added", "changed"):
+            return recorded  # the job may have had another trigger then
+        times = [recorded, self.times.before, self.times.after]
         if (job := self.job) is not None:
             mark = job.quarantine
             times += [job.next_run_time, job.held, mark.next_run_time if mark else None]
+        return self._nearest(times)
+
+    def _nearest(self, times: list[datetime | None]) -> datetime | None:
         near = [time for time in times if time is not None and abs(time - self.at) < NEAR]
         return min(near, key=lambda time: (abs(time - self.at), time), default=None)
 

@@ -52,7 +52,7 @@ def outage(known: Evidence, at: datetime) -> Cause | None:
 
 
 def is_within(record: HistoryRecord, at: datetime) -> bool:
-    return record.until is not None and record.at - NOTICED <= at <= record.until
+    return record.until is not None and record.at <= at + NOTICED and at <= record.until
 
 
 def no_scheduler(known: Evidence, at: datetime) -> Cause | None:

@@ -10,6 +10,7 @@ from .record import HistoryRecord
 __all__ = ["Life", "lives", "name_of", "nobody_ran"]
 
 BEAT = timedelta(seconds=5)  # the time between two writes of a presence
+LAST = datetime.max.replace(tzinfo=timezone.utc) - BEAT  # anybody may have written any time
 UNKNOWN = datetime.min.replace(tzinfo=timezone.utc)
 BEGINS = "started", "took over"
 ENDS = "stopped", "lost firing"
@@ -71,7 +72,7 @@ def lives(records: Iterable[HistoryRecord], schedulers: Iterable[Scheduler]) -> 
         by = scheduler.id
         known = current.get(by)
         since = known.since if known else scheduler.started or UNKNOWN
-        until = None if scheduler.alive else scheduler.seen + BEAT
+        until = None if scheduler.alive else min(scheduler.seen, LAST) + BEAT
         current[by] = Life(by, scheduler.name, since, until, not scheduler.alive)
     return sorted([*ended, *current.values()], key=lambda each: each.since)
 

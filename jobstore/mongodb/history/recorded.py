@@ -93,8 +93,8 @@ def skipped(known: Evidence, record: HistoryRecord) -> str:
 def coalesced(known: Evidence, record: HistoryRecord) -> str:
     number = f"at least {record.runs:,}" if record.detail else f"{record.runs:,}"
     return (
-        f"The run was rolled into a later one on {name_of(record.by)}, as coalesce=True asks: "
-        f"{number} due runs were left out so at {clock(record.at)}."
+        f"The run was rolled into a later one on {name_of(record.by)}, as coalesce=True asks. "
+        f"{number} due runs were left out at {clock(record.at)}."
     )
 
 

@@ -7,6 +7,7 @@ the run says more than the job's state at the time. The state says more than a s
 from collections.abc import Callable
 from datetime import datetime
 
+from ...inert.texts import cut
 from .answer import Answer, Evidence, clock
 from .causes import cause, source_of
 from .lives import name_of
@@ -16,14 +17,18 @@ from .waiting import due_now
 
 __all__ = ["decide"]
 
+MAX_TEXT = 2000  # characters; most answers have 100 to 200
+
 
 def decide(known: Evidence) -> Answer:
     """Return the answer that the evidence gives; O(number of records)."""
     at = known.run_time or known.at
-    for rule in RULES:
-        if answer := rule(known, at):
-            return answer
-    return Answer("unknown", unknown_text(known, at), "", at, known.runs)
+    answers = (rule(known, at) for rule in RULES)
+    answer = next((each for each in answers if each), None)
+    if answer is None:
+        answer = Answer("unknown", unknown_text(known, at), "", at, known.runs)
+    # Anybody may have written the texts that it quotes.
+    return answer._replace(text=cut(answer.text, MAX_TEXT), source=cut(answer.source))
 
 
 def missing(known: Evidence, at: datetime) -> Answer | None:

@@ -165,6 +165,24 @@ def test_the_ends_of_time_are_no_errors(store, at):
     assert store.why("report", at).kind in ("unknown", "not due")
 
 
+@pytest.mark.parametrize("time", [datetime.min, datetime.max], ids=["first", "last"])
+def test_forged_times_are_no_errors(store, database, time):
+    hourly(store)
+    times = {"time": time, "run_time": time, "until": time}
+    kinds = "started", "stopped", "away", "dropped", "paused", "removed", "missed", "coalesced"
+    for number, kind in enumerate(kinds):
+        for job_id in ("report", None):
+            forged = {"job": job_id, "kind": kind, "by": f"scheduler:x:{number}:y", "runs": 2**62}
+            database.jobs_runs.insert_one(forged | times)
+            database.jobs_runs.insert_one(
+                forged | times | {"time": NOON, "_id": f"{kind} {job_id}"}
+            )
+    presence = {"state": "firing", "started": time, "seen": time, "expires": time, "clock": time}
+    database.jobs_meta.insert_one({"_id": "scheduler:web-1:1:x", **presence})
+    for at in (NOON, None, datetime.min, datetime.max):
+        assert store.why("report", at).kind
+
+
 def test_ids_of_any_type_are_asked_for(store):
     assert store.why("x\ud800").kind == "no such job"
     assert store.why(5).kind == "no such job"

@@ -134,6 +134,15 @@ def test_the_nearest_run_less_than_a_minute_away_is_meant():
     assert answer.at == after(15)
 
 
+def test_recorded_times_come_before_those_of_a_trigger_that_has_changed_since():
+    run = record("skipped", 15, after(10))
+    check(evidence(runs=(run,)), "unknown")
+    for kind in ("added", "changed"):
+        answer = check(evidence(runs=(run,), next_change=change(kind, 600)), "skipped")
+        assert answer.at == after(10)
+    check(evidence(runs=(run,), next_change=change("paused", 600)), "unknown")
+
+
 def test_a_run_a_minute_away_is_not_meant():
     times = FireTimes(after(-60), after(60))
     check(evidence(times=times), "not due", "2025-11-29 11:59:00 UTC", "2025-11-29 12:01:00 UTC")
@@ -389,6 +398,11 @@ def test_a_job_without_records_is_not_called_missing_if_records_cannot_be_read()
 def test_texts_of_others_are_cut():
     forged = record("missed", by="scheduler:" + "x" * 9999 + ":1:2")
     assert len(decide(evidence(runs=(forged,))).text) < 500
+    forged = record("error", detail="x" * 10**6)
+    assert len(decide(evidence(runs=(forged,))).text) < 2010
+    forged = record("x" * 10**6, -3500, NOON - HOUR)
+    answer = check(evidence(job=None, last=forged, times=UNKNOWN), "removed")
+    assert len(answer.text) + len(answer.source) < 2600
 
 
 def test_the_name_of_one_scheduler_is_that_of_its_presence():
