@@ -15,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     The code is 0 after success, 1 after a failure, 2 for wrong arguments, 3 if there is no such
     job, 130 after Ctrl-C, 141 if the output's reader has closed it, and 143 after SIGTERM.
+    The commands `health` and `doctor` return 0, 1 or 2, by their worst finding.
 
     >>> main(["--version"])
     jobstore 0.1.0 (index: c)
@@ -28,11 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         from .app import run
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRA:
+    except ImportError as error:
+        missing = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+        if (missing.name or "").partition(".")[0] not in EXTRA:
             raise
         print(
-            f"jobstore: the command line needs {error.name}: pip install 'jobstore[cli]'",
+            f"jobstore: the command line needs {missing.name}: pip install 'jobstore[cli]'",
             file=sys.stderr,
         )
         return 1

@@ -18,6 +18,12 @@ COMMANDS = [
     ["show"],
     ["count"],
     ["stats"],
+    ["why"],
+    ["history"],
+    ["health"],
+    ["schedulers"],
+    ["doctor"],
+    ["top"],
     ["quarantine"],
     ["quarantine", "list"],
     ["quarantine", "restore"],
@@ -60,6 +66,12 @@ def test_help_of_the_program_lists_all_commands(capsys):
         "show",
         "count",
         "stats",
+        "why",
+        "history",
+        "health",
+        "schedulers",
+        "doctor",
+        "top",
         "index",
         "verify",
         "sign",
@@ -135,7 +147,7 @@ def test_shell_completion_offers_commands_and_options():
     complete = {"_JOBSTORE_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     code = "from jobstore.cli import main; raise SystemExit(main())"
     done = python(code, **complete, COMP_WORDS="jobstore s")
-    assert set(done.stdout.split()) == {"show", "sign", "stats"}
+    assert set(done.stdout.split()) == {"schedulers", "show", "sign", "stats"}
     complete["COMP_CWORD"] = "2"
     done = python(code, **complete, COMP_WORDS="jobstore ls --id")
     assert done.stdout.split() == ["--id-prefix"]
