@@ -40,7 +40,7 @@ def by_record(known: Evidence, record: HistoryRecord, at: datetime) -> Answer:
     """Return the answer that a record gives, and what caused it, if other records show that."""
     kind, text = RECORDED[record.kind]
     answer = Answer(kind, text(known, record), source_of(known, record), at, (record,))
-    is_late = record.kind in LEFT_OUT or (record.kind in RAN and lateness(record) >= LATE)
+    is_late = record.kind in LEFT_OUT or (record.kind in RAN and began_late(record))
     reason = cause(known, at) if is_late else None
     if reason is None:
         return answer
@@ -60,14 +60,18 @@ def lateness(record: HistoryRecord) -> float:
     return (record.at - record.run_time).total_seconds() - (record.seconds or 0.0)
 
 
+def began_late(record: HistoryRecord) -> bool:
+    """Whether a run is known to have begun late: not if nobody knows how long it took."""
+    return record.seconds is not None and lateness(record) >= LATE
+
+
 def executed(known: Evidence, record: HistoryRecord) -> str:
     took = "" if record.seconds is None else f", took {record.seconds:.3g} s"
     return f"It ran on {name_of(record.by)}{took}, and ended at {clock(record.at)}.{begin(record)}"
 
 
 def begin(record: HistoryRecord) -> str:
-    late = lateness(record)
-    return f" It began {late:,.3g} s late." if late >= LATE else ""
+    return f" It began {lateness(record):,.3g} s late." if began_late(record) else ""
 
 
 def error(known: Evidence, record: HistoryRecord) -> str:

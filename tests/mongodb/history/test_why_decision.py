@@ -78,6 +78,11 @@ def test_a_run_that_began_in_time_is_not_called_late():
     assert "late" not in check(evidence(runs=(record("executed", 95, seconds=94.8),)), "ran").text
 
 
+def test_a_run_of_unknown_length_is_not_called_late():
+    known = evidence(runs=(record("executed", 95),), incidents=(incident("away", -60, 40),))
+    assert "late" not in check(known, "ran", "It ran on web-1:4711, and ended at").text
+
+
 def test_records_of_other_runs_do_not_answer():
     runs = record("missed", -3500, NOON - HOUR), record("error", 50, after(50))
     check(evidence(runs=runs), "unknown")
