@@ -104,3 +104,24 @@ def test_wrong_password_is_an_error_that_does_not_show_it(as_user):
     assert "Authentication failed" in err
     assert "authSource" in err
     assert "secret" not in err
+
+
+def test_doctor_tells_a_reader_which_right_is_missing(as_user):
+    code, out, err = as_user("reader", ["doctor"])
+    assert (code, err) == (1, "")
+    lines = {line.split("\t")[1]: line.split("\t") for line in out.splitlines()}
+    assert lines["schedulers"][2].startswith("can't tell: not authorized on apscheduler")
+    assert lines["schedulers"][3].startswith("Grant the user the rights")
+    assert lines["quarantine"][2].startswith("1 job in quarantine")
+
+
+def test_doctor_tells_a_stranger_that_nothing_works(as_user):
+    code, out, err = as_user("stranger", ["doctor"])
+    assert (code, err) == (1, "")
+    assert "nothing works" in out
+
+
+def test_top_needs_the_right_to_read_the_presences(as_user):
+    code, out, err = as_user("reader", ["top", "--json"])
+    assert (code, out) == (1, "")
+    assert err.startswith("jobstore: the user lacks a right: not authorized on apscheduler")

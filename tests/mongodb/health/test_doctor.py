@@ -9,6 +9,7 @@ from pymongo import MongoClient, monitoring
 from jobstore import MongoDBJobStore
 from support.jobs import at, job
 from support.presences import plant
+from support.waiting import until
 
 SMALL = 2  # connections of a client: too few for a watcher and two cycles
 
@@ -231,6 +232,22 @@ def test_running_scheduler_is_well_and_a_second_one_is_found(server, database):
         assert [each for each in stores[0].doctor() if each.level != "well"] == []
         schedulers[1].start()
         assert the(stores[0], "others").level == "degraded"
+    finally:
+        for scheduler in schedulers:
+            if scheduler.running:
+                scheduler.shutdown()
+
+
+def test_hot_standby_is_named_and_well(server, database):
+    stores = [MongoDBJobStore(database.name, host=server.uri, others="wait") for _ in range(2)]
+    schedulers = [BackgroundScheduler(jobstores={"default": store}) for store in stores]
+    try:
+        for scheduler in schedulers:
+            scheduler.start()
+        until(lambda: the(stores[0], "others").text == "1 scheduler may fire")
+        assert [each for each in stores[0].doctor() if each.level != "well"] == []
+        text = the(stores[0], "schedulers").text
+        assert text.count("firing") == text.count("waiting") == 1
     finally:
         for scheduler in schedulers:
             if scheduler.running:
