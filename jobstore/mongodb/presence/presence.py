@@ -244,8 +244,13 @@ class Presence:
 
     def _see(self, found: list[Scheduler]) -> None:
         """Note the others that fire the same jobs, and log them from time to time."""
-        fires = self.state == "firing"
-        others = [each for each in self._others(found) if fires and each.state == "firing"]
+        fires, waits = self.state == "firing", self.firing.waits
+        # Another standby may have just lost the lease that both need, and not said so yet.
+        others = [
+            each
+            for each in self._others(found)
+            if fires and each.state == "firing" and not (waits and each.others == "wait")
+        ]
         self.others = tuple(each.name for each in others)
         self._report.report(self._host.logger, self._connection.jobs.full_name, others)
 

@@ -97,6 +97,18 @@ def test_standby_logs_no_error_and_neither_does_the_other(standby_on, caplog):
     assert first.store.status().others == second.store.status().others == ()
 
 
+def test_holder_that_stood_still_is_no_other_scheduler_that_fires(standby_on, database, caplog):
+    first, second = firing_one(standby_on), standby_on()
+    until(lambda: "firing" in states(database))
+    first.store._lifecycle.beating.stop()  # as if its process stood still
+    expire(database, _id="firing")  # the lease, before the presence
+    until(lambda: not standing(second))
+    for _ in range(2):  # the first beat has looked at the others once the second one writes
+        beat(second.store)
+    assert second.store.status().others == ()
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+
+
 def test_takeover_after_a_crash_runs_small_batches(standby_on, database, caplog):
     caplog.set_level(logging.INFO)
     database["jobs_meta"].insert_one(
