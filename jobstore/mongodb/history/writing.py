@@ -61,6 +61,8 @@ class Writer:
 
         Without the rights for that, it logs a warning, and the store records no more.
         """
+        if self.is_over:
+            return
         try:
             if time.monotonic() >= self._check_at:
                 self._create_indexes()
@@ -149,26 +151,26 @@ class Writer:
             yield HistoryRecord(None, "dropped", first, None, None, number, now)
 
     def _create_indexes(self) -> None:
-        """Create missing indexes, and give the present one the store's `keep`."""
-        try:
-            self._send_create_indexes()
-        except OperationFailure as error:
-            if error.code not in OTHER_OPTIONS:
-                raise
-            runs = self._connection.runs
+        """Create missing indexes, and give the present one the store's `keep`; 2 or 3 commands."""
+        runs = self._connection.runs
+        by_time = {"key": {"time": 1}, "name": "time_1", "expireAfterSeconds": self._keep}
+        if not self._create_index(by_time):
             index = {"keyPattern": {"time": 1}, "expireAfterSeconds": self._keep}
             with self._connection.limit():
                 runs.database.command({"collMod": runs.name, "index": index})
-            self._send_create_indexes()
+        self._create_index({"key": {"job": 1, "time": 1}, "name": "job_1_time_1"})
 
-    def _send_create_indexes(self) -> None:
+    def _create_index(self, index: Document) -> bool:
+        """Create an index; return False if one on the same fields has other options."""
         runs = self._connection.runs
-        indexes = [
-            {"key": {"time": 1}, "name": "time_1", "expireAfterSeconds": self._keep},
-            {"key": {"job": 1, "time": 1}, "name": "job_1_time_1"},
-        ]
-        with self._connection.limit(BUILD_SECONDS):
-            runs.database.command({"createIndexes": runs.name, "indexes": indexes})
+        try:
+            with self._connection.limit(BUILD_SECONDS):
+                runs.database.command({"createIndexes": runs.name, "indexes": [index]})
+        except OperationFailure as error:
+            if error.code not in OTHER_OPTIONS:
+                raise
+            return False
+        return True
 
 
 def _size(document: Document) -> int:

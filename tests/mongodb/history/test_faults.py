@@ -7,13 +7,15 @@ import time
 import weakref
 
 import pytest
+from apscheduler.jobstores.base import ConflictingIdError
+from apscheduler.schedulers.background import BackgroundScheduler
 from pymongo import MongoClient
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb.history import buffer, recorder, writing
 from jobstore.testing import mongod
 from support.history import kinds, wait_for
-from support.jobs import job, note
+from support.jobs import at, job, note
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import own_threads
 from support.proxy import Proxy
@@ -193,6 +195,20 @@ def test_changed_keep_changes_the_index(recording):
     wait_for(second, "missed", "a")
 
 
+def test_index_of_another_name_serves(recording, database):
+    """An administrator may have created the indexes, with names of his own."""
+    runs = database["jobs_runs"]
+    runs.create_index("time", name="old", expireAfterSeconds=5)
+    runs.create_index([("job", 1), ("time", 1)], name="mine")
+    store = recording(keep=200)
+    by_hand(store)
+    report(store, "a")
+    wait_for(store, "missed", "a")
+    indexes = runs.index_information()
+    assert indexes.keys() == {"_id_", "old", "mine"}
+    assert indexes["old"]["expireAfterSeconds"] == 200
+
+
 def test_dropped_collection_gets_its_indexes_again(recording, monkeypatch):
     monkeypatch.setattr(writing, "CHECK_SECONDS", 0.0)
     store = recording()
@@ -248,6 +264,18 @@ def test_failed_start_leaves_no_thread_and_no_listener(recording, monkeypatch):
         by_hand(store)
     assert not history_threads()
     assert not store._incidents.is_recording
+
+
+def test_failed_start_of_the_scheduler_leaves_no_thread(recording, caplog):
+    store = recording()
+    scheduler = BackgroundScheduler(timezone="UTC", jobstores={"default": store})
+    for _ in range(2):
+        scheduler.add_job(note, "date", run_date=at(10**10), id="a")
+    with pytest.raises(ConflictingIdError):
+        scheduler.start()
+    until(lambda: not history_threads())
+    assert not lines(caplog, WAITS)
+    assert kinds(recording(history=None), "a") == ["added"]
 
 
 @pytest.fixture(scope="module")
