@@ -51,7 +51,7 @@ def others(facts: Facts) -> Iterator[Finding]:
         )
     elif firing:
         yield Finding("well", "others", f"{plural(len(firing), 'scheduler')} may fire")
-    else:
+    elif not facts.is_blind:
         yield Finding(
             "down",
             "others",

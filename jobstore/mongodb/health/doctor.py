@@ -84,11 +84,13 @@ def gather(connection: Connection, findings: list[Finding]) -> Facts:
         hello = connection.client.admin.command("hello")
         version = tuple(connection.client.server_info()["versionArray"][:3])
     living: list[Scheduler] = []
+    is_blind = False
     try:
         living = [each for each in read_schedulers(connection) if each.alive]
     except OperationFailure as error:
+        is_blind = True
         findings.append(refused("schedulers", error, is_ours=True))
-    return Facts(connection, hello, version, living)
+    return Facts(connection, hello, version, living, is_blind)
 
 
 def attempt(check: Check, facts: Facts) -> list[Finding]:

@@ -23,13 +23,15 @@ class Facts(NamedTuple):
 
     :ivar hello: the server's answer to ``hello``.
     :ivar version: the server's version, such as ``(6, 0, 5)``.
-    :ivar schedulers: those that live, by their presence; empty if nobody may read it.
+    :ivar schedulers: those that live, by their presence.
+    :ivar is_blind: whether the user may not read the presences; then `schedulers` is empty.
     """
 
     connection: Connection
     hello: Document
     version: tuple[int, ...]
     schedulers: Sequence[Scheduler]
+    is_blind: bool = False
 
     @property
     def is_routed(self) -> bool:
