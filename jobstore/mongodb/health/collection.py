@@ -4,17 +4,16 @@ from collections.abc import Iterable, Iterator
 from types import NoneType
 from typing import Any, NamedTuple, get_type_hints
 
-from ..counters import Counters
 from ..inspection import Inspection
 from ..presence.scheduler import Scheduler
 from ..status import Status
+from .backlog import read_backlog
 from .checks_collection import format_number, indexes, quarantine
 from .checks_schedulers import others
 from .doctor import Check, attempt
 from .facts import Facts, joined, plural
 from .finding import Finding, Level
 from .findings import OF_COLLECTION, OF_SCHEDULERS, findings, overdue, worst
-from .report import Report
 
 __all__ = ["Judged", "judge", "level_of", "status_of"]
 
@@ -55,9 +54,9 @@ def judge(store: Inspection) -> list[Judged]:
 
 def late(facts: Facts) -> Iterator[Finding]:
     """Judge how late the due jobs are, by this machine's clock."""
-    report = Report(facts.connection, Counters())
-    report.look()
-    yield overdue(report.status(**NOTHING_KNOWN))
+    backlog = read_backlog(facts.connection)
+    status = Status(**NOTHING_KNOWN, overdue=backlog.overdue, oldest_overdue=backlog.oldest)
+    yield overdue(status)
 
 
 CHECKS = [
