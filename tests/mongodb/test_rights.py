@@ -106,6 +106,15 @@ def test_sharing_needs_the_right_to_set_its_mark(locked):
     store.shutdown()
 
 
+@pytest.mark.parametrize("others", ["refuse", "wait"])
+@pytest.mark.parametrize("user", ["worker", "blind"])
+def test_store_that_depends_on_others_needs_the_right_to_see_them(locked, user, others):
+    store = connect(locked, user, others=others)
+    with pytest.raises(ValueError, match=f"others is '{others}', but this user has no right"):
+        store.start(None, "default")
+    store.shutdown()
+
+
 def test_start_without_the_right_to_read_the_mark_continues_with_a_warning(locked, caplog):
     store = connect(locked, "blind")
     store.start(None, "default")

@@ -43,8 +43,12 @@ class Firing:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the lease; the store stands by, if it waits for others."""
+        """Fire no more, and forget the lease."""
+        self.begin()
         self.lease = FiringLease(self._connection, self._seconds)
+
+    def begin(self) -> None:
+        """Stand by, if the store waits for others; a lease that it still holds is renewed."""
         self._until = -inf if self.waits else inf  # by the monotonic clock
         self._has_lost = False
         self._told_holder = ""

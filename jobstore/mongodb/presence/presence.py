@@ -101,7 +101,7 @@ class Presence:
             lacks the right to write, and its argument `others` depends on it.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
-        self.firing.reset()
+        self.firing.begin()
         self._report = Report()
         self._next_beat, self._is_failing = time.monotonic() + FIRST_SECONDS, False
         self.others, self.leftovers = (), []
@@ -142,9 +142,10 @@ class Presence:
         """
         name, self.name = self.name, None
         self.others = ()
+        leave = self.farewell(name)
+        self.firing.reset()  # first: a cycle that is under way fires no other job
         if name is not None:
-            self.farewell(name)()
-        self.firing.reset()
+            leave()
 
     def farewell(self, name: str | None) -> Callable[[], None]:
         """Return a function that does so for a store that may be gone; it doesn't hold this object.

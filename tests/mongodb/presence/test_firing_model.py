@@ -7,6 +7,7 @@ looks which of the two may fire: never both.
 """
 
 import logging
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -68,6 +69,7 @@ class World:
         self.connection = Connection(name, "jobs", self.stepped, {})
         self.clock = Clock(self.meta)
         self.standbys = []
+        self.orders_by_firing = Counter()
         monkeypatch.setattr(lease, "time", self.clock)
         monkeypatch.setattr(firing, "time", self.clock)
 
@@ -81,15 +83,18 @@ class World:
             firing.Firing(self.connection, host, incidents, True, SECONDS) for _ in range(2)
         ]
         self.most_at_once = 0
-        self.ever_fired = False
 
     def look(self):
-        may_fire = [each.may_fire for each in self.standbys]
-        self.most_at_once = max(self.most_at_once, sum(may_fire))
-        self.ever_fired |= any(may_fire)
+        firing = sum(each.may_fire for each in self.standbys)
+        self.most_at_once = max(self.most_at_once, firing)
+        self.orders_by_firing[firing] += 1
 
     def ask(self, number):
-        self.standbys[number].request(f"scheduler:{number}:1:x", list)
+        right = self.standbys[number]
+        held = right.lease
+        right.request(f"scheduler:{number}:1:x", list)
+        if right.lease is not held:  # shut down meanwhile, as `Presence.step` notices
+            held.give_back()
         self.look()
 
     def close(self):
@@ -144,10 +149,11 @@ def test_two_standbys_never_fire_together_while_processes_stand_still(world):
             world.look()
 
     def check(order):
-        assert world.ever_fired, f"nobody fired in the order {order}"
         assert takes_over(world, 1), f"no takeover in the order {order}"
+        assert world.most_at_once <= 1, f"both fire in the order {order}"
 
     assert explore(world, pass_time, check) > 1000
+    assert world.orders_by_firing[1] > 1000, "in most orders one of them fires"
 
 
 def test_survivor_of_a_crash_takes_over_when_the_lease_has_ended(world):
@@ -173,9 +179,9 @@ def test_given_back_lease_is_free_at_once_and_never_held_by_two(world):
 
     def check(order):
         world.ask(1)
-        assert world.most_at_once <= 1
-        held_by_first = world.standbys[0].may_fire
-        assert held_by_first != world.standbys[1].may_fire, f"in the order {order}"
+        assert world.most_at_once <= 1, f"both fire in the order {order}"
+        may_fire = [each.may_fire for each in world.standbys]
+        assert may_fire == [False, True], f"in the order {order}"
 
     assert explore(world, give_back, check, requests=1) > 20
 

@@ -228,6 +228,15 @@ def test_start_without_an_answer_waits_and_then_takes_over(standby_on):
     until(lambda: not standing(scheduler))
 
 
+def test_second_start_without_a_shutdown_keeps_the_lease(standby_on, database):
+    scheduler = firing_one(standby_on)
+    before = lease_of(database)
+    scheduler.store.start(scheduler, "default")
+    assert standing(scheduler) or lease_of(database)["expires"] > before["expires"]
+    until(lambda: not standing(scheduler))
+    assert lease_of(database)["token"] == before["token"]
+
+
 # The fence
 
 
@@ -243,6 +252,15 @@ def test_no_job_is_fired_after_the_lease_has_ended(standby_on, caplog):
     until(lambda: not scheduler.store.status().pending)
     late = [each for each, time in run_times(scheduler.store).items() if time < at(10).timestamp()]
     assert sorted(late) == ["3", "4"], "the jobs that were fired are written"
+
+
+def test_shutdown_in_mid_cycle_lets_the_cycle_fire_no_other_job(standby_on, caplog):
+    """A signal's handler may shut the store down, and the standby fires the rest."""
+    scheduler = firing_one(standby_on)
+    scheduler.store.add_jobs([job(f"{n}", n) for n in range(5)])
+    scheduler.executor.then = lambda job: scheduler.store.shutdown() if job.id == "2" else None
+    assert submitted(scheduler) == ["0", "1", "2"]
+    assert LOST not in caplog.text
 
 
 def test_lease_that_nobody_took_meanwhile_is_renewed_without_a_takeover(standby_on, caplog):
