@@ -72,7 +72,8 @@ def firing(trigger: Any, anchor: datetime | None = None) -> First:
     """Return the fire times of an inert trigger, as a function.
 
     Known are ``date``, ``interval`` and ``cron``, and ``or`` of these, without jitter, in zones of
-    Python and pytz.
+    Python and pytz. Across a change of the clocks, APScheduler 3.10 may fire an hour earlier or
+    later.
 
     :param anchor: a run time of the job, in UTC: intervals are counted from it. None counts them
         from the trigger's start.
@@ -209,6 +210,8 @@ def zone_of(value: Any) -> tzinfo:
     cls = class_of(value) if type(value) is Inert else None
     if cls is not None and named(cls) in UTC_CLASSES:
         return timezone.utc
+    if cls is not None and named(cls) == ("pytz", "FixedOffset"):
+        return timezone(timedelta(minutes=args_of(value)[0]))
     raise TypeError
 
 

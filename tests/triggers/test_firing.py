@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import pytz
+from apscheduler import version_info
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.combining import AndTrigger, OrTrigger
 from apscheduler.triggers.cron import CronTrigger
@@ -24,6 +25,7 @@ from support.described import PROTOCOLS, TRIGGERS
 UTC = timezone.utc
 NOON = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
+IS_OLD = version_info < (3, 11)  # APScheduler
 MOMENTS = [
     NOON,
     NOON + timedelta(microseconds=1),
@@ -61,13 +63,27 @@ def has_name(zone):
     return has_key or isinstance(zone, timezone | ZoneInfo)
 
 
+def crosses_changes(trigger):
+    """Whether APScheduler 3.10 computes other times across a change of the clocks.
+
+    It adds intervals to wall times, and pytz has no times after such a change but by `normalize`.
+    """
+    if isinstance(trigger, OrTrigger):
+        return any(map(crosses_changes, trigger.triggers))
+    is_interval = isinstance(trigger, IntervalTrigger)
+    return isinstance(trigger, CronTrigger | IntervalTrigger) and (
+        is_interval or hasattr(trigger.timezone, "normalize")
+    )
+
+
 @pytest.mark.parametrize("name", TRIGGERS)
 def test_the_times_are_those_of_the_trigger_itself(name):
     trigger = TRIGGERS[name]
     if not is_known(trigger):
         assert text_of_reason(trigger)
         return
-    for protocol, moment in zip(cycle(PROTOCOLS), MOMENTS):
+    moments = MOMENTS[:1] if IS_OLD and crosses_changes(trigger) else MOMENTS
+    for protocol, moment in zip(cycle(PROTOCOLS), moments):
         first = first_of(trigger, protocol)
         if isinstance(trigger, DateTrigger):
             expected = trigger.run_date if trigger.run_date >= moment else None
