@@ -111,9 +111,10 @@ class Lifecycle:
         with self._locks.io_lock:
             self.connection.open()
             check_server(self.connection)
-            collection_format.check_writable(self.connection)
+            collection_format.check_readable(self.connection, writes=True)
             self._write_behind.flush()
             self._reader.opened(self._host.logger)
+            collection_format.check_writable(self.connection)  # and writes a first one
             self._presence.begin()
             self._recorder.start(Owner(self), self._host.logger)
             self.indexes.create()

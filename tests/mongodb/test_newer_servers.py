@@ -28,8 +28,9 @@ MODES = {"queried": {}, "shared": {"shared": True}}
 def fail(point, request):
     """Return a function that lets commands of the application `newer` fail."""
 
-    def fail(*commands, skip=0):
-        point("failCommand", skip, failCommands=commands, appName="newer", **ERRORS[request.param])
+    def fail(*commands, skip=0, **more):
+        errors = ERRORS[request.param] | more
+        point("failCommand", skip, failCommands=commands, appName="newer", **errors)
 
     return fail
 
@@ -65,7 +66,9 @@ def test_error_at_the_first_opening_of_the_stream_does_not_make_the_store_poll(
     server, database, stock, point, fail, caplog
 ):
     store = MongoDBJobStore(database.name, host=f"{server.uri}&appName=newer")
-    fail("aggregate", skip=2)  # aggregations with which the start looks for claims
+    fail(
+        "aggregate", skip=2, namespace=f"{database.name}.jobs"
+    )  # aggregations with which the start looks for claims
     scheduler = run(store)
     point.wait_until_entered("failCommand", 2)
     point.off()

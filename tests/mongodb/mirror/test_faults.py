@@ -161,7 +161,14 @@ def test_mirror_stays_live_when_the_cursor_of_its_stream_is_killed(
 
 def test_store_polls_when_the_server_refuses_the_stream(server, database, stock, point, caplog):
     skip = 2  # aggregations with which the start looks for claims; the third opens the stream
-    point("failCommand", skip, failCommands=["aggregate"], appName="refused", errorCode=115)
+    point(
+        "failCommand",
+        skip,
+        failCommands=["aggregate"],
+        namespace=f"{database.name}.jobs",
+        appName="refused",
+        errorCode=115,
+    )
     store = MongoDBJobStore(database.name, host=f"{server.uri}&appName=refused")
     scheduler = run(store)
     until(lambda: store.status().lag is not None)
