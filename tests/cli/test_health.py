@@ -4,10 +4,14 @@ import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 
-from support.jobs import job
+from support.jobs import job, note
 from support.presences import plant
-from support.waiting import PATIENCE
+from support.terminals import on_terminal
+from support.waiting import PATIENCE, until
+
+from .conftest import PROGRAM
 
 
 def names_by_level(done):
@@ -186,3 +190,40 @@ def test_texts_of_anybody_send_nothing_to_the_terminal(run, started):
     plant(started.collection, "b")
     done = run("health")
     assert done.out.replace("\t", "").replace("\n", "").isprintable()
+
+
+def test_a_real_scheduler_is_well_until_it_shuts_down(run, store):
+    scheduler = BackgroundScheduler({"apscheduler.timezone": "UTC"}, jobstores={"default": store})
+    scheduler.start()
+    try:
+        now = datetime.now(timezone.utc)
+        scheduler.add_job(note, "interval", days=1, next_run_time=now, misfire_grace_time=None)
+        until(lambda: store.status().fired == 1)
+        until(lambda: run("health").code == 0)
+        name = store.schedulers()[0].name
+        assert (name, "cycle") in names_by_level(run("health"))["well"]
+        until(lambda: run("schedulers").rows[0][4] == "1")  # written by the next beat
+        assert run("schedulers").rows[0][:3] == [name, "firing", "queried"]
+    finally:
+        scheduler.shutdown()
+    assert run("health").code == 2
+    assert run("schedulers").out == ""
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_terminal_gets_headings_and_lines_that_fit(target, started, name, width):
+    plant(started.collection, "a", status={"flush_failures_in_a_row": 2})
+    plant(started.collection, "b" * 30)
+    with on_terminal([*PROGRAM, "health", target], width) as terminal:
+        assert terminal.end() == 1
+    lines = terminal.screen
+    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", terminal.text)
+    assert plain.count("\n") == len(lines)
+    assert {name, "a:4711"} <= set(lines)
+    assert any(line.startswith("degraded  flush") for line in lines)
+    with on_terminal([*PROGRAM, "schedulers", target], width) as terminal:
+        assert terminal.end() == 0
+    head, *rows = terminal.screen
+    assert head.split()[:5] == ["SCHEDULER", "STATE", "MODE", "SEEN", "FIRED"]
+    assert ("PYTHON" in head) == (width == 200)
+    assert len(rows) == 2

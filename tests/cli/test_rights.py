@@ -121,6 +121,21 @@ def test_doctor_tells_a_stranger_that_nothing_works(as_user):
     assert "nothing works" in out
 
 
+def test_health_without_the_right_to_read_the_presences_can_not_tell_who_fires(as_user):
+    code, out, err = as_user("reader", ["health"])
+    assert (code, err) == (1, "")
+    lines = {line.split("\t")[2]: line.split("\t") for line in out.splitlines()}
+    assert lines["schedulers"][0] == "degraded"
+    assert lines["schedulers"][3].startswith("can't tell: not authorized on apscheduler")
+    assert lines["quarantine"][3].startswith("1 job in quarantine")
+
+
+def test_schedulers_needs_the_right_to_read_the_presences(as_user):
+    code, out, err = as_user("reader", ["schedulers"])
+    assert (code, out) == (1, "")
+    assert err.startswith("jobstore: the user lacks a right: not authorized on apscheduler")
+
+
 def test_top_needs_the_right_to_read_the_presences(as_user):
     code, out, err = as_user("reader", ["top", "--json"])
     assert (code, out) == (1, "")

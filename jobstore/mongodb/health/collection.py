@@ -4,13 +4,15 @@ from collections.abc import Iterable, Iterator
 from types import NoneType
 from typing import Any, NamedTuple, get_type_hints
 
+from pymongo.errors import OperationFailure
+
 from ..inspection import Inspection
 from ..presence.scheduler import Scheduler
 from ..status import Status
 from .backlog import read_backlog
 from .checks_collection import format_number, indexes, quarantine
 from .checks_schedulers import others
-from .doctor import Check, attempt
+from .doctor import Check, attempt, refused
 from .facts import Facts, joined, plural
 from .finding import Finding, Level
 from .findings import OF_COLLECTION, OF_SCHEDULERS, findings, overdue, worst
@@ -36,13 +38,17 @@ def judge(store: Inspection) -> list[Judged]:
 
     A scheduler that is well has one finding. The store need not be started.
 
-    :raises pymongo.errors.PyMongoError: if the server can't be reached, or refuses.
+    :raises pymongo.errors.PyMongoError: if the server can't be reached.
     """
     connection, name = store._connection, store.collection.full_name
-    schedulers = store.schedulers()
-    living = list(active(schedulers))
+    living: list[Scheduler] = []
+    try:
+        schedulers = store.schedulers()
+        living = list(active(schedulers))
+        found = [presence(schedulers)]
+    except OperationFailure as error:
+        found = [refused("schedulers", error, is_ours=True)]
     facts = Facts(connection, {}, (), living)
-    found = [presence(schedulers)]
     for check in CHECKS:
         if facts.firing or check.name != "others":  # else both would say that none fires
             found += attempt(check, facts)

@@ -12,7 +12,7 @@ from . import checks_collection, checks_schedulers, checks_server, rights
 from .facts import Facts, reason_of, unknown
 from .finding import Finding
 
-__all__ = ["examine"]
+__all__ = ["Check", "attempt", "examine", "refused"]
 
 LONGEST = 1000  # characters of a text, in which others may have written
 GRANT = "Grant the user the rights on the page Rights and TLS"
