@@ -1,3 +1,8 @@
-from apscheduler.executors.base import BaseExecutor
+from collections.abc import Sequence
+from datetime import datetime
 
-class DebugExecutor(BaseExecutor): ...
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.job import Job
+
+class DebugExecutor(BaseExecutor):
+    def _do_submit_job(self, job: Job, run_times: Sequence[datetime]) -> None: ...
