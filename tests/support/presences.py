@@ -1,5 +1,6 @@
 """Documents of presence, as schedulers write them, or as anybody else might."""
 
+import os
 from datetime import datetime, timedelta, timezone
 
 from bson import ObjectId
@@ -10,12 +11,14 @@ __all__ = ["plant"]
 def plant(collection, host="web-1", pid=4711, *, age=1.0, lives=True, **more):
     """Add the presence of a scheduler that fires jobs; returns its `_id`.
 
+    It is that of another process: a scheduler here would remove one of a store that is gone.
+
     :param age: the seconds since it wrote the document.
     :param more: other fields of the document.
     """
     now = datetime.now(timezone.utc)
     document = {
-        "_id": f"scheduler:{host}:{pid}:{ObjectId()}",
+        "_id": f"scheduler:{host}:{pid}:{ObjectId(os.urandom(12))}",
         "mode": "queried",
         "others": "warn",
         "state": "firing",
