@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Any
 
 import typer
-from pymongo.errors import PyMongoError
 from rich.console import Console
 from rich.live import Live
 
@@ -79,10 +78,10 @@ class Watch:
         return Sample(self._title, datetime.now(timezone.utc), found, self._rates)
 
     def look(self) -> None:
-        """Look again; an error of the database becomes part of the sample."""
+        """Look again; an error becomes part of the sample."""
         try:
             self.sample = self._look()
-        except PyMongoError as error:
+        except Exception as error:  # also of documents that no driver can read
             self.sample = self.sample._replace(error=text_of(error))
 
     @contextmanager

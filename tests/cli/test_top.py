@@ -151,6 +151,43 @@ def test_hostile_texts_are_escaped(target, store):
     assert "\\x1b[2J" in plain
 
 
+NONSENSE = [
+    float("nan"),
+    float("inf"),
+    -1,
+    10**18,
+    "text",
+    True,
+    None,
+    [],
+    {"a": 1},
+    b"\xff",
+    at(0),
+]
+
+
+def plant_nonsense(collection):
+    """Add presences in whose fields anything stands."""
+    for value in NONSENSE:
+        names = ["cycle", "pending", "lag", "fired", "lateness", "leases_lost"]
+        plant(collection, "inner", status=dict.fromkeys(names, value))
+        plant(
+            collection, "inner", counters=dict.fromkeys(names, value), versions={"jobstore": value}
+        )
+        for name in ("mode", "state", "versions", "started", "seen", "counters", "status"):
+            plant(collection, name, **{name: value})
+
+
+def test_nonsense_in_the_presences_is_shown_as_none(target, store):
+    plant_nonsense(store.collection)
+    plant(store.collection, "zzz")
+    with top(target, 200) as terminal:
+        terminal.press("q")
+        assert terminal.end() == 0
+    assert sum("inner:4711" in line for line in terminal.screen) == 2 * len(NONSENSE)
+    assert any(line.startswith("zzz:4711") for line in terminal.screen)
+
+
 def test_terminal_without_unicode_gets_ascii(target, store, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     plant(store.collection, "a-very-long-name-of-a-host" * 3)
@@ -345,6 +382,13 @@ def test_json_has_the_figures_of_all_and_of_each_scheduler(target, busy):
     schedulers = {each["host"]: each for each in found["schedulers"]}
     assert [each["alive"] for each in schedulers.values()] == [True, True, False]
     assert schedulers["web-0.example.com"]["counters"]["fired"] == 1234
+
+
+def test_nonsense_in_the_presences_is_valid_json(target, store):
+    plant_nonsense(store.collection)
+    with in_json(target) as process:
+        found = json.loads(process.stdout.readline())
+    assert len(found["schedulers"]) == 9 * len(NONSENSE)
 
 
 def test_json_ends_when_its_reader_closes_it(target, store):
