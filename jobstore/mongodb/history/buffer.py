@@ -2,17 +2,27 @@
 
 import time
 from collections import deque
+from contextlib import suppress
 from threading import get_ident
 from typing import Generic, TypeVar
 
 from ..threads import ReentrantEvent
 
-__all__ = ["BATCH", "Buffer"]
+__all__ = ["BATCH", "Buffer", "first"]
 
 CAPACITY = 10_000  # records, of 0.3 to 1 kB
 BATCH = 1000  # records in one command
 
 Entry = TypeVar("Entry")
+
+
+def first(entries: deque[Entry], number: int) -> list[Entry]:
+    """Remove and return the first entries, `number` at most; another thread may clear them."""
+    taken = []
+    with suppress(IndexError):
+        for _ in range(number):
+            taken.append(entries.popleft())
+    return taken
 
 
 class Buffer(Generic[Entry]):
@@ -56,8 +66,7 @@ class Buffer(Generic[Entry]):
 
     def take(self) -> list[Entry]:
         """Remove and return the first entries, one batch at most."""
-        entries = self._entries
-        return [entries.popleft() for _ in range(min(BATCH, len(entries)))]
+        return first(self._entries, BATCH)
 
     def take_dropped(self) -> tuple[int, float | None]:
         """Return how many entries were dropped since the last call, and when the first was.

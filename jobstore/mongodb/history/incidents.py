@@ -11,7 +11,7 @@ from ..documents import DocumentId, Record, UnreadableError, to_datetime
 from ..host import Host
 from ..restored import Restored
 from .announcing import Announcer
-from .buffer import Buffer
+from .buffer import Buffer, first
 from .record import KINDS, PROBLEMS, HistoryRecord
 from .run_end import RunEnd
 from .texts import error_text, short_text
@@ -100,7 +100,7 @@ class Incidents:
 
     def take_handed_out(self) -> list[HandedOut]:
         """Remove and return what `handed_out` has noted."""
-        batches = [self._handed_out.popleft() for _ in range(len(self._handed_out))]
+        batches = first(self._handed_out, len(self._handed_out))
         self._taken += sum(len(jobs) for _, jobs in batches)
         return batches
 
@@ -111,8 +111,9 @@ class Incidents:
 
     def reachable(self) -> None:
         """Report that the database has answered."""
-        if self._away_since is not None:
-            (since, text), self._away_since = self._away_since, None
+        away, self._away_since = self._away_since, None  # read once: another thread may report it
+        if away is not None:
+            since, text = away
             self.add("away", at=since, until=datetime.now(timezone.utc), detail=text)
 
     def start(self) -> None:

@@ -45,8 +45,9 @@ class HistoryRecord(NamedTuple):
     :ivar at: when it happened, by the clock of the scheduler's machine.
     :ivar run_time: the run time that is meant; None if none is.
     :ivar seconds: how long a run took; None for other records.
-    :ivar runs: how many runs are meant: those rolled into one, or the records dropped.
-    :ivar until: when an incident that lasted was over.
+    :ivar runs: how many runs are meant: those left out, or the records dropped.
+    :ivar until: when an incident that lasted was over. After coalesced runs, the run time of the
+        run that took place.
     :ivar detail: the error's first 500 characters, or another text.
     :ivar by: the name of the scheduler's presence.
     """

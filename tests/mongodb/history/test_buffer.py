@@ -54,6 +54,24 @@ def test_cleared_entries_are_not_dropped_ones(small):
     assert len(small) == small.dropped == 0
 
 
+def test_entries_may_be_cleared_while_they_are_taken(monkeypatch):
+    monkeypatch.setattr(buffer, "CAPACITY", 10_000)
+    entries, taken = Buffer(), []
+    for number in range(10_000):
+        entries.add(number)
+
+    def take():
+        for _ in range(20):
+            taken.extend(entries.take())
+
+    def clear():
+        for _ in range(20):
+            taken.extend([None] * entries.clear())
+
+    run_interleaved([Thread(target=take), Thread(target=clear)], 1e-6)
+    assert len(entries) == 0
+
+
 def test_whole_batch_wakes_the_writer_before_its_time():
     entries = Buffer()
     for number in range(BATCH - 1):
