@@ -167,6 +167,7 @@ def test_a_store_that_its_scheduler_has_removed_is_down(run):
     assert level(store, "cycle") == "down"
 
 
+@pytest.mark.slow
 def test_an_outage_degrades_the_connection_and_the_mirror_until_it_ends(
     run, server, quick, monkeypatch
 ):
