@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from ...inert.texts import cut
-from .answer import Answer, Evidence, clock
+from .answer import CHANGES, Answer, Evidence, clock
 from .causes import cause, source_of
 from .lives import name_of
 from .record import HistoryRecord
@@ -46,17 +46,31 @@ def changed_before(known: Evidence, at: datetime) -> Answer | None:
     change = known.change
     if change is None or known.ran_since or change.kind not in ("paused", "removed", "quarantined"):
         return None
+    if is_undone(known, change):
+        return None  # by somebody who keeps no history
     who, source = name_of(change.by), source_of(known, change)
     if change.kind == "paused":
         text = f"The job was paused at {clock(change.at)}, by a call in {who}."
     elif change.kind == "removed":
         what = "All jobs were" if change.job_id is None else "The job was"
         text = f"{what} removed at {clock(change.at)}, by a call in {who}."
-    elif known.job and known.job.quarantine is None:
-        return None  # somebody restored it, and no record says when
+        if not known.keeps_all:
+            text += " Additions have no records, so it may have been there again."
     else:
         text = f"{who} put the job into quarantine at {clock(change.at)}: {change.detail}."
     return Answer(change.kind, text, source, at, (change,))
+
+
+def is_undone(known: Evidence, change: HistoryRecord) -> bool:
+    """Whether a change doesn't last, while no record says since when."""
+    job, following = known.job, known.next_change
+    if change.kind == "quarantined":
+        return job is not None and job.quarantine is None
+    if following is not None and following.kind in CHANGES:
+        return following.kind == change.kind  # nobody pauses, or removes, a job twice
+    if change.kind == "removed":
+        return job is not None
+    return job is None or job.next_run_time is not None
 
 
 def added_later(known: Evidence, at: datetime) -> Answer | None:
@@ -65,6 +79,8 @@ def added_later(known: Evidence, at: datetime) -> Answer | None:
     is_new = change is not None and change.kind == "added"
     if not is_new or (known.change and known.change.kind != "removed"):
         return None
+    if known.change is None and (known.begins is None or known.begins > at):
+        return None  # there may have been a job of that id before
     assert change is not None
     text = f"The job was not there yet: {name_of(change.by)} added it at {clock(change.at)}."
     if known.job and known.job.next_run_time:
@@ -81,6 +97,9 @@ def gone(known: Evidence, at: datetime) -> Answer | None:
         f'The job is not stored. Its last record is "{last.kind}" of {clock(last.at)}. A job is '
         "removed after its last run, or by a caller that keeps no history."
     )
+    if not known.keeps_all:
+        text += " Runs that went well have no records, so it may have run until then."
+        return Answer("unknown", text, "", at, (last,))
     return Answer("removed", text, source_of(known, last), at, (last,))
 
 
@@ -123,6 +142,8 @@ def not_due(known: Evidence, at: datetime) -> Answer | None:
     text = (
         f"The job was not due at {clock(at)}: by its trigger {job.trigger}, {earlier}, and {later}."
     )
+    if known.begins is None or not known.keeps_all:
+        text += " Changes of the job have no records: it may have had other times then."
     evidence: tuple[HistoryRecord, ...] = ()
     change = known.next_change
     if change is not None and change.kind == "changed":

@@ -158,8 +158,42 @@ def test_a_run_a_minute_away_is_not_meant():
 
 def test_a_job_that_was_paused_before_did_not_run():
     pause = change("paused", -600)
-    answer = check(evidence(change=pause), "paused", "paused at 2025-11-29 11:50:00 UTC")
+    known = evidence(change=pause, job=stored(None))
+    answer = check(known, "paused", "paused at 2025-11-29 11:50:00 UTC")
     assert answer.evidence == (pause,)
+    check(evidence(change=pause, next_change=change("changed", 600)), "paused")
+
+
+@pytest.mark.parametrize(
+    ("kind", "job"), [("paused", stored()), ("paused", None), ("removed", stored())]
+)
+def test_a_change_that_was_undone_at_an_unknown_time_is_no_answer(kind, job):
+    before = change(kind, -600)
+    check(evidence(change=before, job=job, last=record("executed", 9, after(9))), "unknown")
+    again = change(kind, 600)
+    known = evidence(change=before, next_change=again, job=job, last=again)
+    check(known, "unknown")
+
+
+def test_a_job_that_was_removed_is_perhaps_back_if_additions_have_no_records():
+    removed = change("removed", -600)
+    known = evidence(change=removed, job=None, last=removed, keeps_all=False)
+    check(known, "removed", "may have been there again")
+
+
+def test_a_job_that_was_there_before_the_history_may_have_been_another():
+    known = evidence(next_change=change("added", 600), begins=after(60))
+    check(known, "unknown", "the history begins at")
+
+
+def test_a_job_that_is_gone_may_have_run_if_only_problems_have_records():
+    known = evidence(job=None, last=record("missed", -600, after(-600)), keeps_all=False)
+    check(known, "unknown", "Runs that went well have no records")
+
+
+def test_a_time_without_a_run_is_not_sure_if_changes_have_no_records():
+    known = evidence(at=after(600), times=FireTimes(NOON, NOON + HOUR), keeps_all=False)
+    check(known, "not due", "may have had other times then")
 
 
 def test_a_job_that_was_removed_before_did_not_run():
