@@ -1,11 +1,11 @@
-"""The threads of a store, which see a frozen clock in tests as their callers do; their event."""
+"""The threads of a store, which see a frozen clock in tests as their callers do; their signals."""
 
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-__all__ = ["ReentrantEvent", "daemon"]
+__all__ = ["ReentrantEvent", "StopSignal", "daemon"]
 
 EXTRA_FRAMES = 8
 
@@ -52,3 +52,27 @@ class ReentrantEvent:
             self._calls.get(timeout=seconds)
             while True:
                 self._calls.get_nowait()
+
+
+class StopSignal:
+    """Tells one thread to end; a signal handler may set it as it may set a `ReentrantEvent`."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._calls: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Tell the thread to end."""
+        self._is_set = True
+        self._calls.put(None)
+
+    def is_set(self) -> bool:
+        """Whether the thread has to end."""
+        return self._is_set
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so many seconds, and return whether it is set; for the thread itself."""
+        if not self._is_set:
+            with suppress(Empty):
+                self._calls.get(timeout=seconds)
+        return self._is_set

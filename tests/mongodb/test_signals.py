@@ -9,7 +9,7 @@ import time
 import pytest
 
 from jobstore import MongoDBJobStore
-from jobstore.mongodb.threads import ReentrantEvent
+from jobstore.mongodb.threads import ReentrantEvent, StopSignal
 from support.jobs import YEARS, at, job
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import own_threads
@@ -70,27 +70,43 @@ def test_shutdown_that_interrupts_the_driver_ends_and_logs_the_unwritten_jobs(
     assert store.get_due_jobs(at(0)) == []
 
 
-def test_flusher_can_be_called_in_the_middle_of_a_call():
-    wanted = ReentrantEvent()
+@pytest.mark.parametrize("kind", [ReentrantEvent, StopSignal])
+def test_thread_can_be_told_in_the_middle_of_the_same_call(kind):
+    told = kind()
     depth = 0
 
     def trace(frame, event, argument):
         nonlocal depth
         if depth < 3:
             depth += 1
-            wanted.set()
+            told.set()
         return trace
 
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        wanted.set()
+        told.set()
     finally:
         sys.settrace(before)
     assert depth == 3
-    assert wanted.is_set()
+    assert told.is_set()
+
+
+def test_event_is_cleared_by_the_wait_for_it():
+    wanted = ReentrantEvent()
+    wanted.set()
+    wanted.set()
     wanted.wait_and_clear(30)
     assert not wanted.is_set()
+
+
+def test_signal_to_stop_stays_set():
+    stopped = StopSignal()
+    assert not stopped.wait(0)
+    stopped.set()
+    assert stopped.wait(30)
+    assert stopped.wait(30)
+    assert stopped.is_set()
 
 
 @pytest.mark.slow

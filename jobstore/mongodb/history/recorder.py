@@ -7,7 +7,7 @@ from ..connection import Connection
 from ..host import Host
 from ..owner import Owner
 from ..presence.presence import Presence
-from ..threads import daemon
+from ..threads import StopSignal, daemon
 from .incidents import Incidents
 from .recording import Listener
 from .writing import Writer
@@ -27,7 +27,7 @@ class WriterThread:
     def __init__(self, writer: Writer, incidents: Incidents, owner: Owner) -> None:
         self._writer, self._incidents, self._owner = writer, incidents, owner
         self._wanted = incidents.entries.wanted
-        self._stopped = threading.Event()
+        self._stopped = StopSignal()
         self._writing = threading.Lock()
         self._thread = daemon(self._run, "jobstore-history")
 

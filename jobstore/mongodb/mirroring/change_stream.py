@@ -21,7 +21,7 @@ from ..pool import pool_of
 from ..readers import Reader
 from ..slow_line.pace import EventLimit
 from ..slow_line.paced import limited_answer
-from ..threads import daemon
+from ..threads import StopSignal, daemon
 from ..wakeups import Wakeups
 from .loading import load
 from .mirror import Mirror
@@ -102,7 +102,7 @@ class Watcher:
         self._logger = logger
         self._event_limit = EventLimit()
         self._pool = pool_of(connection.client)
-        self._stopped = threading.Event()
+        self._stopped = StopSignal()
         self._ready = threading.Event()
         if mirror is None:
             self._ready.set()

@@ -6,7 +6,7 @@ import time
 
 from ...base import first_few
 from ..owner import Owner
-from ..threads import ReentrantEvent, daemon
+from ..threads import ReentrantEvent, StopSignal, daemon
 from ..wakeups import Wakeups
 from ..writes.write_behind import WriteBehind
 
@@ -36,7 +36,7 @@ class Flusher:
         self._owner = owner
         self._wakeups = wakeups
         self._flush_requested = ReentrantEvent()
-        self._stopped = threading.Event()
+        self._stopped = StopSignal()
         self._thread = daemon(self._run, "jobstore-flusher")
 
     def start(self) -> None:

@@ -1,7 +1,6 @@
 """The load: reads all records of the collection into a mirror."""
 
 import logging
-import threading
 import time
 from itertools import chain
 
@@ -12,6 +11,7 @@ from ..connection import START_SECONDS, Connection, operation_time
 from ..documents import FIELDS
 from ..pool import pool_of
 from ..slow_line.paged import read_all
+from ..threads import StopSignal
 from .mirror import Mirror
 
 __all__ = ["load"]
@@ -24,7 +24,7 @@ def load(
     since: Timestamp | None,
     mirror: Mirror,
     logger: logging.Logger,
-    stopped: threading.Event,
+    stopped: StopSignal,
 ) -> None:
     """Read all n records into the mirror, as the majority has them; O(n log n).
 

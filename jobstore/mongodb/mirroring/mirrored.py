@@ -1,7 +1,6 @@
 """The reader of a mirrored store: it answers from memory, and until it can, from the server."""
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TypeVar
@@ -20,6 +19,7 @@ from ..documents import (
 from ..readers import Due, Reader, ReaderParts, Rejected
 from ..recovery.recovering import Recovering
 from ..sharing.lease import Lease
+from ..threads import StopSignal
 from ..writes.guarded import GuardedWrite
 from .loading import load
 from .mirror import Mirror, NotLiveError
@@ -177,7 +177,7 @@ class Mirrored(Reader):
             while True:
                 self._write_behind.flush()
                 unseen, since = self._unseen_writes, self._connection.now()
-                load(self._connection, since, self.mirror, self._logger, threading.Event())
+                load(self._connection, since, self.mirror, self._logger, StopSignal())
                 if not self._write_behind.has_pending:
                     break
             self._filled_after = unseen

@@ -3,7 +3,7 @@
 import threading
 
 from ..owner import Owner
-from ..threads import daemon
+from ..threads import ReentrantEvent, daemon
 
 __all__ = ["Beating"]
 
@@ -20,7 +20,7 @@ class Beating:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._is_stopped = False
-        self._event = threading.Event()
+        self._event = ReentrantEvent()
         self._thread = daemon(self._run, "jobstore-presence")
 
     def start(self) -> None:
@@ -47,9 +47,8 @@ class Beating:
 
     def _run(self) -> None:
         while not self._is_stopped and self._owner.needs_thread():
-            self._event.clear()
             seconds = self._owner.beat()
-            if self._is_stopped:  # else `clear` may have hidden that
+            if self._is_stopped:
                 break
-            self._event.wait(min(seconds, CHECK_SECONDS))
+            self._event.wait_and_clear(min(seconds, CHECK_SECONDS))
         self._owner.thread_ended()
