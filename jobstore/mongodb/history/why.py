@@ -122,10 +122,17 @@ def in_document(known: Evidence, at: datetime) -> Answer | None:
             f"{clock(job.held)}, and waits for its release."
         )
         return Answer("held", text, source, at)
-    if job.paused and not (known.next_change and known.next_change.kind == "paused"):
+    if job.paused and not was_active(known, at):
         text = "The job is paused. No record says who paused it, and when."
         return Answer("paused", text, source, at)
     return None
+
+
+def was_active(known: Evidence, at: datetime) -> bool:
+    """Whether a record shows that a job that is paused now was changed, or ran, after a time."""
+    last = known.last
+    has_run = last is not None and last.run_time is not None and last.run_time > at
+    return has_run or known.next_change is not None
 
 
 def not_due(known: Evidence, at: datetime) -> Answer | None:

@@ -239,7 +239,12 @@ def test_a_held_job_is_known_by_its_document():
 
 def test_a_job_that_is_paused_now_was_paused_unless_a_record_says_later():
     check(evidence(job=stored(None)), "paused", "No record says who")
-    check(evidence(job=stored(None), next_change=change("paused", 600)), "unknown")
+    for kind in ("paused", "changed", "added"):
+        later = change(kind, 600)
+        known = evidence(job=stored(None), next_change=later, change=change("changed", -600))
+        check(known, "unknown")
+    check(evidence(job=stored(None), last=record("error", 3601, NOON + HOUR)), "unknown")
+    check(evidence(job=stored(None), last=record("error", -3500, NOON - HOUR)), "paused")
 
 
 def test_a_job_that_is_gone_was_removed_after_its_last_record():
