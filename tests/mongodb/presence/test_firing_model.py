@@ -1,9 +1,9 @@
 """The firing lease, checked in every order of its steps, which are real commands.
 
-Two standbys ask for the lease, twice each. The steps of a request are the command before it reaches
-the server, and its reply before the process sees it. So a process may stand still before, between
-and after these. A third actor lets time pass, or kills the first standby. After each step the test
-looks which of the two may fire: never both.
+Two standbys ask for the lease, once or twice each. The steps of a request are the command before it
+reaches the server, and its reply before the process sees it. So a process may stand still before,
+between and after these. A third actor lets time pass, or kills the first standby. After each step
+the test looks which of the two may fire: never both.
 """
 
 import logging
@@ -109,15 +109,18 @@ def world(server, database, monkeypatch):
     world.close()
 
 
-def explore(world, meanwhile, check, requests=2):
-    """Let both standbys ask, and something happen meanwhile, in every order."""
+def explore(world, meanwhile, check, requests=(2, 2)):
+    """Let both standbys ask, and something happen meanwhile, in every order.
+
+    :param requests: how often each standby asks.
+    """
 
     def prepare():
         world.begin()
 
         def standby(number):
             def act(actors):
-                for _ in range(requests):
+                for _ in range(requests[number]):
                     world.ask(number)
 
             return act
@@ -139,21 +142,31 @@ def takes_over(world, number):
     return world.standbys[number].may_fire
 
 
-def test_two_standbys_never_fire_together_while_processes_stand_still(world):
-    """Time passes twice, by more than a lease together, at any moment."""
+@pytest.mark.parametrize(
+    ("requests", "pauses", "least"),
+    [((2, 2), [1.1], 600), ((2, 1), [0.6, 0.6], 400)],
+    ids=["longer than the lease", "half of it, twice"],
+)
+def test_two_standbys_never_fire_together_while_processes_stand_still(
+    world, requests, pauses, least
+):
+    """Time passes at any moment.
+
+    :param pauses: how long, in leases.
+    """
 
     def pass_time(actors):
-        for _ in range(2):
+        for leases in pauses:
             step()
-            world.clock.advance(SECONDS * 0.6)
+            world.clock.advance(SECONDS * leases)
             world.look()
 
     def check(order):
         assert takes_over(world, 1), f"no takeover in the order {order}"
         assert world.most_at_once <= 1, f"both fire in the order {order}"
 
-    assert explore(world, pass_time, check) > 1000
-    assert world.orders_by_firing[1] > 1000, "in most orders one of them fires"
+    assert explore(world, pass_time, check, requests) > least
+    assert world.orders_by_firing[1] > least, "in most orders one of them fires"
 
 
 def test_survivor_of_a_crash_takes_over_when_the_lease_has_ended(world):
@@ -183,7 +196,7 @@ def test_given_back_lease_is_free_at_once_and_never_held_by_two(world):
         may_fire = [each.may_fire for each in world.standbys]
         assert may_fire == [False, True], f"in the order {order}"
 
-    assert explore(world, give_back, check, requests=1) > 20
+    assert explore(world, give_back, check, requests=(1, 1)) > 20
 
 
 def test_jump_of_the_servers_clock_lets_two_fire_until_the_next_request(world):
