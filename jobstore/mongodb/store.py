@@ -60,7 +60,8 @@ class MongoDBJobStore(CallsOutsideCycle):
         query, and uses no change stream. False never wakes the scheduler.
     :param shared: share the collection with other schedulers, which all have to set it. One of
         them claims each due job. After some faults a job runs again; the documentation lists them.
-    :param lease: seconds for which a claim keeps a due job from the other schedulers, 1 to 86,400.
+    :param lease: seconds for which a claim keeps a due job from the other schedulers, 1 to 86,400;
+        with ``others="wait"`` those after which a standby takes over from a lost scheduler.
     :param in_flight: the maximum number of runs that each executor has taken and not finished, 1
         or more. Other due jobs stay in the database. ``"auto"`` means twice the executor's workers,
         or as many runs as it finishes in 0.2 s, if that is more. It bounds only executors whose
