@@ -174,7 +174,8 @@ class Lifecycle:
             self._start_mirror(self._reader)
         elif wakes:
             self._start_watcher(self._reader, None, self._poll_interval())
-        self._presence.firing.ask_soon()
+        if self._host.scheduler is not None:  # else nobody would fire
+            self._presence.firing.ask_soon()
         if self.beating:
             self.beating.go_on()
 

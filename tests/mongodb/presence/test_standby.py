@@ -5,6 +5,7 @@ import time
 
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
+from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
@@ -311,6 +312,20 @@ def test_shutdown_does_not_end_the_lease_of_another(standby_on, database):
     database["jobs_meta"].update_one({"_id": "firing"}, {"$set": {"token": "another"}})
     scheduler.store.shutdown()
     assert lease_of(database)["token"] == "another"
+
+
+def test_store_without_a_scheduler_leaves_the_lease_to_others(standby_on, server, database):
+    client = MongoClient(server.uri)
+    idle = MongoDBJobStore(database.name, client=client, others="wait", lease=3600)
+    idle.start(None, "idle")
+    try:
+        until(lambda: "idle" in states(database))
+        until(lambda: presence_of(idle)._next_beat > 0)  # its thread has looked for work
+        firing_one(standby_on)
+        assert lease_of(database)["by"] != presence_of(idle).name
+    finally:
+        idle.shutdown()
+        client.close()
 
 
 def test_store_that_does_not_wait_asks_for_no_lease(scheduler_on, database):
