@@ -7,7 +7,7 @@ from jobstore import MongoDBJobStore
 from jobstore.mongodb.history import recorder
 from support.waiting import until
 
-__all__ = ["kinds", "recording", "wait_for"]
+__all__ = ["end", "kinds", "recording", "wait_for"]
 
 
 @pytest.fixture
@@ -42,3 +42,11 @@ def wait_for(store, kind, job_id=None, count=1):
         return records if len(records) >= count else None
 
     return until(found)
+
+
+def end(scheduler):
+    """Shut a scheduler down between two cycles. In mid-cycle its thread would raise an error."""
+    scheduler.pause()
+    with scheduler._jobstores_lock:  # the last cycle has ended
+        pass
+    scheduler.shutdown()

@@ -8,6 +8,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from jobstore import MongoDBJobStore
 from jobstore.events import EVENT_JOB_QUARANTINED, QuarantineEvent
+from support.history import end
 from support.jobs import job
 from support.manual_scheduler import by_hand
 from support.waiting import until
@@ -40,7 +41,7 @@ def test_listener_hears_of_each_quarantined_job(server, database, mode):
     scheduler.add_listener(heard.append, EVENT_JOB_QUARANTINED)
     scheduler.start()
     until(lambda: len(heard) == 20)
-    scheduler.shutdown()
+    end(scheduler)
     assert [event.job_id for event in heard] == [f"job-{number:02}" for number in range(20)]
     for event in heard:
         assert isinstance(event, QuarantineEvent)

@@ -10,7 +10,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb.history.record import KINDS, PROBLEMS
-from support.history import kinds, wait_for
+from support.history import end, kinds, wait_for
 from support.jobs import job, note
 from support.manual_scheduler import ByHand, by_hand
 from support.mirrored_stores import own_threads
@@ -40,7 +40,7 @@ def started(recording):
     yield start
     for scheduler in schedulers:
         if scheduler.running:
-            scheduler.shutdown()
+            end(scheduler)
 
 
 def fail(text):
@@ -279,7 +279,7 @@ def test_history_keeps_its_kinds(recording, started, history):
     scheduler.add_job(note, "date", id="good")
     scheduler.add_job(fail, "date", args=[""], id="bad")
     wait_for(store, "error", "bad")
-    scheduler.shutdown()
+    end(scheduler)
     reader = recording(history=None)
     found = {*kinds(reader, "good"), *kinds(reader, "bad"), *kinds(reader)}
     wanted = {"added", "executed", "error", "started", "stopped"}
@@ -304,7 +304,6 @@ def test_jobs_of_another_store_have_no_record(recording, started):
         scheduler.add_job(fail, "date", args=[alias], id="a", jobstore=alias)
     (record,) = wait_for(store, "error", "a")
     assert record.detail == "ValueError: default"
-    until(lambda: not scheduler.get_jobs())  # a shutdown in mid-cycle raises in its thread
 
 
 def test_history_is_off_by_default_and_leaves_no_trace(server, database, session_client):
@@ -312,7 +311,8 @@ def test_history_is_off_by_default_and_leaves_no_trace(server, database, session
     scheduler = BackgroundScheduler(timezone="UTC", jobstores={"default": store})
     scheduler.start()
     scheduler.add_job(note, "date", id="a")
+    until(lambda: not scheduler.get_jobs())
     assert "jobstore-history" not in {thread.name for thread in own_threads()}
-    scheduler.shutdown()
+    end(scheduler)
     assert "jobs_runs" not in session_client[database.name].list_collection_names()
     assert len(store._incidents.entries) == 0

@@ -7,6 +7,7 @@ import pytest
 from apscheduler.events import EVENT_JOB_EXECUTED
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from support.history import end
 from support.jobs import note
 from support.proxy import Proxy
 from support.waiting import until
@@ -51,7 +52,7 @@ def test_each_run_of_an_outage_has_one_record(recording, server):
         ends.wait_for_more(30)
         proxy.release()
         ends.wait_for_more(10)
-        scheduler.shutdown()
+        end(scheduler)
     expected = Counter((job_id, milliseconds(run_time)) for job_id, run_time in ends.ended)
     reader = recording(history=None)
     records = [
