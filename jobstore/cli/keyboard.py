@@ -17,7 +17,7 @@ __all__ = ["SUSPEND", "has_keys", "pressed_keys"]
 
 SUSPEND = "\x1a"  # Ctrl-Z
 END = "q"  # a keyboard that is gone ends the program, too
-VSUSP, CONTROL = "VSUSP", 6
+CONTROL = 6  # the place of the control characters in the settings
 
 
 def has_keys() -> bool:
