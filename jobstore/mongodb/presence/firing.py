@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from math import inf
 
+from apscheduler.schedulers.base import STATE_PAUSED
+
 from ...waking import can_be_woken, wake
 from ..connection import Connection
 from ..history.incidents import Incidents
@@ -102,6 +104,10 @@ class Firing:
         """
         could_fire, asked_at = self.may_fire, time.monotonic()
         self.next_request = asked_at + min(STANDBY_SECONDS, self._seconds / 4)
+        if self.stands_by and self._is_paused:  # it would not take over
+            self._until = -inf
+            self.lease.give_back()
+            return
         is_new = self.lease.request(name)
         self.stands_by |= is_new
         holder = self.lease.holder
@@ -122,6 +128,11 @@ class Firing:
         self.next_request = asked_at + min(RENEW_SECONDS, self._seconds / 3)
         if not could_fire:
             self._begins(is_new)
+
+    @property
+    def _is_paused(self) -> bool:
+        scheduler = self._host.scheduler
+        return scheduler is not None and scheduler.state == STATE_PAUSED
 
     def _begins(self, is_new: bool) -> None:
         self._told_holder = ""

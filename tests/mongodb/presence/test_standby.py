@@ -328,6 +328,16 @@ def test_store_without_a_scheduler_leaves_the_lease_to_others(standby_on, server
         client.close()
 
 
+def test_paused_standby_leaves_the_lease_to_others_until_it_is_resumed(standby_on, database):
+    paused = standby_on(start=False)
+    paused.start(paused=True)
+    running = firing_one(standby_on)
+    assert standing(paused)
+    running.store.shutdown()
+    paused.resume()
+    until(lambda: not standing(paused))
+
+
 def test_store_that_does_not_wait_asks_for_no_lease(scheduler_on, database):
     scheduler = scheduler_on()
     beat(scheduler.store)
