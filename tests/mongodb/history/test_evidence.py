@@ -65,6 +65,7 @@ def test_one_of_many_coalesced_runs_is_found(store, records):
 def test_the_last_change_before_counts(store, records):
     hourly(store)
     records(change("added", -7000), change("paused", -3000), change("changed", 3000))
+    records(record("executed", -99_999, NOON - 27 * HOUR, job="another"))
     assert store.why("report", NOON).kind == "paused"
     assert store.why("report", NOON - HOUR).kind == "unknown"
     assert store.why("report", NOON - 2 * HOUR).kind == "not due"
@@ -72,13 +73,13 @@ def test_the_last_change_before_counts(store, records):
 
 def test_a_job_that_ran_after_its_pause_was_resumed(store, records):
     hourly(store)
-    records(change("paused", -9000), record("executed", -3599, NOON - HOUR), change("paused", 900))
+    records(change("paused", -9000), record("executed", -3599, NOON - HOUR), change("changed", 900))
     assert store.why("report", NOON).kind == "unknown"
     assert store.why("report", NOON - 2 * HOUR).kind == "paused"
 
 
 def test_a_run_in_flight_at_its_pause_resumes_nothing(store, records):
-    hourly(store)
+    hourly(store, None)
     records(change("paused", -1800), record("executed", -600, NOON - HOUR, seconds=3000.0))
     assert store.why("report", NOON).kind == "paused"
 
