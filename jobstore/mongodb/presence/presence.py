@@ -72,6 +72,7 @@ class Presence:
         self._report = Report()
         self._parent_name: str | None = None
         self._is_failing = False
+        self._seen_at_start: dict[str, datetime | None] = {}
         self._recovered: set[str] = set()  # leftovers that no later start has to find
         self.name: str | None = None
         self.others: tuple[str, ...] = ()
@@ -119,7 +120,7 @@ class Presence:
         if self._argument == "refuse" and self._host.scheduler and (others := self._others(found)):
             self.end()
             raise ValueError(refusal(self._connection.jobs.full_name, others))
-        self._see(found)
+        self._seen_at_start = {each.id: each.seen for each in found}
 
     def _lacks_rights(self, error: OperationFailure) -> None:
         meta = self._connection.meta.full_name
@@ -244,13 +245,20 @@ class Presence:
         return others_in(found, self.name, self._mode == "shared", _living_names())
 
     def _see(self, found: list[Scheduler]) -> None:
-        """Note the others that fire the same jobs, and log them from time to time."""
+        """Note the others that fire the same jobs, and log them from time to time.
+
+        A scheduler that was seen at the start may have crashed just before. It counts once it has
+        written its document again.
+        """
         fires, waits = self.state == "firing", self.firing.waits
         # Another standby may have just lost the lease that both need, and not said so yet.
         others = [
             each
             for each in self._others(found)
-            if fires and each.state == "firing" and not (waits and each.others == "wait")
+            if fires
+            and each.state == "firing"
+            and not (waits and each.others == "wait")
+            and each.seen != self._seen_at_start.get(each.id)
         ]
         self.others = tuple(each.name for each in others)
         self._report.report(self._host.logger, self._connection.jobs.full_name, others)
