@@ -3,7 +3,7 @@
 import typer
 from pymongo.errors import PyMongoError
 
-from ..mongodb.health.collection import Judged, judge, level_of
+from ..mongodb.health.collection import Judged, judge
 from ..mongodb.health.finding import LEVELS
 from .failures import CommandError, text_of
 from .findings import write_wrapped
@@ -34,13 +34,13 @@ def health(target: TargetUrl = None, as_json: Json = False) -> None:
     """
     try:
         with open_store(target) as (store, _):
-            judged, name = judge(store), store.collection.full_name
+            level, judged = judge(store)
     except CommandError as error:
         raise CommandError(str(error), DOWN) from error
     except PyMongoError as error:
         raise CommandError(text_of(error), DOWN) from error
     write(judged, Output(), as_json)
-    raise typer.Exit(LEVELS.index(level_of(judged, name)))
+    raise typer.Exit(LEVELS.index(level))
 
 
 def write(judged: list[Judged], output: Output, as_json: bool) -> None:

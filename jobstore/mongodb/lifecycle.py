@@ -141,12 +141,13 @@ class Lifecycle:
         """
         firing = self._presence.firing
         if firing.still_fires() and firing.stands_by:
+            leases = firing.leases
             with self._locks.io_lock:
                 self._begin_to_fire()
-            firing.took_over()
+            firing.took_over(leases)
             self._presence.beat_soon()
             self._reader.go_live()
-        return firing.still_fires()
+        return firing.still_fires() and not firing.stands_by
 
     def check_in_use(self) -> bool:
         """Whether the store needs its threads; shuts it down if the scheduler's start failed."""

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from jobstore.cli import main
+from support.jobs import at, job
+from support.presences import LATE, plant
 from support.terminals import VARIABLES
 
 PROGRAM = [sys.executable, "-m", "jobstore"]
@@ -58,3 +60,19 @@ def run(target, monkeypatch, capsys):
         return Done(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def busy(store):
+    """Return a store whose collection has schedulers, jobs that wait, and one in quarantine."""
+    store.add_jobs([job(f"job{n}", n) for n in range(30)])
+    mark = {"reason": "gone", "since": at(0), "next_run_time": 5.0}
+    update = {"$set": {"quarantine": mark, "next_run_time": None}}
+    store.collection.update_one({"_id": "job4"}, update)
+    status = {"cycle": 0.0123, "pending": 7, "lag": 2.5}
+    for number in range(2):
+        counters = {"fired": 1234, "lateness": LATE, "leases_lost": 3}
+        host = f"web-{number}.example.com"
+        plant(store.collection, host, counters=counters, status=status, mode="shared")
+    plant(store.collection, "web-2.example.com", lives=False, age=95, status=status)
+    return store

@@ -115,6 +115,18 @@ def test_a_scheduler_that_hangs_beside_one_that_shares_its_jobs_degrades(run, st
     assert names_by_level(done)["down"] == {("a:4711", "cycle")}
 
 
+def test_a_scheduler_that_hangs_beside_a_hot_standby_is_down_and_the_collection_too(run, started):
+    plant(started.collection, "a", others="wait", status={"expected": -40.0})
+    plant(started.collection, "b", state="waiting", others="wait", status={"firing": False})
+    assert run("health").code == 2
+
+
+def test_two_schedulers_of_one_name_are_judged_each_for_itself(run, started):
+    for expected in (-40.0, 5.0):
+        plant(started.collection, "host", mode="shared", status={"expected": expected})
+    assert run("health").code == 1
+
+
 def test_all_that_is_wrong_with_a_scheduler_is_listed(run, started):
     status = {"connected": False, "flush_failures_in_a_row": 2, "needed_pool": 9, "doubles": 1}
     plant(started.collection, status=status | {"since_double": 5.0})

@@ -1,6 +1,5 @@
 """`top` in real terminals: its display, its keys and signals, and the terminal it leaves behind."""
 
-import json
 import os
 import pty
 import re
@@ -8,16 +7,11 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 import pytest
-from apscheduler.schedulers.background import BackgroundScheduler
 
-from jobstore import MongoDBJobStore
-from jobstore.cli.failures import PIPE_CLOSED
-from jobstore.mongodb.health.load import load
-from support.jobs import at, job
-from support.presences import plant
+from support.presences import LATE, NONSENSE, plant, plant_nonsense
 from support.processes import PATIENCE
 from support.proxy import Proxy
 from support.terminals import Terminal, on_terminal
@@ -25,23 +19,6 @@ from support.terminals import Terminal, on_terminal
 from .conftest import PROGRAM, url_of
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J[red]\u202e\r\n\x9b31m"
-LATE = [0] * 16
-
-
-@pytest.fixture
-def busy(store):
-    """Return a store whose collection has schedulers, jobs that wait, and one in quarantine."""
-    store.add_jobs([job(f"job{n}", n) for n in range(30)])
-    mark = {"reason": "gone", "since": at(0), "next_run_time": 5.0}
-    update = {"$set": {"quarantine": mark, "next_run_time": None}}
-    store.collection.update_one({"_id": "job4"}, update)
-    status = {"cycle": 0.0123, "pending": 7, "lag": 2.5}
-    for number in range(2):
-        counters = {"fired": 1234, "lateness": LATE, "leases_lost": 3}
-        host = f"web-{number}.example.com"
-        plant(store.collection, host, counters=counters, status=status, mode="shared")
-    plant(store.collection, "web-2.example.com", lives=False, age=95, status=status)
-    return store
 
 
 @contextmanager
@@ -149,33 +126,6 @@ def test_hostile_texts_are_escaped(target, store):
     plain = re.sub(r"\x1b\[\??\d*(;\d+)*[mhlH]", "", terminal.text)
     assert all(each.isprintable() or each in "\r\n" for each in plain)
     assert "\\x1b[2J" in plain
-
-
-NONSENSE = [
-    float("nan"),
-    float("inf"),
-    -1,
-    10**18,
-    "text",
-    True,
-    None,
-    [],
-    {"a": 1},
-    b"\xff",
-    at(0),
-]
-
-
-def plant_nonsense(collection):
-    """Add presences in whose fields anything stands."""
-    for value in NONSENSE:
-        names = ["cycle", "pending", "lag", "fired", "lateness", "leases_lost"]
-        plant(collection, "inner", status=dict.fromkeys(names, value))
-        plant(
-            collection, "inner", counters=dict.fromkeys(names, value), versions={"jobstore": value}
-        )
-        for name in ("mode", "state", "versions", "started", "seen", "counters", "status"):
-            plant(collection, name, **{name: value})
 
 
 def test_nonsense_in_the_presences_is_shown_as_none(target, store):
@@ -362,106 +312,3 @@ def test_no_terminal_is_an_error_that_names_the_option(run, store, monkeypatch, 
     with on_terminal([*PROGRAM, "top", target]) as terminal:
         assert terminal.end() == 2
     assert "\x1b" not in terminal.text
-
-
-# As JSON
-
-
-@contextmanager
-def in_json(target):
-    command = [*PROGRAM, "top", target, "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def test_json_has_the_figures_of_all_and_of_each_scheduler(target, busy):
-    with in_json(target) as process:
-        found = json.loads(process.stdout.readline())
-    assert abs(datetime.fromisoformat(found["at"]) - datetime.now(timezone.utc)) < timedelta(days=1)
-    assert (found["overdue"], found["quarantined"], found["leased"]) == (29, 1, 0)
-    assert found["oldest_overdue"] > 86_400
-    assert found["error"] is None
-    assert found["jobs_per_second"] is found["lateness_p50"] is found["lateness_p99"] is None
-    schedulers = {each["host"]: each for each in found["schedulers"]}
-    assert [each["alive"] for each in schedulers.values()] == [True, True, False]
-    assert schedulers["web-0.example.com"]["counters"]["fired"] == 1234
-
-
-def test_nonsense_in_the_presences_is_valid_json(target, store):
-    plant_nonsense(store.collection)
-    with in_json(target) as process:
-        found = json.loads(process.stdout.readline())
-    assert len(found["schedulers"]) == 9 * len(NONSENSE)
-
-
-def test_json_ends_when_its_reader_closes_it(target, store):
-    with in_json(target) as process:
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.wait(PATIENCE) == PIPE_CLOSED
-        assert process.stderr.read() == b""
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_ends_json(target, store, number, code):
-    with in_json(target) as process:
-        process.stdout.readline()
-        process.send_signal(number)
-        assert process.wait(PATIENCE) == code
-        assert process.stderr.read() == b""
-
-
-@pytest.mark.slow
-def test_json_tells_an_outage_and_goes_on(server, database, store):
-    with Proxy(server.nodes[0].port) as proxy, in_json(url_of(proxy.uri, database.name)) as process:
-        assert json.loads(process.stdout.readline())["error"] is None
-        proxy.hold()
-        assert any(json.loads(process.stdout.readline())["error"] for _ in range(3))
-        proxy.release()
-        assert any(not json.loads(process.stdout.readline())["error"] for _ in range(10))
-
-
-@pytest.mark.slow
-def test_real_schedulers_that_share_have_rates(server, database, target):
-    stores = [MongoDBJobStore(database.name, host=server.uri, shared=True) for _ in range(2)]
-    schedulers = [BackgroundScheduler(jobstores={"default": store}) for store in stores]
-    for scheduler in schedulers:
-        scheduler.start()
-    try:
-        for number in range(20):
-            options = {"seconds": 0.2, "misfire_grace_time": None, "max_instances": 99}
-            schedulers[0].add_job(print, "interval", id=str(number), **options)
-        with in_json(target) as process:
-            for line in process.stdout:
-                found = json.loads(line)
-                if found["jobs_per_second"]:
-                    break
-    finally:
-        for scheduler in schedulers:
-            scheduler.shutdown()
-    assert 0 < found["jobs_per_second"] <= 400
-    assert 0 < found["lateness_p50"] <= found["lateness_p99"]
-    assert [each["state"] for each in found["schedulers"]] == ["firing", "firing"]
-
-
-# The load
-
-
-def test_leased_jobs_are_counted_while_a_scheduler_shares(store, server, database):
-    sharer = MongoDBJobStore(database.name, host=server.uri, shared=True, batch_size=10)
-    sharer.start(None, "default")
-    sharer.add_jobs([job(f"job{n}", n) for n in range(30)])
-    claimed = sharer.get_due_jobs(datetime.now(timezone.utc))
-    assert load(store).leased == len(claimed) > 0
-    nonsense = {"acquired_until": "z", "acquired_by": 5}
-    store.collection.update_one({"_id": "job29"}, {"$set": nonsense})
-    assert load(store).leased == len(claimed)
-    sharer.shutdown()
-    assert load(store).leased == 0
-
-
-def test_load_of_no_jobs_is_empty(store):
-    assert load(store) == ([], 0, None, 0, 0)

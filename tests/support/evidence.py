@@ -4,8 +4,9 @@ from datetime import datetime, timedelta, timezone
 
 from jobstore.describe import JobInfo
 from jobstore.firing import FireTimes
-from jobstore.mongodb.history.answer import Evidence
+from jobstore.mongodb.history.answer import ANSWERS, Evidence
 from jobstore.mongodb.history.record import HistoryRecord
+from jobstore.mongodb.history.why import decide
 from jobstore.mongodb.presence.scheduler import Scheduler
 
 NOON = datetime(2025, 11, 29, 12, 0, tzinfo=timezone.utc)
@@ -73,3 +74,14 @@ def evidence(**fields):
         "keeps_all": True,
     }
     return Evidence(**{**own, **fields})
+
+
+def check(known, kind, *parts):
+    """Check the answer's kind, and that its text has parts; return the answer."""
+    answer = decide(known)
+    assert answer.kind == kind, answer
+    assert answer.kind in ANSWERS
+    for part in parts:
+        assert part in answer.text, answer
+    assert bool(answer.source) == (kind not in ("unknown", "no such job"))
+    return answer

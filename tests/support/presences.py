@@ -5,7 +5,11 @@ from datetime import datetime, timedelta, timezone
 
 from bson import ObjectId
 
-__all__ = ["plant"]
+from support.jobs import at
+
+__all__ = ["LATE", "NONSENSE", "plant", "plant_nonsense"]
+
+LATE = [0] * 16
 
 
 def plant(collection, host="web-1", pid=4711, *, age=1.0, lives=True, **more):
@@ -33,3 +37,30 @@ def plant(collection, host="web-1", pid=4711, *, age=1.0, lives=True, **more):
     }
     collection.database[f"{collection.name}_meta"].insert_one(document | more)
     return document["_id"]
+
+
+NONSENSE = [
+    float("nan"),
+    float("inf"),
+    -1,
+    10**18,
+    "text",
+    True,
+    None,
+    [],
+    {"a": 1},
+    b"\xff",
+    at(0),
+]
+
+
+def plant_nonsense(collection):
+    """Add presences in whose fields anything stands."""
+    for value in NONSENSE:
+        names = ["cycle", "pending", "lag", "fired", "lateness", "leases_lost"]
+        plant(collection, "inner", status=dict.fromkeys(names, value))
+        plant(
+            collection, "inner", counters=dict.fromkeys(names, value), versions={"jobstore": value}
+        )
+        for name in ("mode", "state", "versions", "started", "seen", "counters", "status"):
+            plant(collection, name, **{name: value})

@@ -1,6 +1,7 @@
 """Helpers for the tests of presence and of hot standbys."""
 
 import re
+import time
 
 import pytest
 from pymongo import MongoClient
@@ -11,7 +12,20 @@ from support.commands import Commands
 from support.manual_scheduler import ByHand, Submissions
 from support.waiting import until
 
-__all__ = ["beat", "documents", "expire", "lease_of", "presence_of", "scheduler_on", "standing"]
+__all__ = [
+    "ask",
+    "beat",
+    "documents",
+    "expire",
+    "firing_one",
+    "lease_of",
+    "lose_lease",
+    "presence_of",
+    "scheduler_on",
+    "standing",
+    "states",
+    "submitted",
+]
 
 NEVER = 1e9  # seconds
 SCHEDULERS = re.compile("^scheduler:")
@@ -90,3 +104,32 @@ def expire(database, **query):
     """Let leases end, and presences, as if nobody had written them for long."""
     is_expiring = {"expires": {"$type": "date"}, **query}
     database["jobs_meta"].update_many(is_expiring, [{"$set": {"expires": "$$NOW"}}])
+
+
+def submitted(scheduler):
+    """Run a cycle, and return the ids of the submitted jobs."""
+    before = len(scheduler.executor.submitted)
+    scheduler._process_jobs()
+    return [job_id for job_id, _ in scheduler.executor.submitted[before:]]
+
+
+def firing_one(standby_on, **options):
+    """Start a scheduler that has taken over."""
+    scheduler = standby_on(**options)
+    until(lambda: not standing(scheduler))
+    return scheduler
+
+
+def states(database):
+    return [each["state"] for each in documents(database)]
+
+
+def lose_lease(scheduler):
+    """Let the scheduler's lease end by its own clock, before the next renewal."""
+    scheduler.store._firing.lease.ends_at = scheduler.store._firing._until = time.monotonic() - 1
+
+
+def ask(scheduler):
+    """Let the scheduler's thread ask for the lease at once."""
+    scheduler.store._firing.next_request = -1.0
+    scheduler.store._lifecycle.beating.go_on()

@@ -17,7 +17,7 @@ from .facts import Facts, joined, plural
 from .finding import Finding, Level
 from .findings import OF_COLLECTION, OF_SCHEDULERS, findings, overdue, worst
 
-__all__ = ["Judged", "judge", "level_of", "status_of"]
+__all__ = ["Judged", "judge", "status_of"]
 
 NOTHING_KNOWN: dict[str, Any] = {"connected": True, "pending": 0, "oldest": None, "lag": None}
 NUMBERS = {int: (int,), float: (int, float), NoneType: (NoneType,)}
@@ -33,8 +33,10 @@ class Judged(NamedTuple):
     finding: Finding
 
 
-def judge(store: Inspection) -> list[Judged]:
-    """Return the findings about a collection, then those about its schedulers; 8 commands or so.
+def judge(store: Inspection) -> tuple[Level, list[Judged]]:
+    """Return the level of a collection, its findings, and those about its schedulers.
+
+    Takes 8 commands or so.
 
     A scheduler that is well has one finding. The store need not be started.
 
@@ -52,10 +54,11 @@ def judge(store: Inspection) -> list[Judged]:
     for check in CHECKS:
         if facts.firing or check.name != "others":  # else both would say that none fires
             found += attempt(check, facts)
+    by_scheduler = [(scheduler, about(scheduler)) for scheduler in living]
     judged = [Judged(name, each) for each in found]
-    for scheduler in living:
-        judged += [Judged(scheduler.name, each) for each in about(scheduler)]
-    return judged
+    for scheduler, about_it in by_scheduler:
+        judged += [Judged(scheduler.name, each) for each in about_it]
+    return level_of(found, by_scheduler), judged
 
 
 def late(facts: Facts) -> Iterator[Finding]:
@@ -74,20 +77,19 @@ CHECKS = [
 ]
 
 
-def level_of(judged: list[Judged], collection: str) -> Level:
+def level_of(found: list[Finding], schedulers: list[tuple[Scheduler, list[Finding]]]) -> Level:
     """Return the level of a collection: it is down only if no scheduler fires its jobs.
 
-    :param collection: its name.
+    A hot standby fires none, however well it is.
+
+    :param found: the findings about the collection.
+    :param schedulers: the living schedulers, each with its findings.
     """
-    level = worst([each.finding for each in judged if each.about == collection])
-    by_scheduler: dict[str, list[Finding]] = {}
-    for each in judged:
-        if each.about != collection:
-            by_scheduler.setdefault(each.about, []).append(each.finding)
-    levels = {worst(found) for found in by_scheduler.values()}
-    if levels == {"down"}:
+    level = worst(found)
+    levels = [(each.state, worst(about_it)) for each, about_it in schedulers]
+    if level == "down" or {each for state, each in levels if state == "firing"} == {"down"}:
         return "down"
-    return level if level == "down" or levels <= {"well"} else "degraded"
+    return level if all(each == "well" for _, each in levels) else "degraded"
 
 
 def active(schedulers: Iterable[Scheduler]) -> Iterator[Scheduler]:

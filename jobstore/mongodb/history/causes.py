@@ -28,7 +28,9 @@ def cause(known: Evidence, at: datetime) -> Cause | None:
 
 def outage(known: Evidence, at: datetime) -> Cause | None:
     """Return an outage at that time, unless another scheduler was without one."""
-    away = [each for each in known.incidents if each.kind == "away" and is_within(each, at)]
+    is_sure = known.keeps_all or bool(known.runs)  # else it may have run just before the outage
+    early = NOTICED if is_sure else timedelta(0)
+    away = [each for each in known.incidents if each.kind == "away" and is_within(each, at, early)]
     if not away:
         return None
     without = {each.by for each in away}
@@ -51,8 +53,8 @@ def outage(known: Evidence, at: datetime) -> Cause | None:
     )
 
 
-def is_within(record: HistoryRecord, at: datetime) -> bool:
-    return record.until is not None and record.at <= at + NOTICED and at <= record.until
+def is_within(record: HistoryRecord, at: datetime, early: timedelta) -> bool:
+    return record.until is not None and record.at <= at + early and at <= record.until
 
 
 def no_scheduler(known: Evidence, at: datetime) -> Cause | None:
@@ -73,6 +75,7 @@ def no_scheduler(known: Evidence, at: datetime) -> Cause | None:
     text = f"No scheduler ran at {clock(at)}: {last.name} ended at {clock(last.until)}"
     if following:
         text += f", and {following.name} started at {clock(following.since)}"
+    text += ". One that keeps no history would have left no record"
     if records:
         source = ", and ".join(source_of(known, each) for each in records)
     else:

@@ -4,6 +4,7 @@ from datetime import datetime, timezone
 
 from ..connection import Connection
 from ..documents import Document, DocumentId
+from ..looking.places import is_storable_id
 from .record import HistoryRecord
 
 __all__ = ["read_history"]
@@ -19,6 +20,8 @@ def read_history(
     """
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise ValueError(f"limit is {limit!r}: it must be a whole number from 1 on")
+    if job_id is not None and not is_storable_id(job_id):
+        return []  # no document can have this id
     query: Document = {"job": {"$eq": job_id}}
     if since is not None:
         if since.tzinfo is None:

@@ -45,7 +45,8 @@ def due_now(known: Evidence, at: datetime) -> Answer | None:
     if job.lease and job.lease.until > known.now:
         text = f"{begin}. A scheduler has claimed it until {clock(job.lease.until)}."
         return Answer("due", text, document, due_at)
-    text = f"{begin}. {names} {'fires' if len(firing) == 1 else 'fire'} jobs, but not yet this one."
+    fires = "fires" if len(firing) == 1 else "fire"
+    text = f"{begin}. {names} {fires} jobs. The job waits, or runs now: a cycle writes at its end."
     return Answer("due", text, f"{document}, and {presence}", due_at)
 
 

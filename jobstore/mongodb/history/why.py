@@ -123,7 +123,7 @@ def in_document(known: Evidence, at: datetime) -> Answer | None:
         )
         return Answer("held", text, source, at)
     if job.paused and not was_active(known, at):
-        text = "The job is paused. No record says who paused it, and when."
+        text = "The job is paused now. No record says since when: it may have run then."
         return Answer("paused", text, source, at)
     return None
 
@@ -163,7 +163,10 @@ def nobody_fired(known: Evidence, at: datetime) -> Answer | None:
     """Answer for a run that has no record, at a time at which nobody fired jobs."""
     if known.run_time is None or not (reason := cause(known, at)):
         return None
-    return Answer(reason.kind, reason.text, reason.source, at, reason.evidence)
+    text = reason.text
+    if not known.keeps_all:
+        text += " Runs that went well have no records, so the job may have run later."
+    return Answer(reason.kind, text, reason.source, at, reason.evidence)
 
 
 RULES: list[Callable[[Evidence, datetime], Answer | None]] = [

@@ -29,6 +29,7 @@ class Firing:
     :param waits: whether the store's argument `others` is ``"wait"``.
     :param seconds: how long the lease lasts.
     :ivar stands_by: whether the store has to take over before it may fire.
+    :ivar leases: how often the store has got the lease anew.
     :ivar next_request: when to ask for the lease, by the monotonic clock; infinity for never.
     """
 
@@ -42,6 +43,7 @@ class Firing:
     ) -> None:
         self._connection, self._host, self._incidents = connection, host, incidents
         self.waits, self._seconds = waits, seconds
+        self.leases = 0
         self.reset()
 
     def reset(self) -> None:
@@ -87,10 +89,17 @@ class Firing:
             self._incidents.add("lost firing")
         return False
 
-    def took_over(self) -> None:
-        """Note that the work is done that comes before the first job is fired."""
+    def took_over(self, leases: int) -> None:
+        """Note that the work is done that comes before the first job is fired.
+
+        :param leases: the number of leases when the work began. If the store has lost that lease
+            and got another one meanwhile, it still stands by.
+        """
         if self.stands_by:
             self.stands_by = self._has_lost = False
+            if self.leases != leases:
+                self.stands_by = True
+                return
             self._incidents.add("took over", detail=self.lease.previous)
 
     def request(self, name: str, unfenced: Callable[[], list[Scheduler]]) -> None:
@@ -109,7 +118,9 @@ class Firing:
             self.lease.give_back()
             return
         is_new = self.lease.request(name)
-        self.stands_by |= is_new
+        if is_new:
+            self.leases += 1
+            self.stands_by = True
         holder = self.lease.holder
         if self.lease.is_held and self.stands_by and (others := unfenced()):
             holder = others[0].id

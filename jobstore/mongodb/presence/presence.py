@@ -72,7 +72,7 @@ class Presence:
         self._report = Report()
         self._parent_name: str | None = None
         self._is_failing = False
-        self._seen_at_start: dict[str, datetime | None] = {}
+        self._seen_at_start: set[tuple[str, datetime | None]] = set()
         self._recovered: set[str] = set()  # leftovers that no later start has to find
         self.name: str | None = None
         self.others: tuple[str, ...] = ()
@@ -120,7 +120,7 @@ class Presence:
         if self._argument == "refuse" and self._host.scheduler and (others := self._others(found)):
             self.end()
             raise ValueError(refusal(self._connection.jobs.full_name, others))
-        self._seen_at_start = {each.id: each.seen for each in found}
+        self._seen_at_start = {(each.id, each.seen) for each in found}
 
     def _lacks_rights(self, error: OperationFailure) -> None:
         meta = self._connection.meta.full_name
@@ -258,7 +258,7 @@ class Presence:
             if fires
             and each.state == "firing"
             and not (waits and each.others == "wait")
-            and each.seen != self._seen_at_start.get(each.id)
+            and (each.id, each.seen) not in self._seen_at_start
         ]
         self.others = tuple(each.name for each in others)
         self._report.report(self._host.logger, self._connection.jobs.full_name, others)

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from jobstore.describe import Lease, QuarantineMark
+from jobstore.describe import Lease
 from jobstore.firing import FireTimes
-from jobstore.mongodb.history.answer import ANSWERS, RUN_KINDS
+from jobstore.mongodb.history.answer import RUN_KINDS
 from jobstore.mongodb.history.recorded import RECORDED
 from jobstore.mongodb.history.why import decide
 from support.evidence import (
@@ -16,6 +16,7 @@ from support.evidence import (
     OTHER,
     after,
     change,
+    check,
     evidence,
     incident,
     record,
@@ -24,17 +25,6 @@ from support.evidence import (
 )
 
 UNKNOWN = FireTimes(unknown="its trigger has jitter, so its times are random")
-
-
-def check(known, kind, *parts):
-    """Check the answer's kind, and that its text has parts; return the answer."""
-    answer = decide(known)
-    assert answer.kind == kind, answer
-    assert answer.kind in ANSWERS
-    for part in parts:
-        assert part in answer.text, answer
-    assert bool(answer.source) == (kind not in ("unknown", "no such job"))
-    return answer
 
 
 # A record of the run
@@ -151,114 +141,6 @@ def test_recorded_times_come_before_those_of_a_trigger_that_has_changed_since():
 def test_a_run_a_minute_away_is_not_meant():
     times = FireTimes(after(-60), after(60))
     check(evidence(times=times), "not due", "2025-11-29 11:59:00 UTC", "2025-11-29 12:01:00 UTC")
-
-
-# The job's state then
-
-
-def test_a_job_that_was_paused_before_did_not_run():
-    pause = change("paused", -600)
-    known = evidence(change=pause, job=stored(None))
-    answer = check(known, "paused", "paused at 2025-11-29 11:50:00 UTC")
-    assert answer.evidence == (pause,)
-    check(evidence(change=pause, next_change=change("changed", 600)), "paused")
-
-
-@pytest.mark.parametrize(
-    ("kind", "job"), [("paused", stored()), ("paused", None), ("removed", stored())]
-)
-def test_a_change_that_was_undone_at_an_unknown_time_is_no_answer(kind, job):
-    before = change(kind, -600)
-    check(evidence(change=before, job=job, last=record("executed", 9, after(9))), "unknown")
-    again = change(kind, 600)
-    known = evidence(change=before, next_change=again, job=job, last=again)
-    check(known, "unknown")
-
-
-def test_a_job_that_was_removed_is_perhaps_back_if_additions_have_no_records():
-    removed = change("removed", -600)
-    known = evidence(change=removed, job=None, last=removed, keeps_all=False)
-    check(known, "removed", "may have been there again")
-
-
-def test_a_job_that_was_there_before_the_history_may_have_been_another():
-    known = evidence(next_change=change("added", 600), begins=after(60))
-    check(known, "unknown", "the history begins at")
-
-
-def test_a_job_that_is_gone_may_have_run_if_only_problems_have_records():
-    known = evidence(job=None, last=record("missed", -600, after(-600)), keeps_all=False)
-    check(known, "unknown", "Runs that went well have no records")
-
-
-def test_a_time_without_a_run_is_not_sure_if_changes_have_no_records():
-    known = evidence(at=after(600), times=FireTimes(NOON, NOON + HOUR), keeps_all=False)
-    check(known, "not due", "may have had other times then")
-
-
-def test_a_job_that_was_removed_before_did_not_run():
-    removed = change("removed", -600)
-    check(evidence(change=removed, job=None, last=removed), "removed", "web-1:4711")
-
-
-def test_a_job_that_ran_after_a_pause_was_resumed():
-    check(evidence(change=change("paused", -600), ran_since=True), "unknown")
-
-
-def test_a_job_that_went_into_quarantine_before_did_not_run():
-    mark = QuarantineMark("no module", after(-3600), NOON - HOUR)
-    quarantined = record("quarantined", -3600, NOON - HOUR, detail="no module")
-    known = evidence(change=quarantined, job=stored(None, quarantine=mark))
-    check(known, "quarantined", "no module")
-
-
-def test_a_job_that_was_restored_from_quarantine_at_an_unknown_time_has_no_answer():
-    quarantined = record("quarantined", -3600, NOON - HOUR, detail="no module")
-    check(evidence(change=quarantined), "unknown")
-
-
-def test_a_job_that_was_added_later_was_not_due():
-    added = change("added", 600)
-    check(evidence(next_change=added), "not due", "added it at 2025-11-29 12:10:00 UTC")
-    removed = change("removed", -600)
-    check(evidence(next_change=added, change=removed), "removed")
-
-
-def test_a_job_in_quarantine_is_known_by_its_document():
-    mark = QuarantineMark("no module", after(1), NOON)
-    answer = check(evidence(job=stored(None, quarantine=mark)), "quarantined", "no module")
-    assert answer.source == "the job's document in jobs"
-    later = QuarantineMark("no module", after(3601), NOON + HOUR)
-    check(evidence(job=stored(None, quarantine=later)), "unknown")
-
-
-def test_a_held_job_is_known_by_its_document():
-    check(evidence(job=stored(None, held=NOON)), "held", 'catch_up="hold"')
-    check(evidence(job=stored(None, held=NOON + HOUR)), "unknown")
-
-
-def test_a_job_that_is_paused_now_was_paused_unless_a_record_says_later():
-    check(evidence(job=stored(None)), "paused", "No record says who")
-    for kind in ("paused", "changed", "added"):
-        later = change(kind, 600)
-        known = evidence(job=stored(None), next_change=later, change=change("changed", -600))
-        check(known, "unknown")
-    check(evidence(job=stored(None), last=record("error", 3601, NOON + HOUR)), "unknown")
-    check(evidence(job=stored(None), last=record("error", -3500, NOON - HOUR)), "paused")
-
-
-def test_a_job_that_is_gone_was_removed_after_its_last_record():
-    last = record("executed", -3500, NOON - HOUR)
-    answer = check(evidence(job=None, last=last, times=UNKNOWN), "removed", "not stored")
-    assert answer.evidence == (last,)
-
-
-def test_a_job_that_is_gone_and_has_later_records_has_no_answer():
-    check(evidence(job=None, last=record("executed", 3601, NOON + HOUR)), "unknown")
-
-
-def test_an_id_without_a_job_and_a_record_is_told():
-    check(evidence(job=None), "no such job", "No job 'report' is stored in jobs")
 
 
 # Due now

@@ -214,7 +214,7 @@ def test_job_that_a_call_paused_was_paused(recording, running_on, modes):
 def test_job_that_is_paused_is_known_also_without_a_history(recording):
     store = recording(history=None)
     store.add_job(job("a", None))
-    check(store, "a", now(), "paused", "No record says who")
+    check(store, "a", now(), "paused", "No record says since when")
 
 
 def test_job_that_a_call_removed_was_removed(recording, running_on, modes):
@@ -285,7 +285,7 @@ def test_job_that_is_due_while_its_scheduler_is_busy_is_due(recording):
     store, at = recording(), ago(5)
     by_hand(store)
     store.add_job(job("a", next_run_time=at))
-    check(store, "a", at, "due", "fires jobs, but not yet this one")
+    check(store, "a", at, "due", "fires jobs. The job waits, or runs now")
     check(store, "a", None, "due")
 
 
@@ -339,7 +339,7 @@ def test_job_of_a_killed_scheduler_is_due_until_its_presence_is_over(recording, 
         timeout=120,
     )
     assert done.returncode == -signal.SIGKILL
-    check(store, "b", None, "due", "fires jobs, but not yet this one")
+    check(store, "b", None, "due", "fires jobs. The job waits, or runs now")
     over = [{"$set": {"expires": {"$subtract": ["$$NOW", 1]}}}]  # as it is 30 s later
     assert database.jobs_meta.update_many({"state": "firing"}, over).modified_count == 1
     check(store, "b", None, "no scheduler", "no scheduler runs that fires jobs")

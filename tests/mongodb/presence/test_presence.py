@@ -261,8 +261,13 @@ def test_damaged_document_of_another_disturbs_nobody(scheduler_on, database, doc
 def test_log_line_shows_no_control_characters_of_others(scheduler_on, database, caplog):
     future = datetime.now(timezone.utc) + timedelta(days=1)
     document = {"_id": "scheduler:a\nb:1:x", "mode": "\x1b[31m" + "m" * 1000}
+    scheduler = scheduler_on()
     database["jobs_meta"].insert_one({**document, "state": "firing", "expires": future})
-    scheduler_on()
-    (line,) = [each.getMessage() for each in caplog.records if "Every job runs" in each.msg]
+    beat(scheduler.store)
+
+    def lines():
+        return [each.getMessage() for each in caplog.records if "Every job runs" in each.msg]
+
+    (line,) = until(lines)
     assert line.isprintable()
     assert len(line) < 600

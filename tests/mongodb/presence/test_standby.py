@@ -5,7 +5,6 @@ import time
 
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
-from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
@@ -13,52 +12,19 @@ from jobstore.mongodb.presence import firing, lease
 from support.jobs import at, job, run_times
 from support.mirrored_stores import wait_until_live
 from support.proxy import Proxy
-from support.standbys import beat, documents, expire, lease_of, presence_of, standing
+from support.standbys import (
+    beat,
+    expire,
+    firing_one,
+    lease_of,
+    presence_of,
+    standing,
+    states,
+    submitted,
+)
 from support.waiting import until
 
 LOST = "is fired here any more"
-
-
-@pytest.fixture(params=[False, True], ids=["queried", "mirrored"])
-def standby_on(request, scheduler_on):
-    """Return a function that starts a scheduler with others="wait"."""
-
-    def standby_on(*args, **options):
-        return scheduler_on(*args, **{"others": "wait", "mirror": request.param, **options})
-
-    return standby_on
-
-
-def submitted(scheduler):
-    """Run a cycle, and return the ids of the submitted jobs."""
-    before = len(scheduler.executor.submitted)
-    scheduler._process_jobs()
-    return [job_id for job_id, _ in scheduler.executor.submitted[before:]]
-
-
-def firing_one(standby_on, **options):
-    """Start a scheduler that has taken over."""
-    scheduler = standby_on(**options)
-    until(lambda: not standing(scheduler))
-    return scheduler
-
-
-def states(database):
-    return [each["state"] for each in documents(database)]
-
-
-def lose_lease(scheduler):
-    """Let the scheduler's lease end by its own clock, before the next renewal."""
-    scheduler.store._firing.lease.ends_at = scheduler.store._firing._until = time.monotonic() - 1
-
-
-def ask(scheduler):
-    """Let the scheduler's thread ask for the lease at once."""
-    scheduler.store._firing.next_request = -1.0
-    scheduler.store._lifecycle.beating.go_on()
-
-
-# Waiting and taking over
 
 
 def test_single_scheduler_takes_over_at_once(standby_on, database):
@@ -236,123 +202,6 @@ def test_second_start_without_a_shutdown_keeps_the_lease(standby_on, database):
     assert standing(scheduler) or lease_of(database)["expires"] > before["expires"]
     until(lambda: not standing(scheduler))
     assert lease_of(database)["token"] == before["token"]
-
-
-# The fence
-
-
-def test_no_job_is_fired_after_the_lease_has_ended(standby_on, caplog):
-    scheduler = firing_one(standby_on)
-    scheduler.store.add_jobs([job(f"{n}", n) for n in range(5)])
-    scheduler.executor.then = lambda job: lose_lease(scheduler) if job.id == "2" else None
-    scheduler.store._lifecycle.beating.stop()
-    assert submitted(scheduler) == ["0", "1", "2"]
-    assert submitted(scheduler) == []
-    assert caplog.text.count(LOST) == 1
-    assert not scheduler.store.status().firing
-    until(lambda: not scheduler.store.status().pending)
-    late = [each for each, time in run_times(scheduler.store).items() if time < at(10).timestamp()]
-    assert sorted(late) == ["3", "4"], "the jobs that were fired are written"
-
-
-def test_shutdown_in_mid_cycle_lets_the_cycle_fire_no_other_job(standby_on, caplog):
-    """A signal's handler may shut the store down, and the standby fires the rest."""
-    scheduler = firing_one(standby_on)
-    scheduler.store.add_jobs([job(f"{n}", n) for n in range(5)])
-    scheduler.executor.then = lambda job: scheduler.store.shutdown() if job.id == "2" else None
-    assert submitted(scheduler) == ["0", "1", "2"]
-    assert LOST not in caplog.text
-
-
-def test_lease_that_nobody_took_meanwhile_is_renewed_without_a_takeover(standby_on, caplog):
-    caplog.set_level(logging.INFO)
-    scheduler = firing_one(standby_on)
-    lose_lease(scheduler)
-    assert not scheduler.store._firing.still_fires()
-    ask(scheduler)
-    until(lambda: scheduler.store._firing.may_fire)
-    assert not scheduler.store._firing.stands_by
-    assert caplog.text.count(LOST) == 1
-    assert "Taking over" not in caplog.text
-    lose_lease(scheduler)
-    assert not scheduler.store._firing.still_fires()
-    assert caplog.text.count(LOST) == 2, "each loss is logged"
-
-
-def test_lease_that_another_held_meanwhile_is_taken_over_anew(standby_on, database, caplog):
-    first, second = firing_one(standby_on), standby_on()
-    first.store._lifecycle.beating.stop()
-    expire(database)
-    until(lambda: not standing(second))
-    lose_lease(first)
-    assert submitted(first) == []
-    assert caplog.text.count(LOST) == 1
-    first.store._firing.request("scheduler:first:1:x", list)
-    assert not first.store._firing.may_fire
-    second.store.shutdown()
-    first.store._firing.request("scheduler:first:1:x", list)
-    assert first.store._firing.may_fire
-    assert first.store._firing.stands_by
-    assert not standing(first)
-
-
-def test_holder_whose_lease_was_taken_early_stops_at_its_next_request(standby_on, database):
-    """The server's clock may have been set forward."""
-    scheduler = firing_one(standby_on)
-    other = {"$set": {"token": "another", "by": "scheduler:other:1:x"}}
-    database["jobs_meta"].update_one({"_id": "firing"}, other)
-    ask(scheduler)
-    until(lambda: not scheduler.store._firing.may_fire)
-    assert lease_of(database)["token"] == "another"
-
-
-def test_shutdown_does_not_end_the_lease_of_another(standby_on, database):
-    scheduler = firing_one(standby_on)
-    scheduler.store._lifecycle.beating.stop()
-    database["jobs_meta"].update_one({"_id": "firing"}, {"$set": {"token": "another"}})
-    scheduler.store.shutdown()
-    assert lease_of(database)["token"] == "another"
-
-
-def test_store_without_a_scheduler_leaves_the_lease_to_others(standby_on, server, database):
-    client = MongoClient(server.uri)
-    idle = MongoDBJobStore(database.name, client=client, others="wait", lease=3600)
-    idle.start(None, "idle")
-    try:
-        until(lambda: "idle" in states(database))
-        until(lambda: presence_of(idle)._next_beat > 0)  # its thread has looked for work
-        firing_one(standby_on)
-        assert lease_of(database)["by"] != presence_of(idle).name
-    finally:
-        idle.shutdown()
-        client.close()
-
-
-def test_paused_standby_leaves_the_lease_to_others_until_it_is_resumed(standby_on, database):
-    paused = standby_on(start=False)
-    paused.start(paused=True)
-    running = firing_one(standby_on)
-    assert standing(paused)
-    running.store.shutdown()
-    paused.resume()
-    until(lambda: not standing(paused))
-
-
-def test_store_that_does_not_wait_asks_for_no_lease(scheduler_on, database):
-    scheduler = scheduler_on()
-    beat(scheduler.store)
-    assert scheduler.store._firing.fence is None
-    assert lease_of(database) is None
-
-
-def test_forked_process_has_no_right_to_fire(standby_on):
-    scheduler = firing_one(standby_on)
-    firing_right = scheduler.store._firing
-    token = firing_right.lease._token
-    presence_of(scheduler.store).forked()
-    assert not firing_right.may_fire
-    assert firing_right.lease._token != token
-    assert presence_of(scheduler.store).name is None
 
 
 # Faults
