@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
+from ..presence.presence import BEAT_SECONDS
 from ..presence.scheduler import Scheduler
 from .record import HistoryRecord
 
 __all__ = ["Life", "lives", "name_of", "nobody_ran"]
 
-BEAT = timedelta(seconds=5)  # the time between two writes of a presence
+BEAT = timedelta(seconds=BEAT_SECONDS)
 LAST = datetime.max.replace(tzinfo=timezone.utc) - BEAT  # anybody may have written any time
 UNKNOWN = datetime.min.replace(tzinfo=timezone.utc)
 BEGINS = "started", "took over"

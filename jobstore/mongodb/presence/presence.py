@@ -28,7 +28,7 @@ from .identity import is_of_this_process, new_name
 from .others import Report, leftovers_in, others_in, refusal
 from .scheduler import EXPIRED, Scheduler, read_schedulers
 
-__all__ = ["Presence"]
+__all__ = ["BEAT_SECONDS", "Presence"]
 
 FIRST_SECONDS = 0.0  # from the start to the first beat, which adds the status
 BEAT_SECONDS = 5.0  # between two writes of the document
