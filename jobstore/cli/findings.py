@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from ..mongodb import Finding
+from ..mongodb.health.finding import LEVELS
+from ..mongodb.health.findings import worst
 from .as_json import to_json
 from .details import wrapped
 from .output import Output
@@ -10,7 +12,6 @@ from .printable import fit, printable
 
 __all__ = ["exit_code", "write_findings", "write_wrapped"]
 
-LEVELS = ("well", "degraded", "down")  # the exit codes 0, 1 and 2
 STYLES = {"well": "green", "degraded": "yellow", "down": "red"}
 LEVEL, NAME = 10, 15  # the widths of the columns
 WIDE, NARROW = 60, 4  # columns of a terminal that has room beside the names; else the indent
@@ -19,7 +20,7 @@ ARROW = "-> "
 
 def exit_code(findings: Sequence[Finding]) -> int:
     """Return the exit code of the worst finding."""
-    return max((LEVELS.index(each.level) for each in findings), default=0)
+    return LEVELS.index(worst(findings))
 
 
 def write_findings(findings: Sequence[Finding], output: Output, as_json: bool = False) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime, time, timedelta, timezone
 
 import typer
 
+from ..where import in_utc
 from .options import DURATION, duration
 
 __all__ = ["moment"]
@@ -29,7 +30,7 @@ def moment(text: str, now: datetime | None = None) -> datetime:
         if TIME_OF_DAY.fullmatch(text):
             return last_over(time.fromisoformat(in_digits(text)), now)
         found = datetime.fromisoformat(in_digits(text))
-        return in_utc(found)
+        return in_utc(found).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         raise typer.BadParameter(
             f"{text!r} is no time such as 12:00, 12:00:30, 2026-11-29T12:00, "
@@ -46,10 +47,5 @@ def last_over(of_day: time, now: datetime) -> datetime:
     """Return the last time of day that is over."""
     zone = of_day.tzinfo or timezone.utc
     found = datetime.combine(now.astimezone(zone).date(), of_day.replace(tzinfo=zone))
-    return in_utc(found if found <= now else found - timedelta(days=1))
-
-
-def in_utc(time: datetime) -> datetime:
-    """Return a time in UTC; one without a zone is in UTC already."""
-    zoned = time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time
-    return zoned.astimezone(timezone.utc)
+    over = found if found <= now else found - timedelta(days=1)
+    return over.astimezone(timezone.utc)

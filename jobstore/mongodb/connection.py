@@ -110,18 +110,16 @@ class Connection:
     @property
     def meta(self) -> Collection[Document]:
         """The collection ``<jobs>_meta``: which schedulers run, and whether they share jobs."""
-        return self.jobs.database.get_collection(
-            f"{self.jobs.name}_meta",
-            codec_options=CODEC,
-            read_preference=ReadPreference.PRIMARY,
-            write_concern=self.jobs.write_concern,
-        )
+        return self._companion("meta")
 
     @property
     def runs(self) -> Collection[Document]:
         """The collection ``<jobs>_runs``: the history."""
+        return self._companion("runs")
+
+    def _companion(self, name: str) -> Collection[Document]:
         return self.jobs.database.get_collection(
-            f"{self.jobs.name}_runs",
+            f"{self.jobs.name}_{name}",
             codec_options=CODEC,
             read_preference=ReadPreference.PRIMARY,
             write_concern=self.jobs.write_concern,

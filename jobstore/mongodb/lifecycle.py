@@ -9,7 +9,6 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
-from math import inf
 from typing import Any
 
 import pymongo
@@ -39,7 +38,6 @@ from .writes.retry import Retry
 __all__ = ["Lifecycle"]
 
 MIN_CLOSE_SECONDS = 0.1  # for the last writes, if stopping the threads has used up the time
-LOOK_SECONDS = 5.0  # between two looks at the collection, for the status
 CLOSE_SHARE = 0.9  # of the remaining time: the last commands end before `shutdown` does
 
 
@@ -74,7 +72,6 @@ class Lifecycle:
         self.flusher: Flusher | None = None
         self.beating: Beating | None = None
         self.owners: weakref.WeakValueDictionary[int, Owner] = weakref.WeakValueDictionary()
-        self._looked_at = -inf  # by the monotonic clock
         self._starts = 0
         self._start_failed = False  # the last start, of the scheduler or of the store itself
         _lifecycles[id(self)] = self
@@ -282,9 +279,7 @@ class Lifecycle:
 
     def _look(self) -> dict[str, Any]:
         """Look at the collection from time to time, and return the status."""
-        if time.monotonic() >= self._looked_at + LOOK_SECONDS:
-            self._looked_at = time.monotonic()
-            self._report.look()
+        self._report.look_if_time()
         return self.status()._asdict()
 
     def farewell(self) -> Callable[[], None]:

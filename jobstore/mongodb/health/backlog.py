@@ -7,12 +7,12 @@ from pymongo import ASCENDING
 
 from ..connection import Connection
 from ..documents import MIN_TIME, Document
+from ..writes.quarantine import MARKED
 
-__all__ = ["IN_QUARANTINE", "MOST_COUNTED", "Backlog", "read_backlog"]
+__all__ = ["MOST_COUNTED", "Backlog", "read_backlog"]
 
 OVERDUE_SECONDS = 1.0  # a job may be so late before it counts
 MOST_COUNTED = 10_000  # the server counts 1,000,000 in a second, and it may be asked often
-IN_QUARANTINE: Document = {"quarantine.since": {"$exists": True}, "next_run_time": None}
 
 
 class Backlog(NamedTuple):
@@ -38,5 +38,5 @@ def read_backlog(connection: Connection) -> Backlog:
     with connection.limit():
         first = jobs.find_one(late, ["next_run_time"], sort=[("next_run_time", ASCENDING)])
         overdue = jobs.count_documents(late, limit=MOST_COUNTED) if first else 0
-        quarantined = jobs.count_documents(IN_QUARANTINE, limit=MOST_COUNTED)
+        quarantined = jobs.count_documents(MARKED, limit=MOST_COUNTED)
     return Backlog(overdue, now - first["next_run_time"] if first else None, quarantined)

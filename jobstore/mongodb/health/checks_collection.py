@@ -7,7 +7,8 @@ from ..documents import subdocument
 from ..indexes import missing_indexes
 from ..presence.format import DOCUMENT, FORMAT
 from ..sharing.marker import MARK
-from .backlog import IN_QUARANTINE, MOST_COUNTED
+from ..writes.quarantine import MARKED
+from .backlog import MOST_COUNTED
 from .facts import Facts, count_of, joined, plural
 from .finding import Finding
 
@@ -88,11 +89,11 @@ def mark(facts: Facts) -> Iterator[Finding]:
 def quarantine(facts: Facts) -> Iterator[Finding]:
     """Count the jobs in quarantine."""
     collection = facts.connection.jobs
-    number = collection.count_documents(IN_QUARANTINE, limit=MOST_COUNTED)
+    number = collection.count_documents(MARKED, limit=MOST_COUNTED)
     if not number:
         yield Finding("well", "quarantine", "no job is in quarantine")
         return
-    example = collection.find_one(IN_QUARANTINE, ["quarantine.reason"]) or {}
+    example = collection.find_one(MARKED, ["quarantine.reason"]) or {}
     reason = str(subdocument(example, "quarantine").get("reason"))[:LONGEST]
     at_least = "at least " if number == MOST_COUNTED else ""
     yield Finding(

@@ -1,6 +1,6 @@
 """The findings about one store, from its status alone: each rule is a function of the status."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..status import Status
 from .facts import plural
@@ -34,7 +34,7 @@ def findings(status: Status, runs: bool = True) -> list[Finding]:
     return found if runs else [STOPPED, *found[1:]]
 
 
-def worst(found: list[Finding]) -> Level:
+def worst(found: Sequence[Finding]) -> Level:
     """Return the worst level of findings."""
     return max((each.level for each in found), key=LEVELS.index, default="well")
 

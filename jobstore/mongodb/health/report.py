@@ -15,6 +15,7 @@ from .backlog import read_backlog
 
 __all__ = ["Report", "since"]
 
+LOOK_SECONDS = 5.0  # between two looks at the jobs
 INDEX_SECONDS = 60.0  # between two looks at the indexes
 
 
@@ -30,7 +31,13 @@ class Report:
         self.oldest_overdue: float | None = None
         self.quarantined: int | None = None
         self.missing_indexes: tuple[str, ...] = ()
-        self._look_at_indexes_at = -inf  # by the monotonic clock
+        self._looked_at = self._look_at_indexes_at = -inf  # by the monotonic clock
+
+    def look_if_time(self) -> None:
+        """Look, if the last look is 5 s ago."""
+        if time.monotonic() >= self._looked_at + LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            self.look()
 
     def look(self) -> None:
         """Count the overdue jobs and those in quarantine, and look for indexes; 2 to 4 commands.

@@ -1,7 +1,9 @@
 """Reads the history."""
 
-from datetime import datetime, timezone
+from datetime import datetime
 
+from ...looking import check_limit
+from ...where import in_utc
 from ..connection import Connection
 from ..documents import Document, DocumentId
 from ..looking.places import is_storable_id
@@ -18,14 +20,11 @@ def read_history(
     :raises ValueError: if `limit` is no whole number from 1 on.
     :raises pymongo.errors.PyMongoError: if the server can't be reached, or needs too long.
     """
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise ValueError(f"limit is {limit!r}: it must be a whole number from 1 on")
+    check_limit(limit)
     if job_id is not None and not is_storable_id(job_id):
         return []  # no document can have this id
     query: Document = {"job": {"$eq": job_id}}
     if since is not None:
-        if since.tzinfo is None:
-            since = since.replace(tzinfo=timezone.utc)
-        query["time"] = {"$gte": since}
+        query["time"] = {"$gte": in_utc(since)}
     cursor = connection.runs.find(query, sort=[("time", -1)], limit=limit)  # in the index's order
     return [HistoryRecord.of(document) for document in connection.read(cursor)][::-1]

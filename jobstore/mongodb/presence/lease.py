@@ -18,7 +18,7 @@ from pymongo.errors import DuplicateKeyError
 from ..connection import COMMAND_SECONDS, Connection
 from ..documents import Document
 
-__all__ = ["FiringLease"]
+__all__ = ["EXPIRED", "FiringLease"]
 
 LEASE: Document = {"_id": "firing"}
 EXPIRED: Document = {"$lte": ["$expires", "$$NOW"]}  # in the server, a missing time sorts first

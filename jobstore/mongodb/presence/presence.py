@@ -25,8 +25,9 @@ from ..host import Host
 from .about import executors, versions
 from .firing import Firing
 from .identity import is_of_this_process, new_name
+from .lease import EXPIRED
 from .others import Report, leftovers_in, others_in, refusal
-from .scheduler import EXPIRED, Scheduler, read_schedulers
+from .scheduler import Scheduler, read_schedulers
 
 __all__ = ["BEAT_SECONDS", "Presence"]
 
@@ -290,7 +291,7 @@ class Presence:
         """
         leftovers, self.leftovers = self.leftovers, []
         self._recovered.update(leftovers)
-        self._remove(leftovers, EXPIRED)
+        self._remove(leftovers, {"$expr": EXPIRED})
 
     def _remove(self, names: list[str], condition: Document | None = None) -> None:
         if names:

@@ -5,13 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from ..connection import Connection
-from ..documents import Document
+from ..documents import Document, subdocument
 
-__all__ = ["EXPIRED", "SCHEDULERS", "Scheduler", "read_schedulers"]
+__all__ = ["SCHEDULERS", "Scheduler", "read_schedulers"]
 
 SCHEDULERS: Document = {"_id": re.compile("^scheduler:")}
 # Documents that others ignore; in the server, a missing time sorts first.
-EXPIRED: Document = {"$expr": {"$lte": ["$expires", "$$NOW"]}}
 
 
 class Scheduler(NamedTuple):
@@ -80,14 +79,14 @@ class Scheduler(NamedTuple):
             str(document.get("mode", "")),
             str(document.get("others", "")),
             str(document.get("state", "")),
-            _mapping(document.get("versions")),
+            dict(subdocument(document, "versions")),
             _executors(document.get("executors")),
             _time(document.get("started")),
             seen,
             expires,
             (clock - seen) / timedelta(seconds=1) if clock and seen else None,
-            _mapping(document.get("counters")),
-            _mapping(document.get("status")),
+            dict(subdocument(document, "counters")),
+            dict(subdocument(document, "status")),
             expires is not None and expires > now,
             (now - seen) / timedelta(seconds=1) if seen else None,
         )
@@ -117,10 +116,6 @@ def read_schedulers(
 
 def _time(value: object) -> datetime | None:
     return value if isinstance(value, datetime) else None
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _executors(value: object) -> dict[str, Any]:

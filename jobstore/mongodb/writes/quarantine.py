@@ -42,7 +42,7 @@ from ..trust.untrusted import UntrustedError
 from .guarded import GuardedWrite
 from .sending import send
 
-__all__ = ["INVALID_TIME", "RETRIABLE", "Quarantine", "QuarantinedJob", "Restore"]
+__all__ = ["INVALID_TIME", "MARKED", "RETRIABLE", "Quarantine", "QuarantinedJob", "Restore"]
 
 Restore = Callable[[Record], Job]
 

@@ -12,7 +12,6 @@ from pymongo import MongoClient
 
 import jobstore
 from jobstore import MemoryJobStore, MongoDBJobStore
-from jobstore.mongodb import lifecycle
 from jobstore.mongodb.health import findings, report
 from jobstore.mongodb.health.findings import NAMES
 from jobstore.mongodb.history import buffer
@@ -54,7 +53,7 @@ def first_run_waits():
 def quick(monkeypatch):
     """Let schedulers look at their collection, and at each other, all the time."""
     monkeypatch.setattr(presence, "BEAT_SECONDS", 0.2)
-    monkeypatch.setattr(lifecycle, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(report, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(report, "INDEX_SECONDS", 0.2)
 
 
