@@ -87,7 +87,8 @@ def instrument(*stores: Inspection, meter: "Meter | None" = None) -> None:
     :param stores: as in `collector`.
     :param meter: makes the instruments; None for the meter ``jobstore`` of the global provider.
         Call this function once for each meter.
-    :raises TypeError, ValueError: as `collector`.
+    :raises TypeError: as `collector`.
+    :raises ValueError: as `collector`.
     :raises ImportError: without the package ``opentelemetry-api``.
     """
     try:
