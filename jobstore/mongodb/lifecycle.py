@@ -67,7 +67,7 @@ class Lifecycle:
         self._watch = watch
         self._retry = Retry(parts.connection, parts.quarantine)
         self.indexes = Indexes(parts.connection)
-        self._catch_up = CatchUp(parts.connection, parts.host, catch_up, overdue)
+        self._catch_up = CatchUp(parts.connection, parts.host, parts.incidents, catch_up, overdue)
         self.watcher: Watcher | None = None
         self.flusher: Flusher | None = None
         self.beating: Beating | None = None
@@ -96,7 +96,7 @@ class Lifecycle:
             self._presence.end()
             raise
         self._start_failed = False
-        self._incidents.add("started")
+        self._incidents.started()
 
     def _connect_and_start(self) -> None:
         self._starts += 1

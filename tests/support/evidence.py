@@ -54,7 +54,8 @@ def stored(next_run_time=NOON + HOUR, **fields):
 def scheduler(by=ONE, started=-7200, seen=1800, **fields):
     """Return a presence, alive half an hour after noon."""
     host = by.split(":")[1]
-    own = {"mode": "queried", "others": "warn", "state": "firing", "versions": {}, "alive": True}
+    own = {"mode": "queried", "others": "warn", "history": "all", "state": "firing"}
+    own |= {"versions": {}, "alive": True}
     own |= {"executors": {"default": {"type": "pool", "workers": 10}}, "clock_ahead": 0.0}
     own |= {"expires": after(seen + 30), "counters": {}, "status": {}, "age": 0.0}
     own |= fields

@@ -34,7 +34,8 @@ ANSWERS = {
     "lost": "the run's write lost to a change by another process",
     "quarantined": "the job was in quarantine",
     "paused": "the job was paused",
-    "held": "the start of a scheduler held the job",
+    "moved on": "a start gave the overdue job a later run time, or removed it",
+    "held": "a start held the overdue job",
     "removed": "the job was removed before",
     "database away": "the schedulers could not reach the database",
     "no scheduler": "no scheduler ran that fires the jobs",
@@ -44,7 +45,8 @@ ANSWERS = {
     "unknown": "the evidence does not suffice; the text says what is missing",
 }
 CHANGES = {"added", "changed", "paused", "removed"}  # the kinds of records of callers' changes
-OF_SEVERAL = ["coalesced", "skipped"]  # the kinds of records that may stand for several runs
+# The kinds of records that may stand for several runs.
+OF_SEVERAL = ["coalesced", "held", "moved on", "skipped"]
 RUN_KINDS = JOB_KINDS.keys() - CHANGES  # those that name a run
 
 

@@ -15,7 +15,8 @@ from ..documents import Document, DocumentId, exact_str
 from ..looking.places import is_storable_id
 from ..presence.scheduler import Scheduler, read_schedulers
 from .answer import CHANGES, NEAR, OF_SEVERAL, RUN_KINDS, Evidence
-from .record import PROBLEMS, HistoryRecord
+from .lives import keep_all
+from .record import HistoryRecord
 
 __all__ = ["read_evidence"]
 
@@ -25,7 +26,6 @@ FIRST, LAST = in_utc(datetime.min + A_DAY), in_utc(datetime.max - A_DAY)  # othe
 MOST_BEFORE = 500  # records of the job up to the moment
 MOST_SCANNED = 20_000  # records of the job after the moment
 MOST_RUNS = 100  # records of runs near the moment
-LATEST = 200  # records of any job, one of which shows whether all are kept
 MOST_INCIDENTS = 1000  # records of schedulers, before the moment and after it
 CLOCKS = timedelta(seconds=10)  # by which the schedulers' clocks may differ from the run times
 
@@ -47,7 +47,7 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
     moment = min(max(moment, FIRST), LAST).astimezone(timezone.utc)
     incidents = records.incidents(moment)
     change, ran_since = state_at(moment, [*records.before(moment), *incidents])
-    begins, keeps_all = records.scope()
+    present = schedulers(connection)
     return Evidence(
         job_id=job_id,
         at=moment,
@@ -61,9 +61,9 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
         next_change=records.next_change(moment),
         last=last,
         incidents=incidents,
-        schedulers=schedulers(connection),
-        begins=begins,
-        keeps_all=keeps_all,
+        schedulers=present,
+        begins=records.begin(),
+        keeps_all=keep_all(incidents, present or ()),
         is_readable=records.is_readable,
     )
 
@@ -170,11 +170,10 @@ class Records:
         after = self._find({"job": None, "time": {"$gt": at}}, ASCENDING, MOST_INCIDENTS)
         return (*reversed(before), *after)
 
-    def scope(self) -> tuple[datetime | None, bool]:
-        """Return the time of the oldest record, and whether runs that went well have records."""
-        oldest, latest = self._find({}, ASCENDING, 1), self._find({}, DESCENDING, LATEST)
-        keeps_all = any(each.kind not in PROBLEMS for each in latest)
-        return (oldest[0].at if oldest else None), keeps_all
+    def begin(self) -> datetime | None:
+        """Return the time of the oldest record; None if there is none."""
+        oldest = self._find({}, ASCENDING, 1)
+        return oldest[0].at if oldest else None
 
     def _find(self, query: Document, order: int, limit: int) -> Sequence[HistoryRecord]:
         return self._read([{"$match": query}, {"$sort": {"time": order}}, {"$limit": limit}])

@@ -12,7 +12,7 @@ from ..host import Host
 from ..restored import Restored
 from .announcing import Announcer
 from .buffer import Buffer, first
-from .record import KINDS, PROBLEMS, HistoryRecord
+from .record import KINDS, PROBLEMS, HistoryRecord, history_text
 from .run_end import RunEnd
 from .texts import error_text, short_text
 
@@ -29,14 +29,14 @@ class Incidents:
     The methods of reporting never wait and never raise, and any thread may call them, also in a
     signal handler.
 
-    :param history: the store's argument.
+    :ivar history: the store's argument.
     :ivar is_recording: whether the history is on, and the store is started.
     :ivar kinds: the kinds of records to keep; empty if the history is off.
     :ivar entries: the records and the ends of runs that wait to be written.
     """
 
     def __init__(self, host: Host, history: str | None) -> None:
-        self.is_recording = False
+        self.history, self.is_recording = history, False
         self.kinds = {None: frozenset[str](), "problems": PROBLEMS, "all": KINDS.keys()}[history]
         self._announcer = Announcer(host)
         self._new_buffers()
@@ -77,6 +77,10 @@ class Incidents:
         text = short_text(detail)
         record = HistoryRecord(job_id, kind, at, _time(run_time), None, runs, until, text)
         self.entries.add(record)
+
+    def started(self) -> None:
+        """Report that the scheduler has started, and which runs it records."""
+        self.add("started", detail=history_text(self.history))
 
     def changed(self, kind: str, records: Mapping[DocumentId, Record | None]) -> None:
         """Report that a caller added, changed or removed jobs; O(their number), if recording.

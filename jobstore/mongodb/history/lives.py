@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from ..presence.presence import BEAT_SECONDS
 from ..presence.scheduler import Scheduler
-from .record import HistoryRecord
+from .record import HistoryRecord, history_text
 
-__all__ = ["Life", "lives", "name_of", "nobody_ran"]
+__all__ = ["Life", "keep_all", "lives", "name_of", "nobody_ran"]
 
 BEAT = timedelta(seconds=BEAT_SECONDS)
 LAST = datetime.max.replace(tzinfo=timezone.utc) - BEAT  # anybody may have written any time
@@ -76,6 +76,13 @@ def lives(records: Iterable[HistoryRecord], schedulers: Iterable[Scheduler]) -> 
         until = None if scheduler.alive else min(scheduler.seen, LAST) + BEAT
         current[by] = Life(by, scheduler.name, since, until, not scheduler.alive)
     return sorted([*ended, *current.values()], key=lambda each: each.since)
+
+
+def keep_all(records: Iterable[HistoryRecord], schedulers: Iterable[Scheduler]) -> bool:
+    """Whether all schedulers that are known record all runs; False if none is known."""
+    kept = {each.detail for each in records if each.kind == "started"}
+    kept |= {history_text(each.history) for each in schedulers if each.state == "firing"}
+    return kept == {history_text("all")}
 
 
 def nobody_ran(known: list[Life], at: datetime) -> Life | None:

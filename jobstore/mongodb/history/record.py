@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..documents import Document
 
-__all__ = ["JOB_KINDS", "KINDS", "PROBLEMS", "HistoryRecord"]
+__all__ = ["JOB_KINDS", "KINDS", "PROBLEMS", "HistoryRecord", "history_text"]
 
 # What may have happened, and for whom: the records of a job ...
 JOB_KINDS = {
@@ -16,6 +16,8 @@ JOB_KINDS = {
     "skipped": "max_instances runs of the job were in flight, and the run was left out",
     "coalesced": "several due runs were rolled into one",
     "refused": "the executor did not take the job, or is missing; the job stays due",
+    "moved on": "a start gave the overdue job a later run time, or removed it",
+    "held": "a start held the overdue job",
     "quarantined": "the job could not be restored or run",
     "lost": "the run's write lost to a change by another process",
     "double": "another scheduler ran the job, too",
@@ -37,6 +39,11 @@ KINDS = {**JOB_KINDS, **SCHEDULER_KINDS}
 PROBLEMS = KINDS.keys() - {"executed", "added", "changed"}  # what history="problems" keeps
 
 
+def history_text(history: str | None) -> str:
+    """Return the text of a record "started": the store's argument `history`."""
+    return f'history="{history}"'
+
+
 class HistoryRecord(NamedTuple):
     """One run of a job, or one incident.
 
@@ -46,8 +53,8 @@ class HistoryRecord(NamedTuple):
     :ivar run_time: the run time that is meant; None if none is.
     :ivar seconds: how long a run took; None for other records.
     :ivar runs: how many runs are meant: those left out, or the records dropped.
-    :ivar until: when an incident that lasted was over. After coalesced runs, the run time of the
-        run that took place.
+    :ivar until: when an incident that lasted was over. After runs that were left out, the next run
+        time of the job.
     :ivar detail: the error's first 500 characters, or another text.
     :ivar by: the name of the scheduler's presence.
     """

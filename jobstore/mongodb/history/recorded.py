@@ -10,7 +10,7 @@ from .record import HistoryRecord
 
 __all__ = ["recorded"]
 
-LEFT_OUT = ("missed", "coalesced")  # an outage is their cause
+LEFT_OUT = ("missed", "coalesced", "moved on")  # an outage is their cause
 RAN = ("executed", "error")
 LATE = 1.0  # seconds; a run that began later than this has a cause
 
@@ -28,10 +28,10 @@ def one_of_several(known: Evidence, at: datetime) -> Answer | None:
     """Answer by a record of several due runs, the time's run among them."""
     if known.run_time is None and not known.times.unknown:
         return None  # no run was due
-    for record in known.runs:
+    for record in reversed(known.runs):  # after a hold, the runs have records of their own
         if record.kind in OF_SEVERAL and record.run_time is not None:
             end = record.until or record.at
-            if record.run_time <= at < end and (record.kind == "coalesced" or record.runs > 1):
+            if record.run_time <= at < end and (record.kind != "skipped" or record.runs > 1):
                 return by_record(known, record, at)
     return None
 
@@ -109,6 +109,24 @@ def refused(known: Evidence, record: HistoryRecord) -> str:
     return f"{text} Later an executor took it, or a caller changed or removed the job."
 
 
+def moved_on(known: Evidence, record: HistoryRecord) -> str:
+    if record.until is None:
+        outcome = "removed the job, as it has no later run time"
+    else:
+        outcome = f"gave the job the run time {clock(record.until)}"
+    return f"{began_overdue(record)}, and {record.detail} {outcome}."
+
+
+def held(known: Evidence, record: HistoryRecord) -> str:
+    return f"{began_overdue(record)}, and {record.detail} held the job until its release."
+
+
+def began_overdue(record: HistoryRecord) -> str:
+    return (
+        f"The run was overdue when {name_of(record.by)} began to fire jobs, at {clock(record.at)}"
+    )
+
+
 def quarantined(known: Evidence, record: HistoryRecord) -> str:
     return f"{name_of(record.by)} put the job into quarantine: {record.detail}."
 
@@ -137,6 +155,8 @@ RECORDED: dict[str, tuple[str, Callable[[Evidence, HistoryRecord], str]]] = {
     "skipped": ("skipped", skipped),
     "coalesced": ("coalesced", coalesced),
     "quarantined": ("quarantined", quarantined),
+    "moved on": ("moved on", moved_on),
+    "held": ("held", held),
     "refused": ("refused", refused),
     "lost": ("lost", lost),
 }

@@ -15,6 +15,7 @@ from ..codec import Codec
 from ..collector import collector_paused
 from ..connection import READ_BATCH, START_SECONDS, Connection
 from ..documents import MIN_TIME, Document, hashable_id, timestamp
+from ..history.incidents import Incidents
 from ..host import Host
 from ..recovery.attempts import COUNTED_FIELDS
 from ..sharing.lease import UNLEASED
@@ -25,6 +26,7 @@ from ..writes.guarded import GuardedWrite, size
 from ..writes.sending import send
 from . import held
 from .policies import Hold, Policy, Skip, Spread
+from .recorded import Recorded
 
 __all__ = ["CatchUp"]
 
@@ -39,8 +41,15 @@ class CatchUp:
     :param overdue: the same; a job is overdue if its run time lies further back.
     """
 
-    def __init__(self, connection: Connection, host: Host, catch_up: str, overdue: float) -> None:
-        self._connection, self._host = connection, host
+    def __init__(
+        self,
+        connection: Connection,
+        host: Host,
+        incidents: Incidents,
+        catch_up: str,
+        overdue: float,
+    ) -> None:
+        self._connection, self._host, self._incidents = connection, host, incidents
         self._catch_up, self._overdue = catch_up, overdue
 
     def run(self) -> None:
@@ -59,7 +68,8 @@ class CatchUp:
         policy = self._policy(now, is_overdue)
         if policy is None:
             return
-        catching_up = _Pass(self._connection, self._host.codec, is_overdue, policy)
+        recorded = Recorded(self._connection, self._incidents, policy.kind, self._catch_up)
+        catching_up = _Pass(self._connection, self._host.codec, is_overdue, policy, recorded)
         remaining = "the others stay overdue after an error"
         try:
             catching_up.run()
@@ -107,9 +117,15 @@ class _Pass:
     """
 
     def __init__(
-        self, connection: Connection, codec: Codec, is_overdue: Document, policy: Policy
+        self,
+        connection: Connection,
+        codec: Codec,
+        is_overdue: Document,
+        policy: Policy,
+        recorded: Recorded,
     ) -> None:
-        self._connection, self._codec, self._policy = connection, codec, policy
+        self._connection, self._codec = connection, codec
+        self._policy, self._recorded = policy, recorded
         self._free = is_overdue | UNLEASED
         self.updated = self.removed = 0
         self.has_found = False
@@ -197,6 +213,7 @@ class _Pass:
                 in_doubt = True
                 self._connection.now(START_SECONDS)  # an election may be under way
                 continue
+            self._recorded.add(part, all_applied=number == len(part))
             if number < len(part):
                 again = self._read([{"_id": each.record.id, "size": size(each)} for each in part])
                 refused_ids = {hashable_id(write.record.id) for write, _ in refused}

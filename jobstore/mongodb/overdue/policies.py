@@ -31,9 +31,11 @@ class Policy(ABC):
     """Makes the write that applies a policy to one overdue job.
 
     :ivar outcome: says in the log what has become of the jobs.
+    :ivar kind: the kind of the history's records of them.
     """
 
     outcome: str
+    kind = "moved on"
 
     @abstractmethod
     def write_for(self, document: Document) -> GuardedWrite | None:
@@ -107,7 +109,7 @@ class Hold(Policy):
     :param mark: the fields of the mark, besides the run time and the server's time.
     """
 
-    outcome = "held"
+    outcome = kind = "held"
 
     def __init__(self, codec: Codec, mark: Mapping[str, Any]) -> None:
         self._codec, self._mark = codec, mark

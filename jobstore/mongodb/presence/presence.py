@@ -64,6 +64,7 @@ class Presence:
     ) -> None:
         self._connection, self._host, self._counters = connection, host, counters
         self._mode, self._argument = mode, others
+        self._history = incidents.history
         self.firing = Firing(connection, host, incidents, others == "wait", lease)
         self._valid_seconds = lease if self.firing.waits else VALID_SECONDS
         self._beat_seconds = min(BEAT_SECONDS, self._valid_seconds / 3)
@@ -223,6 +224,7 @@ class Presence:
         literals: Document = {
             "mode": self._mode,
             "others": self._argument,
+            "history": self._history,
             "state": self.state,
             "versions": versions(),
             "executors": executors(self._host.scheduler),

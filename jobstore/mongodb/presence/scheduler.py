@@ -21,6 +21,7 @@ class Scheduler(NamedTuple):
     :ivar pid: the number of its process there.
     :ivar mode: ``"queried"``, ``"mirrored"``, ``"exclusive"`` or ``"shared"``.
     :ivar others: the store's argument `others`.
+    :ivar history: the store's argument `history`.
     :ivar state: ``"firing"``, ``"waiting"`` on a hot standby, or ``"idle"`` without a scheduler.
     :ivar versions: of jobstore, APScheduler, PyMongo and Python, by name.
     :ivar executors: by alias: ``{"type": ..., "workers": ...}``; the number may be None.
@@ -40,6 +41,7 @@ class Scheduler(NamedTuple):
     pid: int
     mode: str
     others: str
+    history: str | None
     state: str
     versions: dict[str, str]
     executors: dict[str, Any]
@@ -78,6 +80,7 @@ class Scheduler(NamedTuple):
             int(rest) if rest.isdecimal() and len(rest) < 10 else 0,
             str(document.get("mode", "")),
             str(document.get("others", "")),
+            _text(document.get("history")),
             str(document.get("state", "")),
             dict(subdocument(document, "versions")),
             _executors(document.get("executors")),
@@ -112,6 +115,10 @@ def read_schedulers(
     with connection.limit(seconds):
         found = list(connection.meta.aggregate(pipeline))
     return [Scheduler.of(each["document"], each["now"]) for each in found]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _time(value: object) -> datetime | None:

@@ -252,6 +252,14 @@ def test_job_that_a_start_held_is_held(recording):
     check(store, "a", None, "held")
 
 
+def test_job_that_a_start_moved_on_was_moved_on(recording):
+    store, at = recording(catch_up="skip"), ago(600)
+    store.add_job(job("a", next_run_time=at, every=3600))
+    by_hand(store)
+    wait_for(store, "moved on", "a")
+    check(store, "a", at, "moved on", 'catch_up="skip" gave the job the run time')
+
+
 # Not due
 
 

@@ -159,7 +159,9 @@ def test_stores_that_start_together_catch_up_with_each_job_once(start_on, policy
     _, first = start_on("fire", jobs=jobs, **mode)
     _, second = start_on("fire", **mode)
     for store in (first, second):
-        store._lifecycle._catch_up = catch_up.CatchUp(store._connection, store._host, policy, 60)
+        store._lifecycle._catch_up = catch_up.CatchUp(
+            store._connection, store._host, store._incidents, policy, 60
+        )
     threads = [threading.Thread(target=store._lifecycle._catch_up.run) for store in (first, second)]
     for thread in threads:
         thread.start()
