@@ -62,12 +62,14 @@ class Incidents:
         at: datetime | None = None,
         until: datetime | None = None,
         detail: object = "",
+        by: str = "",
     ) -> None:
         """Report an incident; never waits, and never raises.
 
         :param kind: one of `record.KINDS`.
         :param run_time: in seconds since the epoch; any other value is no time.
         :param at: when it happened; None for now.
+        :param by: the name of another scheduler's presence, if the incident is that one's.
         """
         if kind == "quarantined":
             self._announcer.announce(job_id, short_text(detail))
@@ -75,7 +77,7 @@ class Incidents:
             return
         at = at or datetime.now(timezone.utc)
         text = short_text(detail)
-        record = HistoryRecord(job_id, kind, at, _time(run_time), None, runs, until, text)
+        record = HistoryRecord(job_id, kind, at, _time(run_time), None, runs, until, text, by)
         self.entries.add(record)
 
     def started(self) -> None:

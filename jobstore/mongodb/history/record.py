@@ -30,6 +30,7 @@ JOB_KINDS = {
 SCHEDULER_KINDS = {
     "started": "a scheduler started",
     "stopped": "a scheduler shut down",
+    "ended": "a scheduler ended without a shutdown, as a later one found",
     "took over": "a standby began to fire",
     "lost firing": "a scheduler could not renew its right to fire",
     "away": "a scheduler could not reach the database for some time",
@@ -56,7 +57,7 @@ class HistoryRecord(NamedTuple):
     :ivar until: when an incident that lasted was over. After runs that were left out, the next run
         time of the job.
     :ivar detail: the error's first 500 characters, or another text.
-    :ivar by: the name of the scheduler's presence.
+    :ivar by: the name of the presence of the scheduler that is meant.
     """
 
     job_id: Any

@@ -125,7 +125,7 @@ class Writer:
 
     def _document(self, record: HistoryRecord) -> Document:
         document = record.to_document()
-        document["_id"], document["by"] = ObjectId(), self._by
+        document["_id"], document["by"] = ObjectId(), record.by or self._by
         return document
 
     def _insert(self, documents: list[Document], in_doubt: bool) -> None:

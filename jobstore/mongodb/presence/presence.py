@@ -11,7 +11,7 @@ has not ended.
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from math import inf
 from typing import Any
 
@@ -63,8 +63,7 @@ class Presence:
         lease: float,
     ) -> None:
         self._connection, self._host, self._counters = connection, host, counters
-        self._mode, self._argument = mode, others
-        self._history = incidents.history
+        self._incidents, self._mode, self._argument = incidents, mode, others
         self.firing = Firing(connection, host, incidents, others == "wait", lease)
         self._valid_seconds = lease if self.firing.waits else VALID_SECONDS
         self._beat_seconds = min(BEAT_SECONDS, self._valid_seconds / 3)
@@ -178,7 +177,7 @@ class Presence:
     def step(self, status: Callable[[], Mapping[str, Any]]) -> float:
         """Do the work for which it is time; return the seconds until the next step.
 
-        Takes 2 commands every 5 s, 1 more if a document is obsolete, and those for the lease. Never
+        Takes 2 commands every 5 s, 1 for each obsolete document, and those for the lease. Never
         raises an error of the database.
 
         :param status: returns the store's status, for the document.
@@ -224,7 +223,7 @@ class Presence:
         literals: Document = {
             "mode": self._mode,
             "others": self._argument,
-            "history": self._history,
+            "history": self._incidents.history,
             "state": self.state,
             "versions": versions(),
             "executors": executors(self._host.scheduler),
@@ -286,7 +285,7 @@ class Presence:
         return is_old or is_recovered or is_of_this_process(scheduler.id)
 
     def remove_leftovers(self) -> None:
-        """Remove the documents of processes whose jobs are recovered; 1 command.
+        """Remove the documents of processes whose jobs are recovered; 1 command each.
 
         Those of schedulers that live stay until they have expired. Never raises an error of the
         database: if the removal fails, a beat or the next start finds the documents again.
@@ -296,13 +295,21 @@ class Presence:
         self._remove(leftovers, {"$expr": EXPIRED})
 
     def _remove(self, names: list[str], condition: Document | None = None) -> None:
-        if names:
+        """Remove documents of schedulers that have ended, and report their ends.
+
+        A document is removed once, so one process reports the end.
+        """
+        for name in names:
+            query = {"_id": name, **(condition or {})}
             try:
                 with self._connection.limit():
-                    query = {"_id": {"$in": names}, **(condition or {})}
-                    self._connection.meta.delete_many(query)
+                    found = self._connection.meta.find_one_and_delete(query, {"seen": 1})
             except PyMongoError:
-                pass  # the next beat finds them again
+                break  # the next beat finds them again
+            seen = found and found.get("seen")
+            if isinstance(seen, datetime):
+                at = min(seen, datetime.now(timezone.utc)) + timedelta(seconds=BEAT_SECONDS)
+                self._incidents.add("ended", at=at, by=name)
 
 
 _living: "weakref.WeakValueDictionary[int, Presence]" = weakref.WeakValueDictionary()
