@@ -49,7 +49,8 @@ class Change:
 
     def document(self, job_id, run_time):
         """Return the changed document of a job with this id and run time."""
-        state = pickle.dumps(job(job_id, 0).__getstate__(), 5)
+        theirs = job(job_id, 0, args=("theirs",))  # no call of the siege makes the same state
+        state = pickle.dumps(theirs.__getstate__(), 5)
         signature = self._sign(job_id, state)
         changed = self._change(state)
         assert changed != state, self.name
