@@ -142,9 +142,11 @@ class Lifecycle:
             with self._locks.io_lock:
                 self._begin_to_fire()
             firing.took_over(leases)
-            self._presence.beat_soon()
             self._reader.go_live()
-        return firing.still_fires() and not firing.stands_by
+        if not firing.still_fires() or firing.stands_by:
+            return False
+        self._presence.before_firing()
+        return True
 
     def check_in_use(self) -> bool:
         """Whether the store needs its threads; shuts it down if the scheduler's start failed."""
@@ -269,9 +271,7 @@ class Lifecycle:
 
     @property
     def _is_firing(self) -> bool:
-        scheduler = self._host.scheduler
-        runs = scheduler is not None and scheduler.state != STATE_STOPPED
-        return runs and not self.connection.closed and self._presence.state == "firing"
+        return not self.connection.closed and self._presence.state == "firing"
 
     def beat(self) -> float:
         """Write the scheduler's presence, if it is time; return the seconds until the next time."""

@@ -97,7 +97,6 @@ def assemble(
     host = Host(store, codec)
     locks, counters, incidents = Locks(), Counters(), Incidents(host, history)
     mode = "shared" if shared else MODES[mirror]
-    presence = Presence(connection, host, counters, incidents, mode, others, lease)
     quarantine = Quarantine(connection, codec, unreadable == "remove", counters, incidents)
     conflicts = Conflicts(codec, counters, incidents.add)
     listeners: weakref.WeakSet[Reader] = weakref.WeakSet()  # gets the reader chosen below
@@ -113,6 +112,12 @@ def assemble(
         acknowledged,
         conflicts,
     )
+    cycles = Cycles()
+
+    def has_work() -> bool:
+        return cycles.in_loop or write_behind.has_pending
+
+    presence = Presence(connection, host, counters, incidents, mode, others, lease, has_work)
     common = ReaderParts(connection, locks, write_behind, quarantine, presence, counters, incidents)
     reader: Reader
     if mirror:
@@ -132,7 +137,7 @@ def assemble(
         quarantine,
         write_behind,
         reader,
-        Cycles(),
+        cycles,
         Wakeups(),
         hand_out,
         restored_jobs,

@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from apscheduler.schedulers.base import STATE_PAUSED
-
 from ...waking import can_be_woken, wake
 from ..connection import Connection
 from ..history.incidents import Incidents
 from ..host import Host
+from .activity import Activity
 from .identity import shown
 from .lease import FiringLease
 from .scheduler import Scheduler
@@ -26,6 +25,7 @@ class Firing:
     A standby that gets the lease doesn't fire at once: the scheduler's thread takes over first,
     while the store's own thread renews the lease.
 
+    :param activity: tells whether the scheduler asks for jobs.
     :param waits: whether the store's argument `others` is ``"wait"``.
     :param seconds: how long the lease lasts.
     :ivar stands_by: whether the store has to take over before it may fire.
@@ -38,11 +38,12 @@ class Firing:
         connection: Connection,
         host: Host,
         incidents: Incidents,
+        activity: Activity,
         waits: bool,
         seconds: float,
     ) -> None:
         self._connection, self._host, self._incidents = connection, host, incidents
-        self.waits, self._seconds = waits, seconds
+        self._activity, self.waits, self._seconds = activity, waits, seconds
         self.leases = 0
         self.reset()
 
@@ -62,6 +63,11 @@ class Firing:
     def ask_soon(self) -> None:
         """Ask for the lease from now on, as the store is ready to take over."""
         if self.waits:
+            self.next_request = -inf
+
+    def look_soon(self) -> None:
+        """Look in the next step whether the lease is of use, if the store asks for it at all."""
+        if self.next_request < inf:
             self.next_request = -inf
 
     @property
@@ -105,7 +111,8 @@ class Firing:
     def request(self, name: str, unfenced: Callable[[], list[Scheduler]]) -> None:
         """Ask for the lease, or renew it; 1 command, and those of `unfenced` while standing by.
 
-        Wakes the scheduler when it may fire.
+        Wakes the scheduler when it may fire. Gives the lease back instead if the scheduler asks for
+        no jobs any more, or is paused and has not taken over.
 
         :param name: the presence's.
         :param unfenced: returns the schedulers that fire jobs without asking for the lease.
@@ -113,9 +120,9 @@ class Firing:
         """
         could_fire, asked_at = self.may_fire, time.monotonic()
         self.next_request = asked_at + min(STANDBY_SECONDS, self._seconds / 4)
-        if self.stands_by and self._is_paused:  # it would not take over
-            self._until = -inf
-            self.lease.give_back()
+        state = self._activity.state
+        if state in ("ending", "idle") or (state == "paused" and self.stands_by):
+            self._resign()
             return
         is_new = self.lease.request(name)
         if is_new:
@@ -140,10 +147,11 @@ class Firing:
         if not could_fire:
             self._begins(is_new)
 
-    @property
-    def _is_paused(self) -> bool:
-        scheduler = self._host.scheduler
-        return scheduler is not None and scheduler.state == STATE_PAUSED
+    def _resign(self) -> None:
+        """Fire no more, and give the lease back once the last runs are written."""
+        self._until, self.stands_by = -inf, True
+        if self._activity.state != "ending":  # asked again: no cycle begins from here on
+            self.lease.give_back()
 
     def _begins(self, is_new: bool) -> None:
         self._told_holder = ""

@@ -45,7 +45,7 @@ def leftovers_in(found: Iterable[Scheduler], own_names: Collection[str | None]) 
         for each in found
         if each.id not in own_names
         and not is_of_this_process(each.id)
-        and each.state not in ("waiting", "idle")
+        and each.state not in ("paused", "waiting", "idle")
     ]
 
 

@@ -8,6 +8,7 @@ Or that scheduler still runs, as in a rolling deploy. Documents of the same proc
 has not ended.
 """
 
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,7 @@ from ..documents import Document
 from ..history.incidents import Incidents
 from ..host import Host
 from .about import executors, versions
+from .activity import Activity
 from .firing import Firing
 from .identity import is_of_this_process, new_name
 from .lease import EXPIRED
@@ -33,7 +35,7 @@ __all__ = ["BEAT_SECONDS", "Presence"]
 
 FIRST_SECONDS = 0.0  # from the start to the first beat, which adds the status
 BEAT_SECONDS = 5.0  # between two writes of the document
-VALID_SECONDS = 30.0  # then others ignore it; the lease's length, if the store is a standby
+VALID_SECONDS = 30.0  # then others ignore it; a shorter lease, if the store is a standby
 RETRY_SECONDS = 1.0  # from a write that failed to the next one
 OLD_SECONDS = 86_400  # then anybody removes a document
 
@@ -46,6 +48,7 @@ class Presence:
     :param mode: ``"queried"``, ``"mirrored"``, ``"exclusive"`` or ``"shared"``.
     :param others: the store's argument of that name.
     :param lease: seconds for which a standby's right to fire lasts.
+    :param has_work: tells whether a cycle is under way, or has left writes to flush.
     :ivar firing: the right to fire jobs.
     :ivar name: the document's `_id`; None if there is none.
     :ivar others: the names of the other schedulers that fire the same jobs without sharing them.
@@ -61,15 +64,20 @@ class Presence:
         mode: str,
         others: str,
         lease: float,
+        has_work: Callable[[], bool],
     ) -> None:
         self._connection, self._host, self._counters = connection, host, counters
         self._incidents, self._mode, self._argument = incidents, mode, others
-        self.firing = Firing(connection, host, incidents, others == "wait", lease)
-        self._valid_seconds = lease if self.firing.waits else VALID_SECONDS
+        self._activity = Activity(host, has_work)
+        waits = others == "wait"
+        self.firing = Firing(connection, host, incidents, self._activity, waits, lease)
+        self._valid_seconds = min(lease, VALID_SECONDS) if waits else VALID_SECONDS
         self._beat_seconds = min(BEAT_SECONDS, self._valid_seconds / 3)
         # A command of a beat must not delay the renewal of the lease for long.
-        self._command_seconds = lease / 6 if self.firing.waits else None
+        self._command_seconds = lease / 6 if waits else None
         self._next_beat = -inf  # by the monotonic clock
+        self._write_lock = threading.Lock()  # the last state told is the last one written
+        self._noticed_state = self._told_state = ""
         self._report = Report()
         self._parent_name: str | None = None
         self._is_failing = False
@@ -87,9 +95,10 @@ class Presence:
 
     @property
     def state(self) -> str:
-        """The state that the document names: ``"firing"``, ``"waiting"`` or ``"idle"``."""
-        if self._host.scheduler is None:
-            return "idle"
+        """What the scheduler does with this store; `Scheduler` names the states."""
+        state = self._activity.state
+        if state in ("idle", "paused"):
+            return state
         return "firing" if self.may_fire and not self.firing.stands_by else "waiting"
 
     # From the start to the shutdown
@@ -103,7 +112,9 @@ class Presence:
             lacks the right to write, and its argument `others` depends on it.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
+        self._activity.begin()
         self.firing.begin()
+        self._noticed_state = self.state
         self._report = Report()
         self._next_beat, self._is_failing = time.monotonic() + FIRST_SECONDS, False
         self.others, self.leftovers = (), []
@@ -143,6 +154,7 @@ class Presence:
         Never raises an error of the database.
         """
         name, self.name = self.name, None
+        self._activity.end()
         self.others = ()
         leave = self.farewell(name)
         self.firing.reset()  # first: a cycle that is under way fires no other job
@@ -170,6 +182,8 @@ class Presence:
         """In a forked process: leave the document to the parent, which still runs."""
         self._parent_name = self.name or self._parent_name
         self.name = None
+        self._write_lock = threading.Lock()
+        self._activity.end()
         self.firing.reset()
 
     # In a thread of the store
@@ -186,6 +200,7 @@ class Presence:
         if name is None:
             return self._beat_seconds
         leave = self.farewell(name)
+        self._notice_change()
         try:
             if time.monotonic() >= self.firing.next_request:
                 self.firing.request(name, self._unfenced)
@@ -204,8 +219,16 @@ class Presence:
             leave()
         return max(0.0, min(self._next_beat, self.firing.next_request) - time.monotonic())
 
+    def _notice_change(self) -> None:
+        """Tell the others of a new state at once, and ask for the lease or give it back."""
+        state = self.state
+        if state != self._noticed_state:
+            self._noticed_state = state
+            self.beat_soon()
+            self.firing.look_soon()
+
     def beat_soon(self) -> None:
-        """Write the document in the next step, as the state has changed."""
+        """Write the document in the next step."""
         self._next_beat = -inf
 
     def _beat(self, name: str, status: Callable[[], Mapping[str, Any]]) -> None:
@@ -220,11 +243,19 @@ class Presence:
 
     def _write(self, name: str, status: Mapping[str, Any], seconds: float | None = None) -> None:
         """Write the document; 1 command, idempotent."""
+        with self._write_lock:
+            state = self.state
+            self._write_all(name, state, status, seconds)
+            self._told_state = state
+
+    def _write_all(
+        self, name: str, state: str, status: Mapping[str, Any], seconds: float | None
+    ) -> None:
         literals: Document = {
             "mode": self._mode,
             "others": self._argument,
             "history": self._incidents.history,
-            "state": self.state,
+            "state": state,
             "versions": versions(),
             "executors": executors(self._host.scheduler),
             "clock": datetime.now(timezone.utc),
@@ -240,6 +271,25 @@ class Presence:
         fields = {key: {"$literal": value} for key, value in literals.items()} | times
         with self._connection.limit(seconds):
             self._connection.meta.update_one({"_id": name}, [{"$set": fields}], upsert=True)
+
+    def before_firing(self) -> None:
+        """Make sure that the document says ``"firing"`` before a job is handed out.
+
+        Takes 1 command after a takeover and after a resume, else none. A job may end its process at
+        once, and only this document tells the next start. Never raises an error of the database.
+        """
+        self._activity.sees_run()  # a step of the store's thread may come too late for that
+        if self.name is None or self._told_state == "firing":
+            return
+        with self._write_lock:
+            self._told_state = "firing"  # also if the write fails: a beat tries it again
+            try:
+                with self._connection.limit(self._command_seconds):
+                    self._connection.meta.update_one(
+                        {"_id": self.name}, {"$set": {"state": "firing"}}
+                    )
+            except PyMongoError:
+                self.beat_soon()
 
     # The others
 

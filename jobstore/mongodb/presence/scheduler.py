@@ -22,7 +22,10 @@ class Scheduler(NamedTuple):
     :ivar mode: ``"queried"``, ``"mirrored"``, ``"exclusive"`` or ``"shared"``.
     :ivar others: the store's argument `others`.
     :ivar history: the store's argument `history`.
-    :ivar state: ``"firing"``, ``"waiting"`` on a hot standby, or ``"idle"`` without a scheduler.
+    :ivar state: ``"firing"``; ``"paused"``, if the scheduler is, and fires nothing until it is
+        resumed; ``"waiting"`` on a hot standby; or ``"idle"``, if no scheduler asks the store for
+        jobs: it was started without one, or removed from it, or its scheduler has stopped and waits
+        for running jobs.
     :ivar versions: of jobstore, APScheduler, PyMongo and Python, by name.
     :ivar executors: by alias: ``{"type": ..., "workers": ...}``; the number may be None.
     :ivar started: when it started, by the server's clock.

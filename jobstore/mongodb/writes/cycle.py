@@ -243,6 +243,11 @@ class Cycles:
         cycle = self._by_thread.get(threading.get_ident())
         return cycle or Cycle(datetime.now(timezone.utc), ())
 
+    @property
+    def in_loop(self) -> bool:
+        """Whether any thread iterates over its cycle's jobs now."""
+        return any(cycle.jobs.in_loop for cycle in self._all())
+
     def begin(self, cycle: Cycle) -> None:
         """Replace the calling thread's last cycle."""
         self._by_thread[threading.get_ident()] = cycle

@@ -79,8 +79,10 @@ class World:
         silent.disabled = True
         host = SimpleNamespace(logger=silent, scheduler=None)
         incidents = SimpleNamespace(add=lambda *args, **more: None)
+        activity = SimpleNamespace(state="firing")
         self.standbys = [
-            firing.Firing(self.connection, host, incidents, True, SECONDS) for _ in range(2)
+            firing.Firing(self.connection, host, incidents, activity, True, SECONDS)
+            for _ in range(2)
         ]
         self.most_at_once = 0
 

@@ -159,7 +159,7 @@ def test_start_that_finds_a_document_of_another_process_runs_small_batches(
     assert "ended without a shutdown" in caplog.text
 
 
-@pytest.mark.parametrize("state", ["waiting", "idle"])
+@pytest.mark.parametrize("state", ["waiting", "paused", "idle"])
 def test_scheduler_that_fired_no_jobs_leaves_nothing_to_recover(
     scheduler_on, database, caplog, state
 ):
