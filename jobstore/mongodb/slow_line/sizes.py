@@ -15,7 +15,7 @@ OVERHEAD = 100  # bytes of a document without its state and its id
 
 def id_bytes(job_id: DocumentId) -> int:
     """Return an upper bound of the bytes of an id."""
-    return 3 * len(job_id) if type(job_id) is str else len(encode({"": job_id}))
+    return 4 * len(job_id) if type(job_id) is str else len(encode({"": job_id}))
 
 
 def size_of(document: Mapping[str, Any]) -> int:
