@@ -1,7 +1,7 @@
 """The fire times of a job's trigger, made from inert values: nothing of the job's pickle is run."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from .inert.values import Inert, Pairs, text_keys
 from .run_times import UnreadableError
 from .triggers import CronTrigger
 
-__all__ = ["FireTimes", "First", "around", "firing"]
+__all__ = ["FireTimes", "First", "NextRun", "around", "firing", "never", "put_forward"]
 
 First = Callable[[datetime], datetime | None]  # the first fire time at or after a moment
 
@@ -25,6 +25,18 @@ UTC_CLASSES = {("pytz", "_UTC"), ("dateutil.tz.tz", "tzutc")}
 # How far back the time before a moment is looked for: leap days are up to eight years apart.
 SPANS = [timedelta(minutes=1), timedelta(hours=2), timedelta(days=32), timedelta(days=8 * 366)]
 NEAR = timedelta(milliseconds=1)
+SECOND = timedelta(seconds=1)
+LONGEST_GAP = timedelta(hours=2)  # by which clocks are put forward
+
+
+class NextRun(NamedTuple):
+    """The next run time that a job had.
+
+    :ivar since: from when on the job had it.
+    """
+
+    since: datetime
+    run_time: datetime
 
 
 class FireTimes(NamedTuple):
@@ -32,17 +44,46 @@ class FireTimes(NamedTuple):
 
     :ivar before: the last one before the moment, None if there is none in eight years.
     :ivar after: the first one at or after the moment, None if there is none.
-    :ivar unknown: why the times can't be told; empty if they are known.
+    :ivar unknown: why the times of the trigger can't be told; empty if they are known.
+    :ivar next_run: the next run time that the job had at the moment, if that is known: there is no
+        fire time before it, whatever the trigger says.
     """
 
     before: datetime | None = None
     after: datetime | None = None
     unknown: str = ""
+    next_run: NextRun | None = None
 
 
-def around(first: First, at: datetime) -> FireTimes:
-    """Return the fire times around a moment, in UTC; about 40 calls of `first`."""
-    return FireTimes(last_before(first, at), first(at))
+def around(first: First, at: datetime, known: Iterable[NextRun] = ()) -> FireTimes:
+    """Return the fire times around a moment, in UTC; about 40 calls of `first`.
+
+    :param known: run times that the job had, or has. A caller may have set them, so they need not
+        be times of its trigger.
+    """
+    current = None
+    for each in known:
+        first = with_next(first, each)
+        if each.since < at < each.run_time:
+            current = each
+    return FireTimes(last_before(first, at), first(at), "", current)
+
+
+def with_next(first: First, known: NextRun) -> First:
+    """Add a run time to those of a trigger, and leave out those between its `since` and it."""
+    since, run_time = known
+
+    def with_it(at: datetime) -> datetime | None:
+        time = first(at)
+        if at > run_time or (time is not None and time <= min(since, run_time)):
+            return time
+        return run_time
+
+    return with_it
+
+
+def never(at: datetime) -> None:
+    """Stand for the fire times of a trigger that can't be computed."""
 
 
 def last_before(first: First, at: datetime) -> datetime | None:
@@ -114,10 +155,12 @@ def interval_times(state: dict[str, Any], anchor: datetime | None, depth: int) -
     base = anchor or start
     if base is None:
         raise TypeError
+    # After a run, APScheduler adds the interval to its time, also if the start comes later.
+    earliest = base if start is None else min(base, start)
 
     def first(at: datetime) -> datetime | None:
-        if start is not None and at < start:
-            at = start
+        if start is not None:
+            at = max(at, earliest)
         try:
             time = base - (base - at) // interval * interval
         except OverflowError:
@@ -136,17 +179,43 @@ def cron_times(state: dict[str, Any], anchor: datetime | None, depth: int) -> Fi
             raise ValueError
         texts[name] = ",".join(map(expression_text, expressions))
     texts["start_date"], texts["end_date"] = limits(state)
-    texts["timezone"] = zone_of(state["timezone"])
+    zone = texts["timezone"] = zone_of(state["timezone"])
     trigger = CronTrigger(**texts)
+
+    def first_from(start: datetime) -> datetime | None:
+        time = trigger.get_next_fire_time(None, start)
+        return None if time is None else time.astimezone(timezone.utc)
 
     def first(at: datetime) -> datetime | None:
         try:
-            time = trigger.get_next_fire_time(None, at)
-            return None if time is None else time.astimezone(timezone.utc)
+            change = put_forward(at, zone)
+            if change is not None:  # the trigger also fires once at a wall time that was skipped
+                skipped = first_from((change - SECOND).astimezone(zone) + SECOND)
+                if skipped is not None and at <= skipped < change + LONGEST_GAP:
+                    return skipped
+            return first_from(at)
         except (OverflowError, ValueError):
             return None
 
     return first
+
+
+def put_forward(at: datetime, zone: tzinfo) -> datetime | None:
+    """Return when the clocks of a zone were put forward, if that was less than 2 hours ago."""
+    late = at.astimezone(timezone.utc).replace(microsecond=0)
+    early = late - LONGEST_GAP
+    offset = early.astimezone(zone).utcoffset()
+    current = late.astimezone(zone).utcoffset()
+    if offset is None or current is None or offset >= current:
+        return None
+    while late - early > SECOND:
+        middle = early + (late - early) // 2
+        middle = middle.replace(microsecond=0)
+        if middle.astimezone(zone).utcoffset() == offset:
+            early = middle
+        else:
+            late = middle
+    return late
 
 
 def or_times(state: dict[str, Any], anchor: datetime | None, depth: int) -> First:

@@ -79,6 +79,7 @@ class Evidence(NamedTuple):
     :ivar runs: the records of runs near `at`, the oldest first.
     :ivar change: the last record before `at` of a caller's change, or of quarantine.
     :ivar ran_since: whether a run after `change`, and before `at`, has a record.
+    :ivar next_set: the record before `at` that names the job's next run time at `at`.
     :ivar next_change: the first record of a change after `at`.
     :ivar last: the last record of the job, whatever its kind.
     :ivar incidents: the schedulers' records around `at`, the oldest first.
@@ -97,6 +98,7 @@ class Evidence(NamedTuple):
     runs: tuple[HistoryRecord, ...] = ()
     change: HistoryRecord | None = None
     ran_since: bool = False
+    next_set: HistoryRecord | None = None
     next_change: HistoryRecord | None = None
     last: HistoryRecord | None = None
     incidents: tuple[HistoryRecord, ...] = ()

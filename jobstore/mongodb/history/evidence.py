@@ -6,15 +6,14 @@ from datetime import datetime, timedelta, timezone
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import OperationFailure
 
-from ...describe import JobInfo, describe, read_job
-from ...firing import FireTimes, around, firing
-from ...run_times import UnreadableError
+from ...describe import describe
 from ...where import in_utc
 from ..connection import UNAUTHORIZED, Connection
 from ..documents import Document, DocumentId, exact_str
 from ..looking.places import is_storable_id
 from ..presence.scheduler import Scheduler, read_schedulers
 from .answer import CHANGES, NEAR, OF_SEVERAL, RUN_KINDS, Evidence
+from .fire_times import fire_times, last_due, setting
 from .lives import keep_all
 from .record import HistoryRecord
 
@@ -40,13 +39,16 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
     if not is_storable_id(job_id):
         return Evidence(job_id, in_utc(at or now), now, connection.jobs.name)
     document = read_document(connection, job_id)
+    now = datetime.now(timezone.utc)  # not before: the document has the next run time after it
     job = describe(document) if document else None
     records = Records(connection, exact_str(job_id))
     last = records.last()
     moment = last_due(job, document, last, now) if at is None else in_utc(at)
     moment = min(max(moment, FIRST), LAST).astimezone(timezone.utc)
     incidents = records.incidents(moment)
-    change, ran_since = state_at(moment, [*records.before(moment), *incidents])
+    before = [*records.before(moment), *incidents]
+    change, ran_since = state_at(moment, before)
+    next_set, next_change = setting(moment, before), records.next_change(moment)
     present = schedulers(connection)
     return Evidence(
         job_id=job_id,
@@ -54,11 +56,12 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
         now=now,
         collection=connection.jobs.name,
         job=job,
-        times=fire_times(job, document, moment),
+        times=fire_times(job, document, moment, now, [next_set, next_change]),
         runs=records.runs(moment),
         change=change,
         ran_since=ran_since,
-        next_change=records.next_change(moment),
+        next_set=next_set,
+        next_change=next_change,
         last=last,
         incidents=incidents,
         schedulers=present,
@@ -72,36 +75,6 @@ def read_document(connection: Connection, job_id: DocumentId) -> Document | None
     """Read a job's document, None if there is none."""
     with connection.limit():
         return connection.jobs.find_one({"_id": {"$eq": exact_str(job_id)}})
-
-
-def fire_times(job: JobInfo | None, document: Document | None, at: datetime) -> FireTimes:
-    """Compute the fire times around a moment, without a call of the job's code."""
-    if job is None or document is None:
-        return FireTimes(unknown="the job is not stored")
-    try:
-        trigger = read_job(job.id, document.get("job_state"))["trigger"]
-        return around(firing(trigger, run_time_of(job)), at)
-    except UnreadableError as error:
-        return FireTimes(unknown=str(error))
-
-
-def run_time_of(job: JobInfo) -> datetime | None:
-    """Return the run time that a job has, or had before it was held or quarantined."""
-    return job.next_run_time or job.held or (job.quarantine and job.quarantine.next_run_time)
-
-
-def last_due(
-    job: JobInfo | None, document: Document | None, last: HistoryRecord | None, now: datetime
-) -> datetime:
-    """Return the last known run time that is over; the present if there is none, or a pause."""
-    if job and job.paused and not job.held:
-        return now
-    times = [fire_times(job, document, now).before]
-    if job:
-        times.append(run_time_of(job))
-    if last:
-        times.append(last.run_time)
-    return max((time for time in times if time is not None and time <= now), default=now)
 
 
 def state_at(at: datetime, records: list[HistoryRecord]) -> tuple[HistoryRecord | None, bool]:

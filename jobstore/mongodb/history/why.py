@@ -10,6 +10,7 @@ from datetime import datetime
 from ...inert.texts import cut
 from .answer import CHANGES, Answer, Evidence, clock
 from .causes import cause, source_of
+from .fire_times import next_run_of
 from .lives import name_of
 from .record import HistoryRecord
 from .recorded import one_of_several, recorded
@@ -82,6 +83,9 @@ def added_later(known: Evidence, at: datetime) -> Answer | None:
     if known.change is None and (known.begins is None or known.begins > at):
         return None  # there may have been a job of that id before
     assert change is not None
+    next_run = next_run_of(change)
+    if next_run and next_run.run_time <= at:
+        return None  # it was due when it was added
     text = f"The job was not there yet: {name_of(change.by)} added it at {clock(change.at)}."
     if known.job and known.job.next_run_time:
         text += f" It is due at {clock(known.job.next_run_time)}."
@@ -141,7 +145,11 @@ def not_due(known: Evidence, at: datetime) -> Answer | None:
     source = f"the job's document in {known.collection}"
     if known.run_time and at > known.now:
         return Answer("not due", f"The job is due at {clock(at)}, which is to come.", source, at)
-    if known.run_time or known.times.unknown or job is None:
+    if known.run_time:
+        return None
+    if known.times.next_run:
+        return before_next_run(known, at, known.times.next_run.run_time)
+    if known.times.unknown or job is None:
         return None
     before, after = known.times.before, known.times.after
     earlier = f"the run before was due at {clock(before)}" if before else "no run was due before"
@@ -157,6 +165,19 @@ def not_due(known: Evidence, at: datetime) -> Answer | None:
         text += f" It was changed at {clock(change.at)}, and may have had another trigger before."
         evidence = (change,)
     return Answer("not due", text, source, at, evidence)
+
+
+def before_next_run(known: Evidence, at: datetime, run_time: datetime) -> Answer:
+    """Answer for a time before the next run time that the job has, or had then."""
+    job, record = known.job, known.next_set
+    if record is None or (job and at > known.now):
+        text = f"The job is not due at {clock(at)}: its next run is due at {clock(run_time)}."
+        return Answer("not due", text, f"the job's document in {known.collection}", at)
+    text = (
+        f"The job was not due at {clock(at)}: its next run time was {clock(run_time)} then, as "
+        f"{name_of(record.by)} set it at {clock(record.at)}."
+    )
+    return Answer("not due", text, source_of(known, record), at, (record,))
 
 
 def nobody_fired(known: Evidence, at: datetime) -> Answer | None:
@@ -188,6 +209,8 @@ def unknown_text(known: Evidence, at: datetime) -> str:
     begin = f"The run of {clock(at)} has no record"
     if known.run_time is None:
         reason = known.times.unknown or "the job is not stored"
+        if at > known.now:
+            return f"Whether the job is due at {clock(at)} can't be told yet: {reason}."
         begin = f"Whether the job was due at {clock(at)} can't be told: {reason}. It has no record"
     if not known.is_readable:
         return (

@@ -11,16 +11,6 @@ from support.evidence import HOUR, NOON, ONE, OTHER, change, incident, record
 from support.jobs import job
 
 
-@pytest.fixture
-def records(database):
-    """Return a function that stores records."""
-
-    def store_records(*records):
-        database.jobs_runs.insert_many([each.to_document() for each in records])
-
-    return store_records
-
-
 def hourly(store, next_run_time=NOON + HOUR, **options):
     """Store a job that runs each hour."""
     trigger = CronTrigger(minute=0, timezone="UTC")
