@@ -248,6 +248,8 @@ class MongoDBJobStore(CallsOutsideCycle):
         query = last.last_query
         if query is None or not self._lifecycle.sees_all_changes or self._write_behind.has_pending:
             return None
+        if self._firing.stands_by:  # a takeover does not wait for the next due job
+            return None
         awaited = self._wakeups.awaited if query.is_fresh(self._connection) else None
         return awaited if awaited is not None and awaited > now else None
 
@@ -257,10 +259,11 @@ class MongoDBJobStore(CallsOutsideCycle):
         if not last.is_nested_call:
             self._finish(last)
             self._lifecycle.do_chores_if_no_thread()
+        fence = self._firing.fence  # of the lease under which the jobs are read
         if not self._lifecycle.may_fire():
             return Cycle(now, (), events=events)
         cycle = self._hand_out.cycle(now, events)
-        cycle.jobs.fence = self._firing.fence
+        cycle.jobs.fence = fence
         return cycle
 
     def _finish(self, cycle: Cycle) -> None:

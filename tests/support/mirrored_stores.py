@@ -66,7 +66,7 @@ def wait_until_live(store):
     until(
         lambda: (
             not store._write_behind.has_pending
-            and store._reader.mirror.caught_up(store._connection.write_time)
+            and store._reader.mirror.caught_up(store._reader.awaited_time)
         )
     )
     store.get_due_jobs(at(-1))

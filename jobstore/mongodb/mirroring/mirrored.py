@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from .. import queries
-from ..connection import READ_BATCH
+from ..connection import READ_BATCH, operation_time
 from ..documents import (
     CountedRecord,
     Document,
@@ -44,6 +44,7 @@ class Mirrored(Reader):
         self.queried = Recovering(parts)
         self.follows = follows
         self.mirror = Mirror(parts.locks, parts.write_behind, follows)
+        self._fires_since = 0  # an operation time, after the last write of the owner before
         self._doubtful_writes = 0  # failed commands that may have written documents
         self._filled_after = self._unseen_writes  # when the mirror was filled
         self._logger = logging.getLogger(__name__)
@@ -152,7 +153,15 @@ class Mirrored(Reader):
         self.queried.opened(logger)
 
     def begin_to_fire(self, after_unclean_end: bool) -> None:
-        """Let the mirror wait until it has seen the writes that come before the first cycle."""
+        """Let the mirror wait until it has seen all writes before now; 1 command with a stream.
+
+        The scheduler that fired the jobs before may have written runs that the stream has not yet
+        reported. Until it has, cycles ask the server.
+
+        :raises pymongo.errors.PyMongoError: if the server can't be reached.
+        """
+        if self.follows:
+            self._fires_since = operation_time(self._connection.now())
         self.mirror.pause()
         self.queried.begin_to_fire(after_unclean_end)
 
@@ -162,7 +171,12 @@ class Mirrored(Reader):
             return
         with self._locks.io_lock:  # the caller may have found the mirror live, and not hold it
             if self.queried.is_over():
-                self.mirror.go_live(self._connection.write_time)
+                self.mirror.go_live(self.awaited_time)
+
+    @property
+    def awaited_time(self) -> int:
+        """The operation time that the stream has to reach before the mirror answers."""
+        return max(self._connection.write_time, self._fires_since)
 
     def fill(self) -> None:
         """Load all n records, where no stream does, and go live; O(n log n).

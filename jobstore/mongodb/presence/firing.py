@@ -28,7 +28,6 @@ class Firing:
     :param activity: tells whether the scheduler asks for jobs.
     :param waits: whether the store's argument `others` is ``"wait"``.
     :param seconds: how long the lease lasts.
-    :ivar stands_by: whether the store has to take over before it may fire.
     :ivar leases: how often the store has got the lease anew.
     :ivar next_request: when to ask for the lease, by the monotonic clock; infinity for never.
     """
@@ -57,7 +56,7 @@ class Firing:
         self._until = -inf if self.waits else inf  # by the monotonic clock
         self._has_lost = False
         self._told_holder = ""
-        self.stands_by = self.waits
+        self._taken_over = None if self.waits else self.leases  # which lease
         self.next_request = inf
 
     def ask_soon(self) -> None:
@@ -71,19 +70,35 @@ class Firing:
             self.next_request = -inf
 
     @property
+    def stands_by(self) -> bool:
+        """Whether the store has to take over before it may fire."""
+        return self._taken_over != self.leases
+
+    @property
     def may_fire(self) -> bool:
         """Whether the store has the right to fire jobs now."""
         return time.monotonic() < self._until
 
     @property
     def fence(self) -> Callable[[], bool] | None:
-        """Tells before each job whether it may be fired; None if all may."""
-        return self.still_fires if self.waits else None
+        """Tells before each job whether it may be fired under the present lease; None if all may.
+
+        Jobs that were read under an earlier lease are not fired: others may have fired them.
+        """
+        if not self.waits:
+            return None
+        leases = self.leases
+        # In this order: `request` counts a new lease before `may_fire` is true again.
+        return lambda: self.still_fires() and self.leases == leases
 
     def still_fires(self) -> bool:
         """Return whether the store may fire jobs now; logs once that it may not any more."""
         if self.may_fire:
             return True
+        self._note_loss()
+        return False
+
+    def _note_loss(self) -> None:
         if not self.stands_by and not self._has_lost:
             self._has_lost = True
             self._host.logger.error(
@@ -93,7 +108,6 @@ class Firing:
                 self._seconds,
             )
             self._incidents.add("lost firing")
-        return False
 
     def took_over(self, leases: int) -> None:
         """Note that the work is done that comes before the first job is fired.
@@ -101,11 +115,9 @@ class Firing:
         :param leases: the number of leases when the work began. If the store has lost that lease
             and got another one meanwhile, it still stands by.
         """
-        if self.stands_by:
-            self.stands_by = self._has_lost = False
-            if self.leases != leases:
-                self.stands_by = True
-                return
+        self._taken_over = leases
+        if not self.stands_by:
+            self._has_lost = False
             self._incidents.add("took over", detail=self.lease.previous)
 
     def request(self, name: str, unfenced: Callable[[], list[Scheduler]]) -> None:
@@ -126,8 +138,9 @@ class Firing:
             return
         is_new = self.lease.request(name)
         if is_new:
+            self._note_loss()
+            self._until = -inf  # until the store stands by for the new lease
             self.leases += 1
-            self.stands_by = True
         holder = self.lease.holder
         if self.lease.is_held and self.stands_by and (others := unfenced()):
             holder = others[0].id
@@ -144,12 +157,12 @@ class Firing:
                 )
             return
         self.next_request = asked_at + min(RENEW_SECONDS, self._seconds / 3)
-        if not could_fire:
+        if is_new or not could_fire:
             self._begins(is_new)
 
     def _resign(self) -> None:
         """Fire no more, and give the lease back once the last runs are written."""
-        self._until, self.stands_by = -inf, True
+        self._until, self._taken_over = -inf, None
         if self._activity.state != "ending":  # asked again: no cycle begins from here on
             self.lease.give_back()
 

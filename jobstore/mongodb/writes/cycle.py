@@ -35,8 +35,8 @@ class DueJobs(list[Job]):
     :ivar in_loop: whether the scheduler is iterating now.
     :ivar lease: the lease on the jobs, if many schedulers share the collection. The iteration
         skips a job whose lease is no longer held.
-    :ivar fence: tells whether jobs may be fired now, if only one of many schedulers may. The
-        iteration skips the others.
+    :ivar fence: tells whether the jobs may still be fired, if only one of many schedulers may. The
+        iteration skips those that may not.
     """
 
     in_loop = False

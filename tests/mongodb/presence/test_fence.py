@@ -78,6 +78,33 @@ def test_lease_that_another_held_meanwhile_is_taken_over_anew(standby_on, databa
     assert not standing(first)
 
 
+def test_jobs_read_under_a_lost_lease_are_not_fired_under_the_next_one(
+    standby_on, database, caplog
+):
+    """Meanwhile another has held the lease, and fired these jobs."""
+    first, second = firing_one(standby_on), standby_on()
+    first.store._lifecycle.beating.stop()
+    first.store.add_jobs([job(f"{n}", n, every=None) for n in range(5)])
+
+    def lose_lease_and_get_it_anew(job):
+        if job.id == "2":
+            expire(database, _id="firing")
+            until(lambda: not standing(second))
+            submitted(second)
+            second.store.shutdown()
+            first.store._firing.request("scheduler:first:1:x", list)
+            assert first.store._firing.may_fire
+
+    first.executor.then = lose_lease_and_get_it_anew
+    assert submitted(first) == ["0", "1", "2"]
+    assert {"3", "4"} <= {job_id for job_id, _ in second.executor.submitted}
+    assert caplog.text.count(LOST) == 1
+    until(lambda: not standing(first))
+    assert submitted(first) == []
+    assert len(first.executor.submitted) == 3
+    until(lambda: run_times(first.store) == {})
+
+
 def test_holder_whose_lease_was_taken_early_stops_at_its_next_request(standby_on, database):
     """The server's clock may have been set forward."""
     scheduler = firing_one(standby_on)

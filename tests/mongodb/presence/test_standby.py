@@ -9,7 +9,7 @@ from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb.presence import firing, lease
-from support.jobs import at, job, run_times
+from support.jobs import YEARS, at, job, run_times
 from support.mirrored_stores import wait_until_live
 from support.proxy import Proxy
 from support.standbys import (
@@ -157,6 +157,61 @@ def test_mirror_is_filled_while_the_store_waits(scheduler_on, database):
     first.store.shutdown()
     until(lambda: not standing(second))
     wait_until_live(second.store)
+
+
+def test_mirror_that_lags_fires_no_job_that_the_last_owner_has_fired(
+    server, scheduler_on, database
+):
+    first = firing_one(scheduler_on, others="wait")
+    first.store.add_jobs([job("once", every=None), job("again")])
+    with Proxy(server.nodes[0].port) as proxy:
+        second = scheduler_on(proxy.uri, others="wait", mirror=True)
+        until(lambda: len(second.store._reader.mirror._index) == 2)
+        proxy.fail("getMore", "hang", 10_000)
+        until(lambda: proxy.held)  # from now on the change stream reports nothing
+        assert sorted(submitted(first)) == ["again", "once"]
+        first.store.shutdown()
+        until(lambda: not standing(second))
+        assert submitted(second) == second.executor.submitted == []
+        assert not second.store._reader.is_live
+        proxy.release()
+        wait_until_live(second.store)
+        assert submitted(second) == second.executor.submitted == []
+        second.store.shutdown()
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_idle_scheduler_that_gets_its_lease_anew_takes_over_at_once(server, database, mirror):
+    """No job is due for years, and the change stream shows that."""
+    options = {"host": server.uri, "others": "wait", "lease": 3600, "mirror": mirror}
+    store = MongoDBJobStore(database.name, **options)
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.add_jobstore(store, "default")
+    scheduler.start()
+    right = store._firing
+
+    def ask():
+        right.next_request = -1.0
+        store._lifecycle.beating.go_on()
+
+    try:
+        until(lambda: not right.stands_by)
+        until(lambda: mirror or store._lifecycle.sees_all_changes)
+        store.add_job(job("later", YEARS))
+        database["jobs_meta"].delete_one({"_id": "firing"})
+        ask()
+        until(lambda: right.leases == 2 and not right.stands_by)
+
+        until(lambda: any(cycle.last_query for cycle in store._cycles._all()))
+        another = {"$set": {"token": "another", "by": "scheduler:other:1:x"}}
+        database["jobs_meta"].update_one({"_id": "firing"}, another)
+        ask()
+        until(lambda: not right.may_fire)
+        database["jobs_meta"].delete_one({"_id": "firing"})
+        ask()
+        until(lambda: right.leases == 3 and not right.stands_by)
+    finally:
+        scheduler.shutdown()
 
 
 def test_scheduler_is_woken_at_the_takeover(server, database, scheduler_on):

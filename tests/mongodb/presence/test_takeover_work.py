@@ -20,7 +20,7 @@ def test_takeover_that_spans_two_leases_does_its_work_again(scheduler_on, monkey
         work()
 
     monkeypatch.setattr(store._lifecycle, "_begin_to_fire", work_while_the_lease_changes)
-    firing.stands_by = True
+    firing._taken_over = None
     scheduler._process_jobs()
     assert (firing.stands_by, scheduler.executor.submitted) == (True, [])
     scheduler._process_jobs()
