@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import OperationFailure
@@ -123,7 +124,7 @@ class Records:
         return self._find({"job": self._job, "time": {"$lte": at}}, DESCENDING, MOST_BEFORE)
 
     def runs(self, at: datetime) -> tuple[HistoryRecord, ...]:
-        """Return the records of the runs near a moment, or of several runs around it."""
+        """Return the records of the runs nearest to the moment, or of several runs around it."""
         near = {"$gt": at - NEAR, "$lt": at + NEAR}
         condition = {
             "$or": [
@@ -131,7 +132,8 @@ class Records:
                 {"run_time": {"$lte": at + NEAR}, "kind": {"$in": OF_SEVERAL}},
             ]
         }
-        return tuple(self._scan(at - NEAR - CLOCKS, condition, MOST_RUNS))
+        found = self._scan(at - NEAR - CLOCKS, condition, MOST_RUNS, by_distance(at))
+        return tuple(sorted(found, key=lambda each: each.at))
 
     def next_change(self, at: datetime) -> HistoryRecord | None:
         """Return the first record after a moment that says what state the job got."""
@@ -151,14 +153,18 @@ class Records:
     def _find(self, query: Document, order: int, limit: int) -> Sequence[HistoryRecord]:
         return self._read([{"$match": query}, {"$sort": {"time": order}}, {"$limit": limit}])
 
-    def _scan(self, after: datetime, condition: Document, limit: int) -> Sequence[HistoryRecord]:
+    def _scan(
+        self, after: datetime, condition: Document, limit: int, order: Sequence[Document] = ()
+    ) -> Sequence[HistoryRecord]:
         """Return the job's first records after a moment that meet a condition.
 
         The condition is no part of an index, so the number of records to look at is bounded.
+
+        :param order: stages that sort the records otherwise than by their time.
         """
         query = {"job": self._job, "time": {"$gt": after}}
         stages: list[Document] = [{"$match": query}, {"$sort": {"time": 1}}]
-        stages += [{"$limit": MOST_SCANNED}, {"$match": condition}, {"$limit": limit}]
+        stages += [{"$limit": MOST_SCANNED}, {"$match": condition}, *order, {"$limit": limit}]
         return self._read(stages)
 
     def _read(self, pipeline: list[Document]) -> Sequence[HistoryRecord]:
@@ -173,3 +179,21 @@ class Records:
             self.is_readable = False
             return []
         return list(map(HistoryRecord.of, found))
+
+
+def by_distance(at: datetime) -> list[Document]:
+    """Return the stages that sort records by the distance of their runs from a moment."""
+    first, last, moment = (in_milliseconds(each) for each in ("$run_time", "$_last", at))
+    several = {"$in": ["$kind", OF_SEVERAL]}
+    last_run = {"$cond": [several, {"$ifNull": ["$until", "$time"]}, "$run_time"]}
+    distance = {"$max": [0, {"$subtract": [first, moment]}, {"$subtract": [moment, last]}]}
+    return [
+        {"$set": {"_last": last_run}},
+        {"$set": {"_distance": distance}},
+        {"$sort": {"_distance": 1, "time": 1}},
+    ]
+
+
+def in_milliseconds(value: Any) -> Document:
+    """Return an expression for a time, or for any other value that somebody wrote instead."""
+    return {"$convert": {"input": value, "to": "long", "onError": 0, "onNull": 0}}

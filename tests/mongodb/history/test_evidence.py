@@ -117,6 +117,29 @@ def test_without_a_time_the_present_of_a_paused_job_is_meant(store):
     assert answer.at > NOON
 
 
+def test_the_nearest_of_many_runs_is_found(store, records, monkeypatch):
+    """Sub-minute jobs have more records near the moment than are looked at."""
+    hourly(store)
+    monkeypatch.setattr(evidence, "MOST_RUNS", 5)
+    seconds = [n for n in range(-30, 30) if n]
+    records(*[record("executed", n + 0.1, NOON + timedelta(seconds=n)) for n in seconds])
+    records(record("error", 50))
+    answer = store.why("report", NOON)
+    assert (answer.kind, answer.at) == ("failed", NOON)
+    records(record("coalesced", 58, NOON - HOUR, runs=9, until=NOON + HOUR))
+    assert store.why("report", NOON).kind == "failed"
+
+
+def test_one_of_several_runs_is_found_among_many_that_are_nearer_to_its_first(
+    store, records, monkeypatch
+):
+    hourly(store)
+    monkeypatch.setattr(evidence, "MOST_RUNS", 5)
+    records(*[record("missed", n, NOON + timedelta(seconds=n)) for n in range(3, 30)])
+    records(record("coalesced", 58, NOON - HOUR, runs=9, until=NOON + HOUR))
+    assert store.why("report", NOON).kind == "coalesced"
+
+
 def test_the_number_of_records_that_are_looked_at_is_bounded(store, records, monkeypatch):
     hourly(store)
     others = [record("executed", 10 + n, NOON + n * HOUR) for n in range(1, 6)]
