@@ -122,6 +122,7 @@ class Connection:
             f"{self.jobs.name}_{name}",
             codec_options=CODEC,
             read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern(),  # "majority" would hide a start that is just under way
             write_concern=self.jobs.write_concern,
         )
 

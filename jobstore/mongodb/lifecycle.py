@@ -73,7 +73,8 @@ class Lifecycle:
         self.beating: Beating | None = None
         self.owners: weakref.WeakValueDictionary[int, Owner] = weakref.WeakValueDictionary()
         self._starts = 0
-        self._start_failed = False  # the last start, of the scheduler or of the store itself
+        # The last start, of the scheduler or of the store itself; also while a start is under way.
+        self._start_failed = False
         _lifecycles[id(self)] = self
 
     def start(self) -> None:
@@ -113,6 +114,9 @@ class Lifecycle:
             self._reader.opened(self._host.logger)
             collection_format.check_writable(self.connection)  # and writes a first one
             self._presence.begin()
+            if self._presence.name is not None:
+                self.beating = Beating(Owner(self))
+                self.beating.start()
             self._recorder.start(Owner(self), self._host.logger)
             self.indexes.create()
             self._retry.postpone()
@@ -166,16 +170,12 @@ class Lifecycle:
         return self._start_failed and scheduler is not None and scheduler.state != STATE_STOPPED
 
     def _start_threads(self) -> None:
-        if self._presence.name is not None:
-            self.beating = Beating(Owner(self))
-            self.beating.start()
         wakes = self._enable_wakeups()
         if isinstance(self._reader, Mirrored):
             self._start_mirror(self._reader)
         elif wakes:
             self._start_watcher(self._reader, None, self._poll_interval())
-        if self._host.scheduler is not None:  # else nobody would fire
-            self._presence.firing.ask_soon()
+        self._presence.started()
         if self.beating:
             self.beating.go_on()
 
@@ -279,7 +279,8 @@ class Lifecycle:
 
     def _look(self) -> dict[str, Any]:
         """Look at the collection from time to time, and return the status."""
-        self._report.look_if_time()
+        if not self._start_failed:  # else a start is under way, and the indexes may be missing
+            self._report.look_if_time()
         return self.status()._asdict()
 
     def farewell(self) -> Callable[[], None]:

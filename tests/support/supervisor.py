@@ -7,6 +7,7 @@ from collections import Counter
 from support.programs import command, environment
 from support.restarts import MODES
 
+SUPERVISED = {**MODES, "standby": {"others": "wait", "lease": 1}}
 PATIENCE = 120  # seconds until a test that hangs fails
 MAX_STARTS = 8
 
@@ -16,7 +17,7 @@ class Supervisor:
 
     def __init__(self, uri, database, file, mode, executor):
         self.file = file
-        options = {"file": str(file), "store": MODES[mode], "executor": executor}
+        options = {"file": str(file), "store": SUPERVISED[mode], "executor": executor}
         self._command = command("run_lethal_jobs", uri, database, json.dumps(options))
         self.starts = 0
 

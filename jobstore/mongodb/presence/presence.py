@@ -33,7 +33,7 @@ from .scheduler import Scheduler, read_schedulers
 
 __all__ = ["BEAT_SECONDS", "Presence"]
 
-FIRST_SECONDS = 0.0  # from the start to the first beat, which adds the status
+FIRST_SECONDS = 0.0  # from the end of the start to the next beat, which adds the status
 BEAT_SECONDS = 5.0  # between two writes of the document
 VALID_SECONDS = 30.0  # then others ignore it; a shorter lease, if the store is a standby
 RETRY_SECONDS = 1.0  # from a write that failed to the next one
@@ -116,7 +116,7 @@ class Presence:
         self.firing.begin()
         self._noticed_state = self.state
         self._report = Report()
-        self._next_beat, self._is_failing = time.monotonic() + FIRST_SECONDS, False
+        self._next_beat, self._is_failing = time.monotonic() + self._beat_seconds, False
         self.others, self.leftovers = (), []
         self.name = self.name or new_name()
         try:
@@ -133,6 +133,12 @@ class Presence:
             self.end()
             raise ValueError(refusal(self._connection.jobs.full_name, others))
         self._seen_at_start = {(each.id, each.seen) for each in found}
+
+    def started(self) -> None:
+        """Announce the status soon, as the start is over, and ask for the right to fire."""
+        self._next_beat = time.monotonic() + FIRST_SECONDS
+        if self._host.scheduler is not None:  # else nobody would fire
+            self.firing.ask_soon()
 
     def _lacks_rights(self, error: OperationFailure) -> None:
         meta = self._connection.meta.full_name
@@ -244,6 +250,7 @@ class Presence:
     def _write(self, name: str, status: Mapping[str, Any], seconds: float | None = None) -> None:
         """Write the document; 1 command, idempotent."""
         with self._write_lock:
+            self._told_state = ""  # unknown until the reply
             state = self.state
             self._write_all(name, state, status, seconds)
             self._told_state = state
@@ -282,6 +289,8 @@ class Presence:
         if self.name is None or self._told_state == "firing":
             return
         with self._write_lock:
+            if self._told_state == "firing":
+                return
             self._told_state = "firing"  # also if the write fails: a beat tries it again
             try:
                 with self._connection.limit(self._command_seconds):

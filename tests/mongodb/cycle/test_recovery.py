@@ -15,7 +15,7 @@ from support.restarts import (
     jobs,
     run_until_killed,
 )
-from support.supervisor import Supervisor
+from support.supervisor import SUPERVISED, Supervisor
 from support.waiting import until
 
 
@@ -34,7 +34,7 @@ def culprit(seconds, every):
 @pytest.mark.slow
 @pytest.mark.parametrize("every", [YEARS, None], ids=["interval", "one-off"])
 @pytest.mark.parametrize("executor", ["pool", "cycle"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", SUPERVISED)
 def test_job_that_ends_its_process_runs_three_times_at_most_and_others_run(
     server, database, supervise, mode, executor, every
 ):
