@@ -6,7 +6,7 @@ from typing import Any
 
 from .about import About
 
-__all__ = ["Where", "in_utc"]
+__all__ = ["Where", "check_time", "in_utc"]
 
 TIMES = ("due_before", "due_after")
 FLAGS = ("paused", "quarantined")
@@ -112,3 +112,12 @@ class Where:
 def in_utc(time: datetime) -> datetime:
     """Return the time with a zone; a naive one is UTC."""
     return time.replace(tzinfo=timezone.utc) if time.utcoffset() is None else time
+
+
+def check_time(name: str, value: object) -> None:
+    """Refuse an argument that is neither a time nor None.
+
+    :raises TypeError: names the argument and its value.
+    """
+    if value is not None and not isinstance(value, datetime):
+        raise TypeError(f"{name} is {value!r}: it must be a datetime or None")

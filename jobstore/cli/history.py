@@ -1,12 +1,15 @@
 """The command `history`: lists the records of a job's runs and incidents."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 from bson import json_util
+from pymongo.errors import OperationFailure
 
 from ..mongodb import MongoDBJobStore
+from ..mongodb.connection import UNAUTHORIZED
 from ..mongodb.history.lives import name_of
 from ..mongodb.history.record import HistoryRecord
 from .as_json import to_json
@@ -99,12 +102,30 @@ def target_of(targets: list[str] | None, command: str) -> str | None:
 
 
 def id_of(store: MongoDBJobStore, job_id: str) -> Any:
-    """Return the id that a text stands for: itself, unless a job has the id that it is in JSON."""
+    """Return the id that a text stands for.
+
+    It is the text itself, unless only what it is in JSON is the id of a job, or of records.
+    """
     try:
         other: Any = json_util.loads(job_id)
     except Exception:  # of any kind, from a text that is no JSON
         return job_id
-    return job_id if store.describe(job_id) or not store.describe(other) else other
+    ids = [job_id] if other is None else [job_id, other]
+    for is_known in (store.describe, partial(has_records, store)):
+        for each in ids:
+            if is_known(each):
+                return each
+    return job_id
+
+
+def has_records(store: MongoDBJobStore, job_id: Any) -> bool:
+    """Whether there are records of a job, and this user may read them."""
+    try:
+        return bool(store.history(job_id, limit=1))
+    except OperationFailure as error:
+        if error.code != UNAUTHORIZED:
+            raise
+        return False
 
 
 def record_of(record: HistoryRecord) -> list[str]:

@@ -39,8 +39,8 @@ def moment(text: str, now: datetime | None = None) -> datetime:
 
 
 def in_digits(text: str) -> str:
-    """Replace the zone "Z", which Python 3.10 doesn't read."""
-    return re.sub("[Zz]$", "+00:00", text)
+    """Replace the zone "Z", which Python 3.10 doesn't read, or "UTC", as answers have it."""
+    return re.sub("([Zz]| UTC)$", "+00:00", text)
 
 
 def last_over(of_day: time, now: datetime) -> datetime:

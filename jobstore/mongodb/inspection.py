@@ -175,6 +175,7 @@ class Inspection(BaseJobStore):
         :param since: the time of the earliest record; a naive one is UTC. None for all that are
             kept.
         :param limit: the most records to return, 1 or more.
+        :raises TypeError: if `since` is neither a `datetime` nor None.
         :raises ValueError: if `limit` is no whole number from 1 on.
         :raises pymongo.errors.PyMongoError: if the server can't be reached.
         """
@@ -192,6 +193,7 @@ class Inspection(BaseJobStore):
 
         :param at: the time; the nearest run is meant that is less than a minute away. A naive time
             is UTC. None means the last run that is over.
+        :raises TypeError: if `job_id` is None, or `at` is neither a `datetime` nor None.
         :raises pymongo.errors.PyMongoError: if the server can't be reached, or needs more than 5 s
             for a command.
         """

@@ -84,6 +84,13 @@ def test_why_takes_ids_that_are_no_strings(run, store):
     assert run("why", "5").rows[0][0] == "paused"
 
 
+@pytest.mark.parametrize(("text", "job_id"), [("5", 5), ('"-"', "-"), ("7", "7"), ("null", "null")])
+def test_ids_of_jobs_that_are_gone_are_known_by_their_records(run, records, text, job_id):
+    records(change("removed", -600, job=job_id), incident("started", -60))
+    assert run("why", text, "--at", AT).rows[0][0] == "removed"
+    assert [row[1] for row in run("history", text).rows] == ["removed"]
+
+
 def test_texts_of_others_cannot_command_the_terminal(run, records):
     records(record("error", detail="\x1b[2J\nno", by="scheduler:\x1b:1:2"))
     for arguments in (["why", "report", "--at", AT], ["history", "report"]):
@@ -111,6 +118,8 @@ NOW = NOON + timedelta(hours=3, minutes=30)
         ("2025-11-29", NOON - 12 * HOUR),
         ("2025-11-29T12:00", NOON),
         ("2025-11-29 12:00:00", NOON),
+        ("2025-11-29 12:00:00 UTC", NOON),
+        ("12:00 UTC", NOON),
         ("2025-11-29T12:00:00.500Z", NOON + timedelta(milliseconds=500)),
         ("2025-11-29T13:00+01:00", NOON),
         ("90m", NOON + 2 * HOUR),

@@ -8,7 +8,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import OperationFailure
 
 from ...describe import describe
-from ...where import in_utc
+from ...where import check_time, in_utc
 from ..connection import UNAUTHORIZED, Connection
 from ..documents import Document, DocumentId, exact_str
 from ..looking.places import is_storable_id
@@ -34,8 +34,12 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
     """Read the evidence about a job around a time; about 10 commands.
 
     :param at: None for the last run time that is over.
+    :raises TypeError: if the id is None, or `at` is neither a `datetime` nor None.
     :raises pymongo.errors.PyMongoError: if the server can't be reached.
     """
+    check_time("at", at)
+    if job_id is None:
+        raise TypeError("job_id is None: it must be the id of a job")
     now = datetime.now(timezone.utc)
     if not is_storable_id(job_id):
         return Evidence(job_id, in_utc(at or now), now, connection.jobs.name)

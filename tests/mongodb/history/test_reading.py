@@ -95,3 +95,16 @@ def test_every_document_can_be_read(store, runs, fields):
     assert record.job_id == "b"
     assert isinstance(record.at, datetime)
     assert isinstance(record.runs, int)
+
+
+@pytest.mark.parametrize("time", ["12:00", NOON.date(), 0], ids=str)
+def test_times_of_other_types_are_refused(store, time):
+    with pytest.raises(TypeError, match=r"since is .*: it must be a datetime or None"):
+        store.history("a", time)
+    with pytest.raises(TypeError, match=r"at is .*: it must be a datetime or None"):
+        store.why("a", time)
+
+
+def test_why_without_an_id_is_refused(store):
+    with pytest.raises(TypeError, match="job_id is None"):
+        store.why(None)
