@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from .answer import Evidence, clock
+from .answer import Evidence, clock, covers, is_same, length
 from .lives import lives, name_of, nobody_ran
 from .record import HistoryRecord
 
@@ -28,7 +28,10 @@ def cause(known: Evidence, at: datetime) -> Cause | None:
 
 def outage(known: Evidence, at: datetime) -> Cause | None:
     """Return an outage at that time, unless another scheduler was without one."""
-    is_sure = known.keeps_all or bool(known.runs)  # else it may have run just before the outage
+    # Without a record, the run may have gone well just before the outage.
+    is_sure = known.keeps_all or any(
+        is_same(each.run_time, at) or covers(each, at) for each in known.runs
+    )
     early = NOTICED if is_sure else timedelta(0)
     away = [each for each in known.incidents if each.kind == "away" and is_within(each, at, early)]
     if not away:
@@ -46,7 +49,7 @@ def outage(known: Evidence, at: datetime) -> Cause | None:
     seconds = (record.until - record.at).total_seconds()
     return Cause(
         "database away",
-        f"{name_of(record.by)} could not reach the database for {seconds:.3g} s, from "
+        f"{name_of(record.by)} could not reach the database for {length(seconds)}, from "
         f"{clock(record.at)} to {clock(record.until)}.",
         source_of(known, record),
         (record,),
@@ -59,7 +62,7 @@ def is_within(record: HistoryRecord, at: datetime, early: timedelta) -> bool:
 
 def no_scheduler(known: Evidence, at: datetime) -> Cause | None:
     """Return that no scheduler ran, if the records and the presence are sure of it."""
-    if known.schedulers is None or not known.is_readable:
+    if known.schedulers is None or not known.is_readable or not known.has_all_incidents:
         return None
     all_lives = lives(known.incidents, known.schedulers)
     last = nobody_ran(all_lives, at)

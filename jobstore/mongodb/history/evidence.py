@@ -13,14 +13,14 @@ from ..connection import UNAUTHORIZED, Connection
 from ..documents import Document, DocumentId, exact_str
 from ..looking.places import is_storable_id
 from ..presence.scheduler import Scheduler, read_schedulers
-from .answer import CHANGES, NEAR, OF_SEVERAL, RUN_KINDS, Evidence
+from .answer import CHANGES, INACTIVE, NEAR, OF_SEVERAL, RUN_KINDS, Evidence
 from .fire_times import fire_times, last_due, setting
 from .lives import keep_all
 from .record import HistoryRecord
 
 __all__ = ["read_evidence"]
 
-STATES = sorted({*CHANGES, "quarantined"})  # kinds of records that say what state a job got
+STATES = sorted(CHANGES | INACTIVE)  # kinds of records that say what state a job got
 A_DAY = timedelta(days=1)
 FIRST, LAST = in_utc(datetime.min + A_DAY), in_utc(datetime.max - A_DAY)  # others are around them
 MOST_BEFORE = 500  # records of the job up to the moment
@@ -53,25 +53,28 @@ def read_evidence(connection: Connection, job_id: DocumentId, at: datetime | Non
     incidents = records.incidents(moment)
     before = [*records.before(moment), *incidents]
     change, ran_since = state_at(moment, before)
-    next_set, next_change = setting(moment, before), records.next_change(moment)
-    present = schedulers(connection)
+    next_set = setting(moment, before)
+    following = next_change(moment, [*records.next_change(moment), *incidents])
+    present, runs = schedulers(connection), records.runs(moment)
     return Evidence(
         job_id=job_id,
         at=moment,
         now=now,
         collection=connection.jobs.name,
         job=job,
-        times=fire_times(job, document, moment, now, [next_set, next_change]),
-        runs=records.runs(moment),
+        times=fire_times(job, document, moment, now, [next_set, following]),
+        runs=runs,
+        later=records.later(moment, runs),
         change=change,
         ran_since=ran_since,
         next_set=next_set,
-        next_change=next_change,
+        next_change=following,
         last=last,
         incidents=incidents,
+        has_all_incidents=records.has_all_incidents,
         schedulers=present,
         begins=records.begin(),
-        keeps_all=keep_all(incidents, present or ()),
+        keeps_all=keep_all(incidents, present or (), moment),
         is_readable=records.is_readable,
     )
 
@@ -89,10 +92,19 @@ def state_at(at: datetime, records: list[HistoryRecord]) -> tuple[HistoryRecord 
     """
     changes = [each for each in records if each.kind in STATES and each.at <= at]
     change = max(changes, key=lambda each: each.at, default=None)
-    if change is None:
-        return None, False
     runs = [each.run_time for each in records if each.kind in RUN_KINDS and each.run_time]
-    return change, any(change.at < run_time < at for run_time in runs)
+    return change, any(
+        run_time < at and (change is None or change.at < run_time) for run_time in runs
+    )
+
+
+def next_change(at: datetime, records: list[HistoryRecord]) -> HistoryRecord | None:
+    """Return the first change after a moment.
+
+    :param records: of the job, and of schedulers, which may have removed all jobs.
+    """
+    changes = [each for each in records if each.kind in STATES and each.at > at]
+    return min(changes, key=lambda each: each.at, default=None)
 
 
 def schedulers(connection: Connection) -> tuple[Scheduler, ...] | None:
@@ -109,12 +121,13 @@ class Records:
     """Reads records of one job, and of its schedulers.
 
     :ivar is_readable: False after an answer that this user lacks the right to read them.
+    :ivar has_all_incidents: whether the last answer of `incidents` had all of them.
     """
 
     def __init__(self, connection: Connection, job_id: DocumentId) -> None:
         self._connection = connection
         self._job = {"$eq": job_id}
-        self.is_readable = True
+        self.is_readable = self.has_all_incidents = True
 
     def last(self) -> HistoryRecord | None:
         """Return the job's last record."""
@@ -139,14 +152,21 @@ class Records:
         found = self._scan(at - NEAR - CLOCKS, condition, MOST_RUNS, by_distance(at))
         return tuple(sorted(found, key=lambda each: each.at))
 
-    def next_change(self, at: datetime) -> HistoryRecord | None:
-        """Return the first record after a moment that says what state the job got."""
-        return next(iter(self._scan(at, {"kind": {"$in": STATES}}, 1)), None)
+    def later(self, at: datetime, runs: Sequence[HistoryRecord]) -> tuple[HistoryRecord, ...]:
+        """Return the records of the runs into which others were rolled; 1 command, or none."""
+        times = [each.until for each in runs if each.kind == "coalesced" and each.until]
+        condition = {"run_time": {"$in": times}, "kind": {"$in": sorted(RUN_KINDS)}}
+        return tuple(self._scan(at - CLOCKS, condition, MOST_RUNS)) if times else ()
+
+    def next_change(self, at: datetime) -> Sequence[HistoryRecord]:
+        """Return the job's first record after a moment that says what state it got."""
+        return self._scan(at, {"kind": {"$in": STATES}}, 1)
 
     def incidents(self, at: datetime) -> tuple[HistoryRecord, ...]:
         """Return the schedulers' last records before a moment, and the first ones after it."""
         before = self._find({"job": None, "time": {"$lte": at}}, DESCENDING, MOST_INCIDENTS)
         after = self._find({"job": None, "time": {"$gt": at}}, ASCENDING, MOST_INCIDENTS)
+        self.has_all_incidents = max(len(before), len(after)) < MOST_INCIDENTS
         return (*reversed(before), *after)
 
     def begin(self) -> datetime | None:

@@ -14,7 +14,8 @@ BEAT = timedelta(seconds=BEAT_SECONDS)
 LAST = datetime.max.replace(tzinfo=timezone.utc) - BEAT  # anybody may have written any time
 UNKNOWN = datetime.min.replace(tzinfo=timezone.utc)
 BEGINS = "started", "took over"
-ENDS = "stopped", "lost firing"
+ENDS = "stopped", "ended", "lost firing"
+FIRED = "firing", "paused"  # states of a presence that fires jobs, or did so before its pause
 OF_STANDBYS = "took over", "lost firing"
 
 
@@ -33,6 +34,11 @@ class Life(NamedTuple):
     since: datetime
     until: datetime | None
     is_certain: bool
+
+    def may_have_run(self, at: datetime) -> bool:
+        """Whether the scheduler fired jobs at a time, as far as anybody knows."""
+        is_over = self.is_certain and self.until is not None and self.until < at
+        return self.since <= at and not is_over
 
 
 def name_of(by: str) -> str:
@@ -68,7 +74,7 @@ def lives(records: Iterable[HistoryRecord], schedulers: Iterable[Scheduler]) -> 
         else:
             current[by] = life
     for scheduler in present:
-        if scheduler.state != "firing" or scheduler.seen is None:
+        if scheduler.state not in FIRED or scheduler.seen is None:
             continue
         by = scheduler.id
         known = current.get(by)
@@ -78,11 +84,18 @@ def lives(records: Iterable[HistoryRecord], schedulers: Iterable[Scheduler]) -> 
     return sorted([*ended, *current.values()], key=lambda each: each.since)
 
 
-def keep_all(records: Iterable[HistoryRecord], schedulers: Iterable[Scheduler]) -> bool:
-    """Whether all schedulers that are known record all runs; False if none is known."""
-    kept = {each.detail for each in records if each.kind == "started"}
-    kept |= {history_text(each.history) for each in schedulers if each.state == "firing"}
-    return kept == {history_text("all")}
+def keep_all(
+    records: Iterable[HistoryRecord], schedulers: Iterable[Scheduler], at: datetime
+) -> bool:
+    """Whether all schedulers that may have run at a time record all runs; False if none is known.
+
+    If none ran then, all that are known count.
+    """
+    records, schedulers = list(records), list(schedulers)
+    kept = {each.by: each.detail for each in records if each.kind == "started"}
+    kept |= {each.id: history_text(each.history) for each in schedulers if each.state in FIRED}
+    then = {life.by for life in lives(records, schedulers) if life.may_have_run(at)} & kept.keys()
+    return {kept[by] for by in then or kept} == {history_text("all")}
 
 
 def nobody_ran(known: list[Life], at: datetime) -> Life | None:
@@ -91,6 +104,6 @@ def nobody_ran(known: list[Life], at: datetime) -> Life | None:
     None if somebody ran, or may have run.
     """
     earlier = [life for life in known if life.since <= at]
-    if not all(life.is_certain and life.until is not None and life.until < at for life in earlier):
+    if any(life.may_have_run(at) for life in earlier):
         return None
     return max(earlier, key=lambda life: life.until or life.since, default=None)

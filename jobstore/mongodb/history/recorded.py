@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from .answer import OF_SEVERAL, RUN_KINDS, Answer, Evidence, clock, is_same
+from .answer import RUN_KINDS, Answer, Evidence, clock, covers, is_same, length
 from .causes import cause, source_of
+from .changes import text_of
 from .lives import name_of
-from .record import HistoryRecord
+from .record import JOB_KINDS, HistoryRecord
 
 __all__ = ["recorded"]
 
@@ -17,11 +18,27 @@ LATE = 1.0  # seconds; a run that began later than this has a cause
 
 def recorded(known: Evidence, at: datetime) -> Answer | None:
     """Answer by the records of the run: those that tell most come first."""
-    records = {each.kind: each for each in known.runs if is_same(each.run_time, at)}
+    of_run = [each for each in known.runs if is_same(each.run_time, at)]
+    ran = [each for each in of_run if each.kind in RAN]
+    if len(ran) > 1:
+        return ran_again(known, ran, at)
+    records = {each.kind: each for each in of_run}
     for kind in RECORDED:
         if kind in records:
             return by_record(known, records[kind], at)
     return None
+
+
+def ran_again(known: Evidence, ran: list[HistoryRecord], at: datetime) -> Answer:
+    """Answer for a run that has several records of its end: a run is at least once."""
+    names = list(dict.fromkeys(name_of(each.by) for each in ran))
+    if len(names) == 1:
+        answer = by_record(known, ran[-1], at)
+        text = f"{answer.text} It ran {len(ran)} times there."
+        return answer._replace(text=text, evidence=tuple(ran))
+    text = f"It ran on {', and on '.join(names[:5])}."
+    source = ", and ".join(source_of(known, each) for each in ran[:5])
+    return Answer("twice", text, source, at, tuple(ran))
 
 
 def one_of_several(known: Evidence, at: datetime) -> Answer | None:
@@ -29,10 +46,12 @@ def one_of_several(known: Evidence, at: datetime) -> Answer | None:
     if known.run_time is None and not known.times.unknown:
         return None  # no run was due
     for record in reversed(known.runs):  # after a hold, the runs have records of their own
-        if record.kind in OF_SEVERAL and record.run_time is not None:
-            end = record.until or record.at
-            if record.run_time <= at < end and (record.kind != "skipped" or record.runs > 1):
-                return by_record(known, record, at)
+        if covers(record, at):
+            answer = by_record(known, record, at)
+            if known.run_time:
+                return answer
+            doubt = f"Whether one of them was due at {clock(at)} can't be told"
+            return answer._replace(text=f"{answer.text} {doubt}: {known.times.unknown}.")
     return None
 
 
@@ -66,12 +85,12 @@ def began_late(record: HistoryRecord) -> bool:
 
 
 def executed(known: Evidence, record: HistoryRecord) -> str:
-    took = "" if record.seconds is None else f", took {record.seconds:.3g} s"
+    took = "" if record.seconds is None else f", took {length(record.seconds)}"
     return f"It ran on {name_of(record.by)}{took}, and ended at {clock(record.at)}.{begin(record)}"
 
 
 def begin(record: HistoryRecord) -> str:
-    return f" It began {lateness(record):,.3g} s late." if began_late(record) else ""
+    return f" It began {length(lateness(record))} late." if began_late(record) else ""
 
 
 def error(known: Evidence, record: HistoryRecord) -> str:
@@ -80,26 +99,34 @@ def error(known: Evidence, record: HistoryRecord) -> str:
 
 
 def missed(known: Evidence, record: HistoryRecord) -> str:
-    grace = known.job.misfire_grace_time if known.job else None
-    limit = "misfire_grace_time" if grace is None else f"misfire_grace_time={grace}"
+    late, grace = lateness(record), known.job.misfire_grace_time if known.job else None
+    limit = "misfire_grace_time"
+    if grace is not None and known.next_change is None and late > grace:
+        limit += f"={grace}"
     return (
-        f"The run was left out on {name_of(record.by)}: it was {lateness(record):,.3g} s late, "
+        f"The run was left out on {name_of(record.by)}: it was {length(late)} late, "
         f"more than {limit} allows."
     )
 
 
 def skipped(known: Evidence, record: HistoryRecord) -> str:
-    number = known.job.max_instances if known.job else None
-    limit = "max_instances" if number is None else f"max_instances={number}"
+    limit = "max_instances"
+    if known.job and known.job.max_instances and known.next_change is None:
+        limit += f"={known.job.max_instances}"
     return f"The run was left out on {name_of(record.by)}: {limit} runs of the job were in flight."
 
 
 def coalesced(known: Evidence, record: HistoryRecord) -> str:
     number = f"at least {record.runs:,}" if record.detail else f"{record.runs:,}"
-    return (
-        f"The run was rolled into a later one on {name_of(record.by)}, as coalesce=True asks. "
+    later = f"that of {clock(record.until)}" if record.until else "a later one"
+    text = (
+        f"The run was rolled into {later} on {name_of(record.by)}, as coalesce=True asks. "
         f"{number} due runs were left out at {clock(record.at)}."
     )
+    kinds = {each.kind for each in known.later if is_same(each.run_time, record.until)}
+    if kind := next((kind for kind in RECORDED if kind in kinds), None):
+        text += f' The later run has the record "{kind}": {JOB_KINDS[kind]}.'
+    return text
 
 
 def refused(known: Evidence, record: HistoryRecord) -> str:
@@ -128,7 +155,11 @@ def began_overdue(record: HistoryRecord) -> str:
 
 
 def quarantined(known: Evidence, record: HistoryRecord) -> str:
-    return f"{name_of(record.by)} put the job into quarantine: {record.detail}."
+    return f"{name_of(record.by)} put the job into quarantine: {record.detail.rstrip('.')}."
+
+
+def removed(known: Evidence, record: HistoryRecord) -> str:
+    return text_of(record)
 
 
 def double(known: Evidence, record: HistoryRecord) -> str:
@@ -155,6 +186,7 @@ RECORDED: dict[str, tuple[str, Callable[[Evidence, HistoryRecord], str]]] = {
     "skipped": ("skipped", skipped),
     "coalesced": ("coalesced", coalesced),
     "quarantined": ("quarantined", quarantined),
+    "removed": ("removed", removed),
     "moved on": ("moved on", moved_on),
     "held": ("held", held),
     "refused": ("refused", refused),

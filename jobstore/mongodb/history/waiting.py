@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from ..presence.scheduler import Scheduler
-from .answer import Answer, Evidence, clock
+from .answer import Answer, Evidence, clock, length
 from .causes import source_of
 
 __all__ = ["due_now"]
@@ -19,7 +19,7 @@ def due_now(known: Evidence, at: datetime) -> Answer | None:
     due_at = job.next_run_time
     late = (known.now - due_at).total_seconds()
     meta = f"{known.collection}_meta"
-    begin = f"The job has been due since {clock(due_at)}, for {late:.3g} s"
+    begin = f"The job has been due since {clock(due_at)}, for {length(late)}"
     document = f"the job's document in {known.collection}"
     if known.schedulers is None:
         text = f"{begin}. Whether a scheduler runs can't be told: no right to read {meta}."
@@ -32,6 +32,9 @@ def due_now(known: Evidence, at: datetime) -> Answer | None:
         if standby := [each.name for each in living if each.state == "waiting"]:
             waits = "waits as a hot standby" if len(standby) == 1 else "wait as hot standbys"
             text += f"; {', '.join(standby[:5])} {waits}"
+        if paused := [each.name for each in living if each.state == "paused"]:
+            is_paused = "is paused" if len(paused) == 1 else "are paused"
+            text += f"; {', '.join(paused[:5])} {is_paused}, until resume() is called"
         return Answer("no scheduler", f"{text}.", f"{presence}, and {document}", due_at)
     refused = [each for each in known.runs if each.kind == "refused"]
     if refused:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from datetime import datetime
 
 from ...inert.texts import cut
-from .answer import CHANGES, Answer, Evidence, clock
+from .answer import Answer, Evidence, clock
 from .causes import cause, source_of
-from .fire_times import next_run_of
+from .changes import added_later, changed_before, gone, in_document
 from .lives import name_of
 from .record import HistoryRecord
 from .recorded import one_of_several, recorded
+from .unknown import unknown_text
 from .waiting import due_now
 
 __all__ = ["decide"]
@@ -37,106 +38,11 @@ def missing(known: Evidence, at: datetime) -> Answer | None:
     if known.job or known.last or not known.is_readable:
         return None
     text = f"No job {known.job_id!r} is stored in {known.collection}, and no record has its id."
-    if known.change:
-        text += f" All jobs were removed at {clock(known.change.at)}."
+    if removed := known.change or known.next_change:
+        text += f" All jobs were removed at {clock(removed.at)}: it may have been one of them."
+    if known.begins and not known.keeps_all:
+        text += ' With history="problems", a job whose runs all went well leaves no record.'
     return Answer("no such job", text, "", at)
-
-
-def changed_before(known: Evidence, at: datetime) -> Answer | None:
-    """Answer by the last change before the time, if the job did not run after it."""
-    change = known.change
-    if change is None or known.ran_since or change.kind not in ("paused", "removed", "quarantined"):
-        return None
-    if is_undone(known, change):
-        return None  # by somebody who keeps no history
-    who, source = name_of(change.by), source_of(known, change)
-    if change.kind == "paused":
-        text = f"The job was paused at {clock(change.at)}, by a call in {who}."
-    elif change.kind == "removed":
-        what = "All jobs were" if change.job_id is None else "The job was"
-        text = f"{what} removed at {clock(change.at)}, by a call in {who}."
-        if not known.keeps_all:
-            text += " Additions have no records, so it may have been there again."
-    else:
-        text = f"{who} put the job into quarantine at {clock(change.at)}: {change.detail}."
-    return Answer(change.kind, text, source, at, (change,))
-
-
-def is_undone(known: Evidence, change: HistoryRecord) -> bool:
-    """Whether a change doesn't last, while no record says since when."""
-    job, following = known.job, known.next_change
-    if change.kind == "quarantined":
-        return job is not None and job.quarantine is None
-    if following is not None and following.kind in CHANGES:
-        return following.kind == change.kind  # nobody pauses, or removes, a job twice
-    if change.kind == "removed":
-        return job is not None
-    return job is None or job.next_run_time is not None
-
-
-def added_later(known: Evidence, at: datetime) -> Answer | None:
-    """Answer for a job that was added after the time."""
-    change = known.next_change
-    is_new = change is not None and change.kind == "added"
-    if not is_new or (known.change and known.change.kind != "removed"):
-        return None
-    if known.change is None and (known.begins is None or known.begins > at):
-        return None  # there may have been a job of that id before
-    assert change is not None
-    next_run = next_run_of(change)
-    if next_run and next_run.run_time <= at:
-        return None  # it was due when it was added
-    text = f"The job was not there yet: {name_of(change.by)} added it at {clock(change.at)}."
-    if known.job and known.job.next_run_time:
-        text += f" It is due at {clock(known.job.next_run_time)}."
-    return Answer("not due", text, source_of(known, change), at, (change,))
-
-
-def gone(known: Evidence, at: datetime) -> Answer | None:
-    """Answer for a job that is not stored, and had no further run time after its last record."""
-    last = known.last
-    if known.job or last is None or last.at > at:
-        return None
-    text = (
-        f'The job is not stored. Its last record is "{last.kind}" of {clock(last.at)}. A job is '
-        "removed after its last run, or by a caller that keeps no history."
-    )
-    if not known.keeps_all:
-        text += " Runs that went well have no records, so it may have run until then."
-        return Answer("unknown", text, "", at, (last,))
-    return Answer("removed", text, source_of(known, last), at, (last,))
-
-
-def in_document(known: Evidence, at: datetime) -> Answer | None:
-    """Answer by the state that the job has now, if it had it at the time already."""
-    job, source = known.job, f"the job's document in {known.collection}"
-    if job is None or job.next_run_time is not None:
-        return None
-    if mark := job.quarantine:
-        since = mark.next_run_time or mark.since
-        if since is not None and since > at:
-            return None
-        when = f" since {clock(mark.since)}" if mark.since else ""
-        return Answer("quarantined", f"The job is in quarantine{when}: {mark.reason}.", source, at)
-    if job.held:
-        if job.held > at:
-            return None
-        text = (
-            f'The start of a scheduler held the job, as catch_up="hold" asks: it was due at '
-            f"{clock(job.held)}, and waits for its release."
-        )
-        return Answer("held", text, source, at)
-    if job.paused and not was_active(known, at):
-        text = "The job is paused now. No record says since when: it may have run then."
-        return Answer("paused", text, source, at)
-    return None
-
-
-def was_active(known: Evidence, at: datetime) -> bool:
-    """Whether a record shows that a job that is paused now was changed, or ran, after a time."""
-    last = known.last
-    has_run = last is not None and last.run_time is not None and last.run_time > at
-    return has_run or known.next_change is not None
 
 
 def not_due(known: Evidence, at: datetime) -> Answer | None:
@@ -161,8 +67,9 @@ def not_due(known: Evidence, at: datetime) -> Answer | None:
         text += " Changes of the job have no records: it may have had other times then."
     evidence: tuple[HistoryRecord, ...] = ()
     change = known.next_change
-    if change is not None and change.kind == "changed":
-        text += f" It was changed at {clock(change.at)}, and may have had another trigger before."
+    if change is not None and change.kind in ("added", "changed"):
+        verb = "changed" if change.kind == "changed" else "added again"
+        text += f" It was {verb} at {clock(change.at)}, and may have had another trigger before."
         evidence = (change,)
     return Answer("not due", text, source, at, evidence)
 
@@ -202,30 +109,3 @@ RULES: list[Callable[[Evidence, datetime], Answer | None]] = [
     not_due,
     nobody_fired,
 ]
-
-
-def unknown_text(known: Evidence, at: datetime) -> str:
-    """Say what is missing for an answer."""
-    begin = f"The run of {clock(at)} has no record"
-    if known.run_time is None:
-        reason = known.times.unknown or "the job is not stored"
-        if at > known.now:
-            return f"Whether the job is due at {clock(at)} can't be told yet: {reason}."
-        begin = f"Whether the job was due at {clock(at)} can't be told: {reason}. It has no record"
-    if not known.is_readable:
-        return (
-            f"{begin} that can be read: this user lacks the right to read {known.collection}_runs."
-        )
-    dropped = sum(each.runs for each in known.incidents if each.kind == "dropped")
-    if known.begins is None:
-        return f"{begin}: no scheduler keeps a history. MongoDBJobStore(history=...) does."
-    if known.begins > at:
-        return f"{begin}: the history begins at {clock(known.begins)}."
-    if dropped:
-        return f"{begin}: {dropped} records around that time were dropped, as the buffer was full."
-    if not known.keeps_all:
-        return f'{begin} of a problem, so it probably ran. history="all" also records such runs.'
-    return (
-        f"{begin}: it may be in flight still, its process may have ended in it, or its scheduler "
-        "keeps no history."
-    )

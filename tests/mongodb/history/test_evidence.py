@@ -74,6 +74,84 @@ def test_a_run_in_flight_at_its_pause_resumes_nothing(store, records):
     assert store.why("report", NOON).kind == "paused"
 
 
+def test_a_pause_that_was_repeated_is_one(store, records):
+    hourly(store)
+    records(incident("started", -9000)._replace(detail='history="all"'))
+    records(change("paused", -3000), change("paused", 3000), change("changed", 6000))
+    assert store.why("report", NOON).kind == "paused"
+
+
+def test_a_quarantine_that_a_call_has_ended_lasted_until_then(store, records):
+    hourly(store)
+    records(record("quarantined", -3600, NOON - HOUR, detail="x"), change("changed", 3000))
+    assert store.why("report", NOON).kind == "quarantined"
+
+
+def test_a_hold_lasts_until_the_release(store, records):
+    hourly(store)
+    records(record("held", -1800, NOON - HOUR, detail='catch_up="hold"'), change("changed", 3000))
+    assert store.why("report", NOON).kind == "held"
+    assert store.why("report", NOON - HOUR).kind == "held"
+
+
+def test_the_removal_of_all_jobs_after_the_time_is_found(store, records):
+    records(change("added", -9000, detail=NOON.isoformat()))
+    records(change("removed", 60)._replace(job_id=None))
+    answer = store.why("report", NOON)
+    assert answer.kind == "unknown"
+    assert "It was due at" in answer.text
+    assert "All jobs were removed at 2025-11-29 12:01:00 UTC" in answer.text
+    assert "All jobs were removed at" in store.why("another", NOON).text
+
+
+def test_a_job_that_is_gone_was_not_due_before_its_next_run_time(store, records):
+    records(incident("started", -9000)._replace(detail='history="all"'))
+    records(change("added", -9000, detail=(NOON + HOUR).isoformat()))
+    answer = store.why("report", NOON)
+    assert answer.kind == "not due"
+    assert "its next run time was 2025-11-29 13:00:00 UTC then" in answer.text
+    assert "It was due at" in store.why("report", NOON + 2 * HOUR).text
+
+
+def test_a_job_that_ran_before_it_was_added_again_was_there(store, records):
+    hourly(store)
+    records(record("executed", -3599, NOON - HOUR), change("added", 6000))
+    answer = store.why("report", NOON)
+    assert (answer.kind, "not there yet" in answer.text) == ("unknown", False)
+
+
+def test_the_run_into_which_others_were_rolled_is_found(store, records):
+    hourly(store, NOON + 5 * HOUR)
+    end = 4 * 3600
+    records(record("coalesced", end + 1, NOON - HOUR, runs=5, until=NOON + 4 * HOUR))
+    records(record("missed", end + 1, NOON + 4 * HOUR))
+    assert 'The later run has the record "missed"' in store.why("report", NOON).text
+
+
+def test_a_job_that_the_store_removed_instead_of_its_run_is_found(store, records):
+    records(record("removed", 0.1, detail="UnpicklingError: x"))
+    for at in (NOON, None):
+        answer = store.why("report", at)
+        assert (answer.kind, answer.at) == ("removed", NOON)
+        assert "UnpicklingError: x" in answer.text
+
+
+def test_a_run_on_two_schedulers_is_found(store, records):
+    hourly(store)
+    records(record("executed", 1), record("executed", 2, by=OTHER), record("double", 2, by=OTHER))
+    answer = store.why("report", NOON)
+    assert (answer.kind, answer.text) == ("twice", "It ran on web-1:4711, and on web-2:4711.")
+
+
+def test_more_records_of_schedulers_than_are_read_prove_no_absence(store, records, monkeypatch):
+    hourly(store)
+    ends = [incident("stopped", -60 - n, by=f"scheduler:x:{n}:y") for n in range(9)]
+    records(*ends, incident("started", 60, by=OTHER))
+    assert store.why("report", NOON).kind == "no scheduler"
+    monkeypatch.setattr(evidence, "MOST_INCIDENTS", 9)
+    assert store.why("report", NOON).kind == "unknown"
+
+
 def test_incidents_around_the_time_are_found_among_many(store, records):
     hourly(store)
     records(*[incident("away", n, n + 1) for n in range(-9000, -3000, 5)])

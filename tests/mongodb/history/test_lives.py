@@ -1,6 +1,6 @@
 """The times in which schedulers fired jobs, by their records and their presence."""
 
-from jobstore.mongodb.history.lives import UNKNOWN, Life, lives, name_of, nobody_ran
+from jobstore.mongodb.history.lives import UNKNOWN, Life, keep_all, lives, name_of, nobody_ran
 from support.evidence import ONE, OTHER, after, incident, scheduler
 
 NAME, OTHER_NAME = "web-1:4711", "web-2:4711"
@@ -14,6 +14,37 @@ def test_a_scheduler_fires_from_its_start_to_its_end():
 def test_a_scheduler_without_an_end_was_last_seen_with_its_last_record():
     records = incident("away", 5, 9), incident("started", -60)
     assert lives(records, []) == [Life(ONE, NAME, after(-60), after(9), False)]
+
+
+def test_a_scheduler_whose_end_a_later_one_reported_has_a_certain_end():
+    records = incident("started", -60), incident("ended", 5), incident("started", 60, by=OTHER)
+    found = lives(records, [scheduler(OTHER, started=60)])
+    assert found[0] == Life(ONE, NAME, after(-60), after(5), True)
+    assert nobody_ran(found, after(30)) == found[0]
+
+
+def test_a_paused_presence_may_have_fired_before():
+    found = lives([], [scheduler(state="paused")])
+    assert found == [Life(ONE, NAME, after(-7200), None, False)]
+
+
+def started(seconds, history, by=ONE):
+    return incident("started", seconds, by=by)._replace(detail=f'history="{history}"')
+
+
+def test_the_schedulers_of_the_time_say_whether_all_runs_have_records():
+    records = started(-60, "problems"), incident("stopped", -10), started(10, "all", by=OTHER)
+    present = [scheduler(OTHER, started=10)]
+    assert not keep_all(records, present, after(-30))
+    assert keep_all(records, present, after(30))
+    assert not keep_all(records, present, after(0))
+    assert not keep_all(records, [scheduler(OTHER, history="problems")], after(30))
+
+
+def test_without_a_scheduler_not_all_runs_have_records():
+    assert not keep_all([], [], after(0))
+    assert keep_all([], [scheduler()], after(0))
+    assert not keep_all([], [scheduler(history=None)], after(0))
 
 
 def test_a_scheduler_without_a_start_began_at_an_unknown_time():

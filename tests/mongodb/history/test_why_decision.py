@@ -163,6 +163,12 @@ def test_hot_standbys_are_named_when_none_fires():
     check(known, "no scheduler", "web-1:4711 waits as a hot standby")
 
 
+def test_paused_schedulers_are_named_when_none_fires():
+    known = evidence(job=stored(NOON), schedulers=(scheduler(state="paused"),))
+    check(known, "no scheduler", "web-1:4711 is paused, until resume() is called")
+    check(known._replace(schedulers=(*known.schedulers, scheduler(OTHER))), "due")
+
+
 def test_a_job_whose_executor_no_scheduler_has_is_refused():
     job = stored(NOON, executor="gpu")
     check(evidence(job=job), "refused", 'executor "gpu" is missing on web-1:4711')
@@ -310,6 +316,20 @@ def test_an_outage_of_the_history_itself_shows_nothing():
 )
 def test_an_unknown_answer_says_what_is_missing(fields, part):
     check(evidence(**fields), "unknown", part)
+
+
+def test_a_change_since_is_told_with_a_run_that_has_no_record():
+    text = "The job was changed at 2025-11-29 12:10:00 UTC, and may have had other times before."
+    for keeps_all in (True, False):
+        known = evidence(next_change=change("changed", 600), keeps_all=keeps_all)
+        assert "probably" not in check(known, "unknown", text).text
+
+
+def test_a_state_of_unknown_end_is_told_instead_of_a_run_that_probably_took_place():
+    text = "The job was paused at 2025-11-29 11:50:00 UTC, by a call in web-1:4711. No record says"
+    known = evidence(change=change("paused", -600), keeps_all=False)
+    assert "probably" not in check(known, "unknown", text).text
+    check(known._replace(ran_since=True), "unknown", "so it probably ran")
 
 
 def test_dropped_records_are_told():
