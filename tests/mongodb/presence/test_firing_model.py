@@ -4,6 +4,8 @@ Two standbys ask for the lease, once or twice each. The steps of a request are t
 reaches the server, and its reply before the process sees it. So a process may stand still before,
 between and after these. A third actor lets time pass, or kills the first standby. After each step
 the test looks which of the two may fire: never both.
+
+In the last model they fire a job, too, which only one of them may do, and once.
 """
 
 import logging
@@ -15,6 +17,7 @@ from pymongo import MongoClient
 
 from jobstore.mongodb.connection import Connection
 from jobstore.mongodb.presence import firing, lease
+from jobstore.mongodb.writes.cycle import DueJobs
 from support.commands import Commands
 from support.interleavings import every_order, step
 from support.waiting import until
@@ -85,6 +88,7 @@ class World:
             for _ in range(2)
         ]
         self.most_at_once = 0
+        self.fired = []  # by which standby, each time
 
     def look(self):
         firing = sum(each.may_fire for each in self.standbys)
@@ -98,6 +102,25 @@ class World:
         if right.lease is not held:  # shut down meanwhile, as `Presence.step` notices
             held.give_back()
         self.look()
+
+    def cycle(self, number, step=step):
+        """Fire the job if it is due, as a cycle of the store does: `_next_cycle`, `may_fire`."""
+        right = self.standbys[number]
+        fence = right.fence
+        if right.still_fires() and right.stands_by:
+            right.took_over(right.leases)
+        if right.still_fires() and not right.stands_by:
+            step()
+            jobs = DueJobs([] if self.fired else ["job"])
+            jobs.fence = fence
+            step()
+            self.fired += [number for _ in jobs]
+
+    def shut_down(self, number):
+        right = self.standbys[number]
+        given_back = right.lease
+        right.reset()
+        given_back.give_back()
 
     def close(self):
         self.plain.close()
@@ -186,10 +209,7 @@ def test_survivor_of_a_crash_takes_over_when_the_lease_has_ended(world):
 def test_given_back_lease_is_free_at_once_and_never_held_by_two(world):
     def give_back(actors):
         step()
-        right = world.standbys[0]
-        given_back = right.lease
-        right.reset()  # as a shutdown does
-        given_back.give_back()
+        world.shut_down(0)
         world.look()
 
     def check(order):
@@ -199,6 +219,37 @@ def test_given_back_lease_is_free_at_once_and_never_held_by_two(world):
         assert may_fire == [False, True], f"in the order {order}"
 
     assert explore(world, give_back, check, requests=(1, 1)) > 20
+
+
+def test_job_that_another_has_fired_is_not_fired_under_a_later_lease(world):
+    """The first standby loses its lease in mid-cycle, and its thread perhaps gets a new one."""
+    fired_by = Counter()
+
+    def prepare():
+        world.begin()
+        world.ask(0)
+        return [lambda actors: world.cycle(0), first_asks, second_takes_over]
+
+    def first_asks(actors):
+        step()
+        world.ask(0)
+
+    def second_takes_over(actors):
+        step()
+        world.clock.advance(SECONDS * 1.1)
+        world.ask(1)
+        world.cycle(1, step=lambda: None)
+        world.shut_down(1)
+
+    def check(order):
+        world.clock.advance(SECONDS)
+        world.ask(0)
+        world.cycle(0)
+        assert len(world.fired) == 1, f"fired by {world.fired} in the order {order}"
+        fired_by[world.fired[0]] += 1
+
+    assert every_order(prepare, check) > 500
+    assert min(fired_by[0], fired_by[1]) > 50, "each fires the job in many orders"
 
 
 def test_jump_of_the_servers_clock_lets_two_fire_until_the_next_request(world):

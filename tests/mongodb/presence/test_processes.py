@@ -163,6 +163,25 @@ def test_standby_takes_over_from_an_owner_that_stands_still_which_fires_no_more(
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_owner_that_stood_still_in_mid_cycle_does_not_fire_the_rest_under_its_next_lease(
+    run, store, mode
+):
+    options = {"others": "wait", "lease": LEASE, **MODES[mode]}
+    owner = run(**options, stop_after=12)
+    until(lambda: owner.begun("stopped"))
+    cut_off = owner.unwritten()
+    standby = run(**options)
+    fires(standby, 20)
+    standby.end()
+    owner.signal(signal.SIGCONT)
+    fires(owner, 20)
+    assert set(owner.runs()) & set(standby.runs()) <= set(cut_off)
+    assert len(owner.runs()) == len(set(owner.runs()))
+    assert len(owner.begun("error\tNo job")) == 1
+    owner.end()
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_standby_takes_over_at_once_after_a_clean_shutdown(run, store, database, mode):
     owner, standby = owner_and_standby(run, mode, lease=3600)
     owner.end()
