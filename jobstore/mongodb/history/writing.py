@@ -15,6 +15,7 @@ from ..presence.presence import Presence
 from ..slow_line.paced import in_parts
 from ..slow_line.sizes import id_bytes
 from .incidents import Incidents
+from .indexes import Indexes
 from .record import HistoryRecord
 from .recording import Runs
 from .run_end import RunEnd
@@ -22,8 +23,6 @@ from .run_end import RunEnd
 __all__ = ["Writer"]
 
 CHECK_SECONDS = 600.0  # between two checks of the indexes
-BUILD_SECONDS = 600.0  # time limit for the server to build missing indexes
-OTHER_OPTIONS = {85, 86}  # an index has the same keys or name, and other options
 DUPLICATE_KEY = 11000
 OVERHEAD = 200  # bytes of a record without its texts and the job's id
 
@@ -51,10 +50,11 @@ class Writer:
     ) -> None:
         self._connection, self._host = connection, host
         self._incidents, self._presence = incidents, presence
-        self._keep, self._logger = int(keep), logger
+        self._logger = logger
         self._runs = Runs()
         self._by = ""
         self._check_at = 0.0  # by the monotonic clock
+        self._indexes = Indexes(connection, int(keep), logger)
         self.unwritten: list[Document] = []
         self.is_failing = self.is_over = False
 
@@ -67,7 +67,7 @@ class Writer:
             return
         try:
             if time.monotonic() >= self._check_at:
-                self._create_indexes()
+                self._indexes.create()
                 self._check_at = time.monotonic() + CHECK_SECONDS
             self.write_all()
         except PyMongoError as error:
@@ -151,28 +151,6 @@ class Writer:
             now = datetime.now(timezone.utc)
             first = now if since is None else datetime.fromtimestamp(since, timezone.utc)
             yield HistoryRecord(None, "dropped", first, None, None, number, now)
-
-    def _create_indexes(self) -> None:
-        """Create missing indexes, and give the present one the store's `keep`; 2 or 3 commands."""
-        runs = self._connection.runs
-        by_time = {"key": {"time": 1}, "name": "time_1", "expireAfterSeconds": self._keep}
-        if not self._create_index(by_time):
-            index = {"keyPattern": {"time": 1}, "expireAfterSeconds": self._keep}
-            with self._connection.limit():
-                runs.database.command({"collMod": runs.name, "index": index})
-        self._create_index({"key": {"job": 1, "time": 1}, "name": "job_1_time_1"})
-
-    def _create_index(self, index: Document) -> bool:
-        """Create an index; return False if one on the same fields has other options."""
-        runs = self._connection.runs
-        try:
-            with self._connection.limit(BUILD_SECONDS):
-                runs.database.command({"createIndexes": runs.name, "indexes": [index]})
-        except OperationFailure as error:
-            if error.code not in OTHER_OPTIONS:
-                raise
-            return False
-        return True
 
 
 def _size(document: Document) -> int:

@@ -209,6 +209,28 @@ def test_index_of_another_name_serves(recording, database):
     assert indexes["old"]["expireAfterSeconds"] == 200
 
 
+def test_records_are_written_although_the_server_refuses_the_indexes(
+    recording, database, caplog, monkeypatch
+):
+    monkeypatch.setattr(writing, "CHECK_SECONDS", 0.0)
+    runs = database.jobs_runs
+    runs.create_index([("time", -1)], name="time_1")
+    runs.create_index([("job", -1)], name="job_1_time_1")
+    store = recording()
+    by_hand(store)
+    wait_for(store, "started")
+    report(store, "a")
+    wait_for(store, "missed", "a")
+    texts = [
+        each.getMessage() for each in lines(caplog, "An index of") if each.levelname != "DEBUG"
+    ]
+    assert len(texts) == 2
+    assert "is missing, so the server keeps old records for ever" in texts[0]
+    assert "is missing, so reading the history takes long" in texts[1]
+    runs.drop_indexes()
+    until(lambda: {"time_1", "job_1_time_1"} <= runs.index_information().keys())
+
+
 def test_dropped_collection_gets_its_indexes_again(recording, monkeypatch):
     monkeypatch.setattr(writing, "CHECK_SECONDS", 0.0)
     store = recording()
