@@ -40,7 +40,8 @@ def text_of(change: HistoryRecord) -> str:
     if change.job_id is None:
         return f"All jobs were removed at {when}, by a call in {who}."
     if change.run_time:  # the store removed it, instead of a run
-        return f"{who} removed the job at {when}, as it can't be restored: {change.detail}."
+        reason = change.detail.rstrip(".")
+        return f"{who} removed the job at {when}, as it can't be restored: {reason}."
     return f"The job was removed at {when}, by a call in {who}."
 
 

@@ -60,17 +60,19 @@ def lives(records: Iterable[HistoryRecord], schedulers: Iterable[Scheduler]) -> 
     present = list(schedulers)
     standbys = {each.by for each in ordered if each.kind in OF_STANDBYS}
     standbys |= {each.id for each in present if each.others == "wait"}
-    ended, current = [], dict[str, Life]()
+    ended, current, last_ends = [], dict[str, Life](), dict[str, datetime]()
     for record in ordered:
         by, begins = record.by, record.kind in BEGINS
         if not by or (by in standbys and by not in current and record.kind != "took over"):
             continue
         life = current.pop(by, None)
-        since = life.since if life else record.at if begins else UNKNOWN
+        # One that stood still, and counted as ended, may have gone on since then.
+        since = life.since if life else record.at if begins else last_ends.get(by, UNKNOWN)
         last_sign, is_end = record.until or record.at, record.kind in ENDS
         life = Life(by, name_of(by), since, last_sign, is_end)
         if is_end:
             ended.append(life)
+            last_ends[by] = last_sign
         else:
             current[by] = life
     for scheduler in present:

@@ -85,17 +85,17 @@ def began_late(record: HistoryRecord) -> bool:
 
 
 def executed(known: Evidence, record: HistoryRecord) -> str:
-    took = "" if record.seconds is None else f", took {length(record.seconds)}"
+    took = "" if record.seconds is None else f", took at most {length(record.seconds)}"
     return f"It ran on {name_of(record.by)}{took}, and ended at {clock(record.at)}.{begin(record)}"
 
 
 def begin(record: HistoryRecord) -> str:
-    return f" It began {length(lateness(record))} late." if began_late(record) else ""
+    return f" It began at least {length(lateness(record))} late." if began_late(record) else ""
 
 
 def error(known: Evidence, record: HistoryRecord) -> str:
-    who = name_of(record.by)
-    return f"It ran on {who}, and raised at {clock(record.at)}: {record.detail}.{begin(record)}"
+    who, text = name_of(record.by), record.detail.rstrip(".")
+    return f"It ran on {who}, and raised at {clock(record.at)}: {text}.{begin(record)}"
 
 
 def missed(known: Evidence, record: HistoryRecord) -> str:

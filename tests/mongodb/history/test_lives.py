@@ -47,6 +47,15 @@ def test_without_a_scheduler_not_all_runs_have_records():
     assert not keep_all([], [scheduler(history=None)], after(0))
 
 
+def test_a_scheduler_that_went_on_after_its_end_may_have_run_since_then():
+    kinds = "started", "ended", "ended"
+    found = lives([incident(kind, seconds) for seconds, kind in enumerate(kinds)], [])
+    assert [(each.since, each.until) for each in found] == [
+        (after(0), after(1)),
+        (after(1), after(2)),
+    ]
+
+
 def test_a_scheduler_without_a_start_began_at_an_unknown_time():
     assert lives([incident("stopped", 60)], []) == [Life(ONE, NAME, UNKNOWN, after(60), True)]
 

@@ -35,7 +35,7 @@ def test_each_kind_of_record_that_names_a_run_has_an_answer():
 
 
 RECORDS = [
-    (record("executed", 0.7, seconds=0.5), "ran", ["It ran on web-1:4711, took 0.5 s, and ended"]),
+    (record("executed", 0.7, seconds=0.5), "ran", ["It ran on web-1:4711, took at most 0.5 s"]),
     (record("error", detail="ValueError: no"), "failed", ["raised", "ValueError: no"]),
     (record("missed", 42), "misfired", ["42 s late", "misfire_grace_time=30"]),
     (record("skipped"), "skipped", ["max_instances=2"]),
@@ -61,7 +61,7 @@ def test_a_record_of_the_run_counts_also_if_the_job_is_gone(run, kind, parts):
 
 
 def test_a_run_that_began_late_says_by_how_much():
-    check(evidence(runs=(record("executed", 95, seconds=5),)), "ran", "It began 90 s late")
+    check(evidence(runs=(record("executed", 95, seconds=5),)), "ran", "It began at least 90 s late")
 
 
 def test_a_run_that_began_in_time_is_not_called_late():
@@ -258,7 +258,7 @@ def test_an_outage_is_the_cause_of_runs_that_were_left_out(kind):
 def test_an_outage_is_told_with_a_run_that_it_made_late():
     runs = (record("executed", 42, seconds=1.0),)
     known = evidence(incidents=(incident("away", -60, 40),), runs=runs)
-    check(known, "ran", "could not reach the database", "It began 41 s late")
+    check(known, "ran", "could not reach the database", "It began at least 41 s late")
 
 
 STOPPED = incident("stopped", -600), incident("started", 900, by=OTHER)
