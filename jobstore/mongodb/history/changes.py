@@ -30,9 +30,9 @@ def changed_before(known: Evidence, at: datetime) -> Answer | None:
 
 def text_of(change: HistoryRecord) -> str:
     """Say which change made a job inactive."""
-    who, when = name_of(change.by), clock(change.at)
+    who, when, reason = name_of(change.by), clock(change.at), change.detail.rstrip(".")
     if change.kind == "quarantined":
-        return f"{who} put the job into quarantine at {when}: {change.detail.rstrip('.')}."
+        return f"{who} put the job into quarantine at {when}: {reason}."
     if change.kind == "held":
         return f"{who} held the job at {when}, as {change.detail} asks."
     if change.kind == "paused":
@@ -40,7 +40,6 @@ def text_of(change: HistoryRecord) -> str:
     if change.job_id is None:
         return f"All jobs were removed at {when}, by a call in {who}."
     if change.run_time:  # the store removed it, instead of a run
-        reason = change.detail.rstrip(".")
         return f"{who} removed the job at {when}, as it can't be restored: {reason}."
     return f"The job was removed at {when}, by a call in {who}."
 
@@ -143,6 +142,7 @@ def in_document(known: Evidence, at: datetime) -> Answer | None:
 
 def was_active(known: Evidence, at: datetime) -> bool:
     """Whether a record shows that a job that is paused now was changed, or ran, after a time."""
-    last = known.last
+    last, change = known.last, known.change
     has_run = last is not None and last.run_time is not None and last.run_time > at
-    return has_run or known.next_change is not None
+    has_changed = known.next_change is not None or (change is not None and change.at > at)
+    return has_run or has_changed

@@ -16,7 +16,7 @@ def unknown_text(known: Evidence, at: datetime) -> str:
         if at > known.now:
             return f"Whether the job is due at {clock(at)} can't be told yet: {reason}."
         begin = f"Whether the job was due at {clock(at)} can't be told: {reason}. It has no record"
-    return begin + (no_records(known, at) or by_changes(known) or by_kinds(known))
+    return begin + (no_records(known, at) or by_changes(known, at) or by_kinds(known))
 
 
 def no_records(known: Evidence, at: datetime) -> str:
@@ -32,11 +32,11 @@ def no_records(known: Evidence, at: datetime) -> str:
     return ""
 
 
-def by_changes(known: Evidence) -> str:
+def by_changes(known: Evidence, at: datetime) -> str:
     """Say which changes make the answer uncertain; an empty text if none does."""
     change, following = known.change, known.next_change
     sentences = []
-    if change and change.kind in INACTIVE and not known.ran_since:
+    if change and change.kind in INACTIVE and change.at <= at and not known.ran_since:
         sentences.append(f"{text_of(change)} No record says until when.")
         if not known.keeps_all:
             sentences.append('With history="problems", resumptions and additions have none.')

@@ -81,12 +81,12 @@ def test_a_moment_between_coalesced_runs_of_a_job_that_is_gone_is_not_sure():
 
 
 def test_a_job_that_could_not_be_restored_was_removed_instead_of_its_run():
-    run = record("removed", 0.1, detail="UnpicklingError: x")
+    run = record("removed", 0.1, detail="UnpicklingError: x.")
     text = "web-1:4711 removed the job at 2025-11-29 12:00:00.100 UTC, as it can't be restored"
     known = evidence(runs=(run,), job=None, last=run, times=UNKNOWN)
     assert check(known, "removed", text, "UnpicklingError: x").at == NOON
     known = evidence(at=NOON + HOUR, change=run, job=None, last=run, times=UNKNOWN)
-    check(known, "removed", text, "UnpicklingError: x")
+    assert check(known, "removed", text).text.endswith(": UnpicklingError: x.")
 
 
 # Limits and numbers
