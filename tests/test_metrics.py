@@ -143,6 +143,7 @@ def test_values_that_are_not_known_yet_are_left_out(store):
         "jobstore_oldest_overdue_seconds",
         "jobstore_quarantined_jobs",
         "jobstore_lag_seconds",
+        "jobstore_missing_indexes",
     }
 
 

@@ -7,6 +7,7 @@ one thread at a time: by that of the cycle, or by the holder of `io_lock`.
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import ParamSpec
 
 from .documents import Document
@@ -74,6 +75,8 @@ class Counters:
     :ivar quarantined: jobs that this store put into quarantine.
     :ivar double_at, lease_lost_at: when the last of them was noticed, by the monotonic clock; None
         before.
+    :ivar failing_since: when the first of the cycles failed that have failed in a row, by the
+        monotonic clock; None if the last one did not fail.
     :ivar cycle_ended_at: when the last cycle ended, by the monotonic clock; None before.
     :ivar cycle_seconds: how long the last cycle took.
     """
@@ -85,8 +88,7 @@ class Counters:
         self.quarantined = 0
         self.double_at: float | None = None
         self.lease_lost_at: float | None = None
-        self._cycle_began_at: float | None = None
-        self._awaited: float | None = None  # the next cycle, in seconds since the epoch
+        self.forget_cycle()
         self.cycle_ended_at: float | None = None
         self.cycle_seconds: float | None = None
         self.lateness = Histogram(LATENESS)  # of each job, at its hand-out
@@ -103,9 +105,30 @@ class Counters:
         self.batch_sizes.observe(len(run_times))
         self.lateness.observe_since(now, run_times)
 
+    def forget_cycle(self) -> None:
+        """Forget the cycles that are under way, failing or awaited: their scheduler has ended."""
+        self._cycle_thread: int | None = None
+        self._cycle_began_at = 0.0
+        self._awaited: float | None = None  # the next cycle, in seconds since the epoch
+        self.failing_since: float | None = None
+
     def cycle_begins(self) -> None:
-        """Note the begin of a cycle."""
-        self._cycle_began_at = time.monotonic()
+        """Note the begin of a cycle, in the thread that will end it.
+
+        The other calls about a cycle change nothing without a cycle of the calling thread: an
+        application may ask a store for its due jobs, or for the next run time.
+        """
+        self._cycle_began_at, self._cycle_thread = time.monotonic(), get_ident()
+
+    def cycle_fails(self) -> None:
+        """Note that the cycle can't read the due jobs, or can't write or read after them."""
+        if self.failing_since is None and self._cycle_thread == get_ident():
+            self.failing_since = time.monotonic()
+
+    def cycle_has_jobs(self) -> None:
+        """Note that the cycle knows the due jobs, also if there are none."""
+        if self._cycle_thread == get_ident():
+            self.failing_since = None
 
     def cycle_ends(self, next_run_time: float | None) -> None:
         """Count a cycle.
@@ -113,12 +136,12 @@ class Counters:
         :param next_run_time: when the scheduler will begin the next one, in seconds since the
             epoch; None if it waits for no job.
         """
-        self._awaited, began_at = next_run_time, self._cycle_began_at
-        if began_at is None:
-            return  # a caller asked for the next run time outside a cycle
-        self._cycle_began_at = None
+        if self._cycle_thread != get_ident():
+            return
+        self._awaited = next_run_time
         self.cycle_ended_at = time.monotonic()
-        self.cycle_seconds = self.cycle_ended_at - began_at
+        self.cycle_seconds = self.cycle_ended_at - self._cycle_began_at
+        self._cycle_thread = None
         self.cycles += 1
         self.cycle_times.observe(self.cycle_seconds)
 
@@ -129,9 +152,9 @@ class Counters:
 
         :param now: in seconds since the epoch.
         """
-        began_at, awaited = self._cycle_began_at, self._awaited
-        if began_at is not None:
-            return began_at - time.monotonic()
+        thread, awaited = self._cycle_thread, self._awaited
+        if thread is not None:
+            return self._cycle_began_at - time.monotonic()
         return None if awaited is None else awaited - now
 
     def ran_twice(self, number: int) -> None:

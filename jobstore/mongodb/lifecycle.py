@@ -17,7 +17,7 @@ from apscheduler.schedulers.base import STATE_STOPPED
 from ..base import first_few
 from ..waking import can_be_woken
 from .connection import CLOSE_SECONDS
-from .health.report import since
+from .health.report import LOOK_SECONDS, since
 from .indexes import Indexes
 from .mirroring.change_stream import Watcher
 from .mirroring.flusher import Flusher
@@ -114,9 +114,8 @@ class Lifecycle:
             self._reader.opened(self._host.logger)
             collection_format.check_writable(self.connection)  # and writes a first one
             self._presence.begin()
-            if self._presence.name is not None:
-                self.beating = Beating(Owner(self))
-                self.beating.start()
+            self.beating = Beating(Owner(self))
+            self.beating.start()
             self._recorder.start(Owner(self), self._host.logger)
             self.indexes.create()
             self._retry.postpone()
@@ -258,23 +257,30 @@ class Lifecycle:
         pending, oldest = self._write_behind.status()
         watcher = self.watcher
         connected = not self.connection.closed and not self._write_behind.failing
+        state = self.state
         return self._report.status(
             connected=connected and (watcher is None or watcher.connected),
             pending=pending,
             oldest=oldest,
             lag=watcher.lag if watcher else None,
-            firing=self._is_firing,
-            others=self._presence.others,
+            firing=state == "firing",
+            others=self._presence.others if self._presence.name or not self.beating else None,
             dropped=self._incidents.dropped,
             since_dropped=since(self._incidents.entries.dropped_at),
+            poll=watcher and watcher.poll_interval,
+            paused=state == "paused",
         )
 
     @property
-    def _is_firing(self) -> bool:
-        return not self.connection.closed and self._presence.state == "firing"
+    def state(self) -> str:
+        """What the scheduler does with the store; `Scheduler` names the states."""
+        return "idle" if self.connection.closed else self._presence.state
 
     def beat(self) -> float:
         """Write the scheduler's presence, if it is time; return the seconds until the next time."""
+        if self._presence.name is None:  # no right to write one
+            self._look()
+            return LOOK_SECONDS
         return self._presence.step(self._look)
 
     def _look(self) -> dict[str, Any]:
@@ -336,6 +342,7 @@ class Lifecycle:
         self._restored_jobs.forget_all()
         self._hand_out.stop()
         self._recorder.stop()
+        self._report.forget()
         self._cycles.shut_down()
         self._reader.reset()
         self.connection.closed = True  # even if closing the client hangs
@@ -376,6 +383,7 @@ class Lifecycle:
         self._presence.forked()
         self._wakeups.set_scheduler(None)
         self._recorder.forked()
+        self._report.forget()
         self.watcher = self.flusher = self.beating = None
         self.owners = weakref.WeakValueDictionary()
 

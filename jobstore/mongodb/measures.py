@@ -10,6 +10,10 @@ from .status import Status
 __all__ = ["COUNTERS", "GAUGES", "HISTOGRAMS", "Distribution", "Look", "Metric"]
 
 
+# Of a gauge with the unit "1", translators to Prometheus make a ratio, and append that to its name.
+NO_UNIT = ""
+
+
 class Look(NamedTuple):
     """The values of one store at one moment."""
 
@@ -44,6 +48,11 @@ class Distribution(NamedTuple):
     unit: str
     text: str
     read: Callable[[Counters], Histogram]
+
+
+def number_of(names: tuple[str, ...] | None) -> int | None:
+    """Return the number of names; None if they are unknown."""
+    return None if names is None else len(names)
 
 
 COUNTERS = (
@@ -99,19 +108,19 @@ COUNTERS = (
 GAUGES = (
     Metric(
         "jobstore_health_level",
-        "1",
+        NO_UNIT,
         "The health of the store: 0 well, 1 degraded, 2 down.",
         lambda look: LEVELS.index(look.level),
     ),
     Metric(
         "jobstore_firing",
-        "1",
+        NO_UNIT,
         "Whether the store may fire jobs: 1, or 0 on a hot standby.",
         lambda look: look.status.firing,
     ),
     Metric(
         "jobstore_connected",
-        "1",
+        NO_UNIT,
         "Whether the server answers: 1 or 0.",
         lambda look: look.status.connected,
     ),
@@ -119,7 +128,7 @@ GAUGES = (
         "jobstore_other_schedulers",
         "{scheduler}",
         "Other schedulers that fire the same jobs without sharing them.",
-        lambda look: len(look.status.others),
+        lambda look: number_of(look.status.others),
     ),
     Metric(
         "jobstore_since_cycle_seconds",
@@ -179,11 +188,11 @@ GAUGES = (
         "jobstore_missing_indexes",
         "{index}",
         "Missing indexes of the collection.",
-        lambda look: len(look.status.missing_indexes),
+        lambda look: number_of(look.status.missing_indexes),
     ),
     Metric(
         "jobstore_pool_too_small",
-        "1",
+        NO_UNIT,
         "Whether the client's pool has too few connections: 1 or 0.",
         lambda look: look.status.needed_pool is not None,
     ),

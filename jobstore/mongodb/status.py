@@ -10,18 +10,20 @@ class Status(NamedTuple):
 
     After a server is gone, `connected` changes when the next command has failed, in up to 5 s.
     `lag` grows at once. The values from the database are those of the last look, at most 5 s old
-    while the server answers. Numbers without another sense count from when the store was made.
+    while the server answers. They are None once that look is 30 s old, and after `shutdown`.
+    Numbers without another sense count from when the store was made.
 
-    :ivar connected: whether the server answered the last flush, and the last command of the
-        watcher, if there is one. Without a watcher, True before the first flush. With one, False
-        until it has opened its change stream, or polled. False after `shutdown`.
+    :ivar connected: whether the server did as asked by the last flush, the last cycle, the last
+        look at the collection, and the last command of the watcher, if there is one. True before
+        them. False after `shutdown`.
     :ivar pending: the number of jobs whose deferred writes are not acknowledged.
     :ivar oldest: the age of the oldest of these writes, in seconds; None if there are none.
     :ivar lag: the longest time, in seconds, by which the mirror and the wake-ups may be behind the
         server. None without a watcher, and before its first answer.
-    :ivar firing: whether this store may fire jobs now. False on a hot standby, and without a
-        running scheduler.
+    :ivar firing: whether this store may fire jobs now. False on a hot standby, while the scheduler
+        is paused, and without a running scheduler.
     :ivar others: the other schedulers that fire the same jobs without sharing them, by name.
+        None if the store can't see them, as its user may not write to ``<jobs>_meta``.
     :ivar since_cycle: the seconds since the last cycle ended; None before.
     :ivar cycle: the seconds that the last cycle took; None before.
     :ivar expected: the seconds until the scheduler's next cycle; negative if that is late, and
@@ -39,11 +41,17 @@ class Status(NamedTuple):
     :ivar since_lease_lost: the seconds since the last of them; None if there was none.
     :ivar doubles: the number of runs of which it is known that another scheduler ran them, too.
     :ivar since_double: the seconds since the last of them was noticed; None if there was none.
-    :ivar missing_indexes: the fields whose indexes are missing, at the last look.
+    :ivar missing_indexes: the fields whose indexes are missing; None before the first look.
     :ivar needed_pool: the `maxPoolSize` that the stores of the client need, if it is smaller; else
         None.
     :ivar dropped: the number of records of the history that were dropped, as its buffer was full.
     :ivar since_dropped: the seconds since the last of them; None if there was none.
+    :ivar poll: the seconds between two polls for changes by other processes; None with a change
+        stream, and without a watcher.
+    :ivar paused: whether the scheduler is paused, and fires no job until it is resumed.
+    :ivar failing: the seconds for which the scheduler's cycles have failed in a row; None if the
+        last one succeeded. On a hot standby, whose cycles send no command, those for which its
+        looks at the collection have failed.
     """
 
     connected: bool
@@ -51,7 +59,7 @@ class Status(NamedTuple):
     oldest: float | None
     lag: float | None
     firing: bool = True
-    others: tuple[str, ...] = ()
+    others: tuple[str, ...] | None = ()
     since_cycle: float | None = None
     cycle: float | None = None
     expected: float | None = None
@@ -67,7 +75,10 @@ class Status(NamedTuple):
     since_lease_lost: float | None = None
     doubles: int = 0
     since_double: float | None = None
-    missing_indexes: tuple[str, ...] = ()
+    missing_indexes: tuple[str, ...] | None = None
     needed_pool: int | None = None
     dropped: int = 0
     since_dropped: float | None = None
+    poll: float | None = None
+    paused: bool = False
+    failing: float | None = None

@@ -224,7 +224,8 @@ class MongoDBJobStore(CallsOutsideCycle):
                 cycle = self._next_cycle(now, last, events)
                 last.nest(cycle)
                 return cycle.jobs
-            self._counters.cycle_begins()
+            if events is not None:  # else no scheduler's cycle
+                self._counters.cycle_begins()
             if self._known_next_run_time(last, due_by) is not None:
                 cycle = Cycle(now, ())
                 cycle.last_query = last.last_query
@@ -235,11 +236,13 @@ class MongoDBJobStore(CallsOutsideCycle):
                     cycle = self._next_cycle(now, last, events)
                 except Exception as error:
                     self._incidents.unreachable(error)
+                    self._counters.cycle_fails()
                     retry_time = timestamp(self._retry_time())
                     self._wakeups.cycle_ends(retry_time)
                     self._counters.cycle_ends(retry_time)
                     raise
                 self._incidents.reachable()
+                self._counters.cycle_has_jobs()
             self._cycles.begin(cycle)
             return cycle.jobs
 
@@ -349,6 +352,7 @@ class MongoDBJobStore(CallsOutsideCycle):
                     answer = None if earliest is None else to_datetime(earliest)
             except Exception as error:
                 self._incidents.unreachable(error)
+                self._counters.cycle_fails()
                 self._logger.warning("Unable to reach the jobs, trying again later: %s", error)
             finally:
                 if not cycle.jobs.in_loop:

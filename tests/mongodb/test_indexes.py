@@ -45,7 +45,7 @@ def test_indexes_are_created_again_after_the_stream_is_lost(
     store = MongoDBJobStore(database.name, host=server.uri, **STREAMED[mode])
     scheduler = run(store)
     scheduler.add_job(print, "interval", hours=1)
-    until(lambda: store.status().connected)
+    until(lambda: store.status().lag is not None)
     assert set(database["jobs"].index_information()) == NAMES
     if how == "drop":
         database["jobs"].drop()
@@ -102,7 +102,7 @@ def test_dropped_collection_is_not_created_again_by_its_indexes(
     monkeypatch.setattr(indexes.Indexes, "_check", lambda self: (check(self), checks.append(1)))
     store = MongoDBJobStore(database.name, host=server.uri)
     scheduler = run(store)
-    until(lambda: store.status().connected)
+    until(lambda: store.status().lag is not None)
     database["others"].insert_one({"_id": "a"})
     database["jobs"].drop()
     until(lambda: len(checks) >= 3)
@@ -117,7 +117,7 @@ def test_indexes_are_not_checked_while_the_stream_is_open(server, database, monk
     monkeypatch.setattr(indexes.Indexes, "_check", lambda self: checks.append(1))
     store = MongoDBJobStore(database.name, host=server.uri)
     scheduler = run(store)
-    until(lambda: store.status().connected)
+    until(lambda: store.status().lag is not None)
     stock = StockMongoDBJobStore(database.name, host=server.uri)
     stock.start(None, "default")
     stock.add_job(job("a"))

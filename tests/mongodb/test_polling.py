@@ -92,7 +92,7 @@ def test_interval_that_the_user_has_chosen_holds_behind_a_mongos(router, databas
     caplog.set_level(logging.INFO)
     store = MongoDBJobStore(database.name, host=router, watch=7)
     scheduler = run(store)
-    assert store._lifecycle.watcher._poll_interval == 7
+    assert store._lifecycle.watcher.poll_interval == 7
     scheduler.shutdown()
     assert "mongos" not in caplog.text
 

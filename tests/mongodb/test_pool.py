@@ -119,7 +119,7 @@ def test_time_out_of_the_wait_for_a_connection_is_no_outage(client, database, mo
     busy = client(1)
     store = MongoDBJobStore(database.name, client=busy, **MODES[mode])
     scheduler = run(store)
-    until(lambda: store.status().connected)
+    until(lambda: store.status().lag is not None)
     watcher, failed = store._lifecycle.watcher, []
     fail = watcher._handle_error
     watcher._handle_error = lambda error: (failed.append(error), fail(error))

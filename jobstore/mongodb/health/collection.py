@@ -9,7 +9,7 @@ from pymongo.errors import OperationFailure
 from ..inspection import Inspection
 from ..presence.scheduler import Scheduler
 from ..status import Status
-from .backlog import read_backlog
+from .backlog import read_backlog, server_time
 from .checks_collection import format_number, indexes, quarantine
 from .checks_schedulers import others
 from .doctor import Check, attempt, refused
@@ -62,8 +62,8 @@ def judge(store: Inspection) -> tuple[Level, list[Judged]]:
 
 
 def late(facts: Facts) -> Iterator[Finding]:
-    """Judge how late the due jobs are, by this machine's clock."""
-    backlog = read_backlog(facts.connection)
+    """Judge how late the due jobs are, by the server's clock."""
+    backlog = read_backlog(facts.connection, server_time(facts.connection))
     status = Status(**NOTHING_KNOWN, overdue=backlog.overdue, oldest_overdue=backlog.oldest)
     yield overdue(status)
 
@@ -153,9 +153,9 @@ def status_of(values: dict[str, Any]) -> Status:
 
 def fits(value: object, hint: Any) -> bool:
     """Whether a value has one of the types that `Status` has."""
-    if hint == tuple[str, ...]:
-        return isinstance(value, tuple)
+    if isinstance(value, tuple):
+        return tuple[str, ...] in (hint, *getattr(hint, "__args__", ()))
     if hint is bool or isinstance(value, bool):
         return hint is bool and isinstance(value, bool)
     kinds = getattr(hint, "__args__", (hint,))
-    return isinstance(value, tuple(each for kind in kinds for each in NUMBERS[kind]))
+    return isinstance(value, tuple(each for kind in kinds for each in NUMBERS.get(kind, ())))

@@ -13,16 +13,19 @@ NO_CYCLE = 30.0  # ... and down
 LONG_CYCLE = 10.0  # seconds: jobs that come due meanwhile are as late
 OVERDUE = 30.0  # seconds that a due job may wait for its run
 UNWRITTEN = 30.0  # seconds that a deferred write may wait for its flush
-LAG = 30.0  # seconds that the mirror may be behind the server
+LAG = 30.0  # seconds that the mirror may be behind the server, beside the time between two polls
 RECENT = 600.0  # seconds for which a double run, a lost lease or a dropped record is a finding
 
 Rule = Callable[[Status], Finding]
-STOPPED = Finding(
-    "down",
-    "cycle",
-    "no scheduler runs with the store, so it fires no job",
-    "Start the scheduler; the log says why it has ended, if it did",
-)
+STOPPED = {
+    "cycle": Finding(
+        "down",
+        "cycle",
+        "no scheduler runs with the store, so it fires no job",
+        "Start the scheduler; the log says why it has ended, if it did",
+    ),
+    "standby": Finding("well", "standby", "the store may not fire jobs, as no scheduler runs"),
+}
 
 
 def findings(status: Status, runs: bool = True) -> list[Finding]:
@@ -31,7 +34,7 @@ def findings(status: Status, runs: bool = True) -> list[Finding]:
     :param runs: whether a scheduler runs with the store, also on a hot standby.
     """
     found = [rule(status) for rule in RULES.values()]
-    return found if runs else [STOPPED, *found[1:]]
+    return found if runs else [STOPPED.get(each.name, each) for each in found]
 
 
 def worst(found: Sequence[Finding]) -> Level:
@@ -45,7 +48,21 @@ def well(name: str, text: str) -> Finding:
 
 
 def cycle(status: Status) -> Finding:
-    """Judge whether the scheduler's cycles come in time, and how long they take."""
+    """Judge whether the scheduler's cycles succeed, come in time, and how long they take."""
+    if status.paused:
+        return Finding(
+            "down",
+            "cycle",
+            "the scheduler is paused, so it fires no job",
+            "Call scheduler.resume()",
+        )
+    if status.failing is not None:
+        return Finding(
+            "down" if status.failing > NO_CYCLE else "degraded",
+            "cycle",
+            f"no job fires: the scheduler's cycles have failed for {status.failing:.0f} s",
+            "See the error in the log, and whether MongoDB runs. The scheduler tries again",
+        )
     late = -(status.expected or 0.0)
     if late > LATE_CYCLE:
         return Finding(
@@ -53,7 +70,7 @@ def cycle(status: Status) -> Finding:
             "cycle",
             f"the scheduler's cycle is late by {late:.0f} s, or lasts so long",
             "See where its thread hangs: a job that blocks the scheduler's thread or event loop, a "
-            "server that does not answer, or a paused scheduler",
+            "server that does not answer",
         )
     if status.cycle is not None and status.cycle > LONG_CYCLE:
         return Finding(
@@ -77,7 +94,7 @@ def connection(status: Status) -> Finding:
     return Finding(
         "degraded",
         "connection",
-        "the server did not answer the last command, or the change stream is not open yet",
+        "the server did not answer the last command, or refused it",
         "See whether MongoDB runs, and whether this host reaches it. The store tries again",
     )
 
@@ -85,7 +102,7 @@ def connection(status: Status) -> Finding:
 def overdue(status: Status) -> Finding:
     """Judge how late the due jobs are."""
     if status.overdue is None:
-        return well("overdue", "the store has not looked for overdue jobs yet")
+        return well("overdue", "the store has not looked for overdue jobs, or its looks fail")
     if status.overdue and (status.oldest_overdue or 0.0) > OVERDUE:
         return Finding(
             "degraded",
@@ -99,6 +116,8 @@ def overdue(status: Status) -> Finding:
 
 def others(status: Status) -> Finding:
     """Judge whether other schedulers fire the same jobs."""
+    if status.others is None:
+        return well("others", "the store can't see other schedulers: it may not write <jobs>_meta")
     if status.others:
         return Finding(
             "degraded",
@@ -113,6 +132,12 @@ def standby(status: Status) -> Finding:
     """Report whether the store is a hot standby."""
     if status.firing:
         return well("standby", "the store may fire jobs")
+    if status.paused:
+        return well("standby", "the store may not fire jobs, as its scheduler is paused")
+    if not status.connected:
+        return well(
+            "standby", "the store may not fire jobs, and can't ask the server for the right"
+        )
     return well("standby", "the store is a hot standby: another scheduler fires the jobs")
 
 
@@ -132,7 +157,7 @@ def flush(status: Status) -> Finding:
 
 def mirror(status: Status) -> Finding:
     """Judge how far the mirror and the wake-ups are behind the server."""
-    if status.lag is not None and status.lag > LAG:
+    if status.lag is not None and status.lag > LAG + (status.poll or 0.0):
         return Finding(
             "degraded",
             "mirror",
@@ -154,7 +179,7 @@ def quarantine(status: Status) -> Finding:
             "See the reasons with `jobstore quarantine`. Then restore or remove the jobs",
         )
     if status.quarantined is None:
-        return well("quarantine", "the store has not looked into the quarantine yet")
+        return well("quarantine", "the store has not looked into the quarantine, or can't")
     return well("quarantine", "no job is in quarantine")
 
 
@@ -168,6 +193,8 @@ def indexes(status: Status) -> Finding:
             "collection",
             "Start a scheduler whose user has the right createIndex",
         )
+    if status.missing_indexes is None:
+        return well("indexes", "the store has not looked for the indexes, or can't")
     return well("indexes", "no index is missing")
 
 

@@ -2,18 +2,12 @@
 
 from typing import Any, NamedTuple
 
-from apscheduler.schedulers.base import STATE_PAUSED, STATE_STOPPED
-
 from ..inspection import Inspection
 from ..status import Status
 from .finding import Finding, Level
 from .findings import findings, worst
 
 __all__ = ["Health", "health", "health_of"]
-
-PAUSED = Finding(
-    "down", "cycle", "the scheduler is paused, so it fires no job", "Call scheduler.resume()"
-)
 
 
 class Health(NamedTuple):
@@ -55,10 +49,5 @@ def health(store: Inspection) -> Health:
 
 def health_of(store: Inspection, status: Status) -> Health:
     """Judge a store by its status."""
-    scheduler = store._scheduler
-    state = STATE_STOPPED if scheduler is None else scheduler.state
-    is_closed = store._connection.closed  # such as that of a store that was removed
-    found = findings(status, runs=state != STATE_STOPPED and not is_closed)
-    if state == STATE_PAUSED:
-        found[0] = PAUSED
+    found = findings(status, runs=store._lifecycle.state != "idle")
     return Health(worst(found), tuple(found))

@@ -1,6 +1,5 @@
 """The load of a collection now: its schedulers, and the jobs that wait or are leased."""
 
-import time
 from typing import NamedTuple
 
 from pymongo import ASCENDING
@@ -9,7 +8,7 @@ from ..connection import Connection
 from ..documents import MIN_TIME, Document
 from ..inspection import Inspection
 from ..presence.scheduler import Scheduler, read_schedulers
-from .backlog import MOST_COUNTED, read_backlog
+from .backlog import MOST_COUNTED, read_backlog, server_time
 
 __all__ = ["Load", "load"]
 
@@ -32,21 +31,22 @@ class Load(NamedTuple):
 
 
 def load(store: Inspection) -> Load:
-    """Read the load; 4 or 5 commands, each with a bounded number of documents.
+    """Read the load, by the server's clock; 5 or 6 commands, with bounded numbers of documents.
 
     :raises pymongo.errors.PyMongoError: if the server can't be reached, or refuses.
     """
     connection = store._connection
     schedulers = read_schedulers(connection)
     is_shared = any(each.alive and each.shares for each in schedulers)
-    leased = count_leased(connection) if is_shared else 0
-    return Load(schedulers, *read_backlog(connection), leased)
+    now = server_time(connection)
+    leased = count_leased(connection, now) if is_shared else 0
+    return Load(schedulers, *read_backlog(connection, now), leased)
 
 
-def count_leased(connection: Connection) -> int:
+def count_leased(connection: Connection, now: float) -> int:
     """Count the leased jobs among the first that are due: no index covers the leases."""
     pipeline: list[Document] = [
-        {"$match": {"next_run_time": {"$gte": MIN_TIME, "$lte": time.time()}}},
+        {"$match": {"next_run_time": {"$gte": MIN_TIME, "$lte": now}}},
         {"$sort": {"next_run_time": ASCENDING}},
         {"$limit": MOST_COUNTED},
         {"$match": {"acquired_until": {"$type": "date"}}},

@@ -77,7 +77,8 @@ class Watcher:
     :param mirror: loaded and kept current; if None, only run times are watched.
     :param poll_interval: seconds between polls, in place of a stream; None: open a stream.
     :param fallback_interval: seconds between polls if the server refuses the stream.
-    :ivar connected: whether the last command was answered.
+    :ivar connected: whether the last command was answered; True before the first one.
+    :ivar poll_interval: the seconds between polls; None while a stream is followed.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Watcher:
         self._reader = reader
         self._left_out = left_out
         self._mirror = mirror
-        self._poll_interval, self._fallback_interval = poll_interval, fallback_interval
+        self.poll_interval, self._fallback_interval = poll_interval, fallback_interval
         self._logger = logger
         self._event_limit = EventLimit()
         self._pool = pool_of(connection.client)
@@ -114,7 +115,7 @@ class Watcher:
         self._stream_time = 0  # the stream has reported all changes up to this time
         self._answered_at: float | None = None  # by the monotonic clock
         self._clock_checked_at = time.time()
-        self.connected = False
+        self.connected = True  # the start has reached the server
         self._is_complete = False  # a stream is open, and all earlier changes are known
         self._thread = daemon(self._run, "jobstore-watcher")
 
@@ -184,10 +185,10 @@ class Watcher:
     def _watch(self) -> None:
         while not self._should_stop():
             try:
-                if self._poll_interval is None:
+                if self.poll_interval is None:
                     self._follow_stream()
                 else:
-                    self._poll(self._poll_interval)
+                    self._poll(self.poll_interval)
             except BaseException as error:
                 if not self._ready.is_set():
                     self._start_error = error
@@ -201,12 +202,12 @@ class Watcher:
     def _handle_error(self, error: BaseException) -> None:
         refused = isinstance(error, OperationFailure) and not _is_transient(error)
         if refused and self._mirror is None and self._resume_token is None:
-            self._poll_interval = self._fallback_interval
+            self.poll_interval = self._fallback_interval
             level = logging.INFO if needs_replica_set(error) else logging.WARNING
             self._logger.log(
                 level,
                 "No change stream, polling every %g s instead: %s",
-                self._poll_interval,
+                self.poll_interval,
                 error,
             )
             return

@@ -13,6 +13,7 @@ WELL = Status(
     pending=0,
     oldest=None,
     lag=0.2,
+    missing_indexes=(),
     since_cycle=0.5,
     cycle=0.01,
     expected=1.0,
@@ -45,6 +46,9 @@ def test_a_store_that_is_well_has_one_finding_of_each_name_and_no_advice():
         ("cycle", {"cycle": 10.0}, "well"),
         ("cycle", {"cycle": 10.1}, "degraded"),
         ("cycle", {"cycle": None, "since_cycle": None}, "well"),
+        ("cycle", {"failing": 0.0}, "degraded"),
+        ("cycle", {"failing": 30.1}, "down"),
+        ("cycle", {"paused": True}, "down"),
         ("connection", {"connected": False}, "degraded"),
         ("overdue", {"overdue": 3, "oldest_overdue": 30.0}, "well"),
         ("overdue", {"overdue": 3, "oldest_overdue": 30.1}, "degraded"),
@@ -58,6 +62,10 @@ def test_a_store_that_is_well_has_one_finding_of_each_name_and_no_advice():
         ("mirror", {"lag": 30.0}, "well"),
         ("mirror", {"lag": 30.1}, "degraded"),
         ("mirror", {"lag": None}, "well"),
+        ("mirror", {"lag": 75.0, "poll": 45.0}, "well"),
+        ("mirror", {"lag": 75.1, "poll": 45.0}, "degraded"),
+        ("others", {"others": None}, "well"),
+        ("indexes", {"missing_indexes": None}, "well"),
         ("quarantine", {"quarantined": 1}, "degraded"),
         ("quarantine", {"quarantined": None}, "well"),
         ("indexes", {"missing_indexes": ("next_run_time",)}, "degraded"),
@@ -121,7 +129,15 @@ def test_the_worst_level_is_that_of_the_worst_finding():
 
 VALUES = st.none() | st.floats() | st.integers()
 NUMBERS = ("oldest", "lag", "since_cycle", "cycle", "expected", "overdue", "oldest_overdue")
-NUMBERS += ("quarantined", "since_double", "since_lease_lost", "since_dropped", "needed_pool")
+NUMBERS += (
+    "failing",
+    "poll",
+    "quarantined",
+    "since_double",
+    "since_lease_lost",
+    "since_dropped",
+    "needed_pool",
+)
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(NUMBERS, VALUES)), st.booleans(), st.booleans())

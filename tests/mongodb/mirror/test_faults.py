@@ -348,7 +348,7 @@ def test_stream_that_breaks_at_once_is_reopened(server, database, point, monkeyp
     )
     scheduler = run(store)
     until(lambda: len(opened) > 3)
-    assert store._lifecycle.watcher._poll_interval is None
+    assert store._lifecycle.watcher.poll_interval is None
     point.off()
     until(lambda: store.status().connected and store.status().lag is not None)
     scheduler.shutdown()
