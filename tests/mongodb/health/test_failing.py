@@ -94,8 +94,8 @@ def test_shutdown_forgets_cycles_that_fail_and_the_last_look(start, point):
     scheduler, store = start(watch=False)
     store._lifecycle._report.look()
     assert store.status().overdue == 0
-    point("failCommand", failCommands=["find", "aggregate"], appName="failing", errorCode=50)
     store.add_job(job("a"))
+    point("failCommand", failCommands=["find", "aggregate"], appName="failing", errorCode=50)
     scheduler._process_jobs()
     assert store.status().failing is not None
     point.off()
