@@ -208,8 +208,7 @@ def test_standby_takes_over_while_the_owner_waits_for_a_running_job(
 def test_lease_is_given_back_after_the_last_runs_are_written(scheduler_on, database, shut_down):
     """Else the standby would read the run times from before these runs."""
     owner = scheduler_on(others="wait", mirror=True)
-    until(lambda: not standing(owner))
-    until(lambda: owner.store._reader.is_live)
+    until(lambda: not standing(owner) and owner.store._reader.is_live)
     owner.store.add_job(job("a", every=3600))
     with owner.store._locks.io_lock:  # the flusher waits
         assert submitted(owner) == ["a"]
