@@ -28,6 +28,7 @@ __all__ = [
     "document_batches",
     "id_filter",
     "is_conflict",
+    "put",
     "remove",
     "remove_all",
     "replacement",
@@ -103,10 +104,9 @@ def is_conflict(error: Mapping[str, Any]) -> bool:
     return error.get("code") == DUPLICATE_KEY and list(error.get("keyPattern", ["_id"])) == ["_id"]
 
 
-def add(connection: Connection, documents: list[Document], replace_existing: bool) -> list[str]:
+def add(connection: Connection, documents: list[Document]) -> list[str]:
     """Insert a batch, return the ids taken; 1 command, more on a slow line.
 
-    :param replace_existing: replace the documents whose ids are taken.
     :raises pymongo.errors.PyMongoError: for all other failures; some documents may be stored.
     """
 
@@ -124,15 +124,25 @@ def add(connection: Connection, documents: list[Document], replace_existing: boo
             )
         return []
 
-    def replace(batch: list[Document], in_doubt: bool) -> list[str]:
+    return list(chain.from_iterable(_write(connection, documents, insert)))
+
+
+def put(connection: Connection, documents: list[Document]) -> set[DocumentId]:
+    """Insert a batch, or replace documents; return the replaced ids; 1 command, or more as `add`.
+
+    An id that an unanswered command has perhaps inserted counts as replaced.
+
+    :raises pymongo.errors.PyMongoError: for all failures; some documents may be stored.
+    """
+
+    def replace(batch: list[Document], in_doubt: bool) -> set[DocumentId]:
         changes = [UpdateOne(*replacement(document), upsert=True) for document in batch]
         with connection.session() as session:
-            connection.jobs.bulk_write(changes, session=session)
-        return []
+            result = connection.jobs.bulk_write(changes, session=session)
+        inserted = (result.upserted_ids or {}).values()
+        return {document["_id"] for document in batch} - set(inserted)
 
-    return list(
-        chain.from_iterable(_write(connection, documents, replace if replace_existing else insert))
-    )
+    return set().union(*_write(connection, documents, replace))
 
 
 def _write(

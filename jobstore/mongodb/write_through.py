@@ -1,7 +1,7 @@
 """Write-through: the store's calls outside a cycle, from a scheduler or a user."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
@@ -140,11 +140,16 @@ class WriteThrough:
 
     def add_jobs(self, jobs: Iterable[Job], replace_existing: bool = False) -> None:
         """Insert jobs, a batch in a command."""
+        replaced: set[DocumentId] = set()
+
+        def add(documents: list[Document]) -> list[str]:
+            if not replace_existing:
+                return queries.add(self._connection, documents)
+            replaced.update(queries.put(self._connection, documents))
+            return []
+
         refused = self._in_batches(
-            "added",
-            self._document_batches(jobs),
-            lambda documents: queries.add(self._connection, documents, replace_existing),
-            Record.of,
+            "added", self._document_batches(jobs), add, Record.of, replaced=replaced
         )
         if refused:
             raise ConflictingIdsError(refused, reasons.quarantine_note(self._connection, refused))
@@ -236,6 +241,7 @@ class WriteThrough:
         act: Callable[[list[Any]], list[str]],
         record_after: Callable[[Any], Record | None],
         id_of: Callable[[Any], Any] = itemgetter("_id"),
+        replaced: Collection[DocumentId] = (),
     ) -> list[str]:
         refused: list[str] = []
         for batch in items:
@@ -243,13 +249,19 @@ class WriteThrough:
                 self._prepare_write(*map(id_of, batch))
                 newly_refused = act(batch)
                 if self._reader.needs_written_records or self._incidents.is_recording:
-                    self._wrote(kind, _records_after(batch, newly_refused, record_after, id_of))
+                    records = _records_after(batch, newly_refused, record_after, id_of)
+                    self._wrote(kind, records, replaced)
             refused += newly_refused
         return refused
 
-    def _wrote(self, kind: str, records: Mapping[DocumentId, Record | None]) -> None:
+    def _wrote(
+        self,
+        kind: str,
+        records: Mapping[DocumentId, Record | None],
+        replaced: Collection[DocumentId] = (),
+    ) -> None:
         self._reader.wrote(records)
-        self._incidents.changed(kind, records)
+        self._incidents.changed(kind, records, replaced)
 
 
 def _records_after(

@@ -2,8 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping
-from datetime import datetime, timezone
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta, timezone
 
 from pymongo.errors import PyMongoError
 
@@ -18,6 +18,7 @@ from .texts import error_text, short_text
 
 __all__ = ["HandedOut", "Incidents"]
 
+TICK = timedelta(milliseconds=1)  # of a time in the database
 MAX_HANDED_OUT = 20_000  # jobs handed out, which wait for the history's thread
 
 HandedOut = tuple[float, list[Restored]]  # when, by the monotonic clock; the jobs of a cycle
@@ -84,19 +85,29 @@ class Incidents:
         """Report that the scheduler has started, and which runs it records."""
         self.add("started", detail=history_text(self.history))
 
-    def changed(self, kind: str, records: Mapping[DocumentId, Record | None]) -> None:
+    def changed(
+        self,
+        kind: str,
+        records: Mapping[DocumentId, Record | None],
+        replaced: Collection[DocumentId] = (),
+    ) -> None:
         """Report that a caller added, changed or removed jobs; O(their number), if recording.
 
         :param kind: ``"added"``, ``"changed"`` or ``"removed"``.
         :param records: the jobs' records after the write, by id.
+        :param replaced: the ids of added jobs that have replaced others: those are changes.
         """
         if not self.is_recording:
             return
         for job_id, record in records.items():
+            is_change = kind == "changed" or job_id in replaced
             run_time = _time(record.run_time) if record else None
-            is_paused = kind == "changed" and run_time is None
-            detail = run_time.isoformat() if run_time else ""
-            self.add("paused" if is_paused else kind, job_id, detail=detail)
+            is_paused = record is not None and run_time is None
+            if not (is_change and is_paused):
+                detail = run_time.isoformat() if run_time else ""
+                self.add("changed" if is_change else kind, job_id, detail=detail)
+            if is_paused:  # behind its record "added" in the order of time
+                self.add("paused", job_id, at=datetime.now(timezone.utc) + TICK)
 
     def handed_out(self, jobs: list[Restored]) -> None:
         """Note the jobs of a cycle, if `is_recording`; O(1)."""

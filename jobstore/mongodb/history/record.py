@@ -23,7 +23,7 @@ JOB_KINDS = {
     "double": "another scheduler ran the job, too",
     "added": "a caller added the job",
     "changed": "a caller changed the job, which has a run time after it",
-    "paused": "a caller changed the job, which has no run time after it",
+    "paused": "a caller added or changed the job, which has no run time after it",
     "removed": "a caller removed the job",
 }
 # ... and those of a scheduler, which name no job.

@@ -230,6 +230,29 @@ def test_bulk_calls_have_a_record_for_each_job(recording, mode):
     assert kinds(store, "c") == ["added"]
 
 
+def test_jobs_of_a_bulk_call_that_replace_others_are_changed(recording, mode):
+    store = recording(**mode)
+    by_hand(store)
+    store.add_job(job("a", 10**10))
+    jobs = [job("a", 10**10), job("b", 10**10), job("b", 10**10 + 1)]
+    store.add_jobs(jobs, replace_existing=True)
+    wait_for(store, "added", "b")
+    assert kinds(store, "a") == ["added", "changed"]
+    assert kinds(store, "b") == ["added"]
+
+
+@pytest.mark.parametrize("history", ["all", "problems"])
+def test_jobs_that_are_added_without_a_run_time_are_paused(recording, history):
+    store = recording(history=history)
+    by_hand(store)
+    store.add_job(job("a", None))
+    store.add_jobs([job("a", None), job("b", None)], replace_existing=True)
+    wait_for(store, "paused", "b")
+    added = ["added"] if history == "all" else []
+    assert kinds(store, "a") == [*added, "paused", "paused"]
+    assert kinds(store, "b") == [*added, "paused"]
+
+
 def test_refused_jobs_of_a_bulk_call_have_no_record(recording):
     store = recording()
     by_hand(store)
