@@ -98,20 +98,22 @@ def gone(known: Evidence, at: datetime) -> Answer | None:
     if due is not None and due > at:
         return None  # it was not due yet
     if due is not None:
-        text += (
-            f" It was due at {clock(due)} then. That run is in flight still, or its process ended "
-            "in it, or a caller that keeps no history removed the job."
-        )
-    elif removal is None:
-        text += " A job is removed after its last run, or by a caller that keeps no history."
-        if known.keeps_all:
-            text += " A run that is in flight, or in which its process ended, has no record."
-            return Answer("removed", text, source_of(known, last), at, (last,))
-        text += " Runs that went well have no records, so it may have run until then."
+        text += f" It was due at {clock(due)} then."
     if removal is not None:  # of all jobs, as `last` is before the time
         text += f" {text_of(removal)} It may have been one of them."
         return Answer("unknown", text, "", at, (last, removal))
-    return Answer("unknown", text, "", at, (last,))
+    if due is not None:
+        text += (
+            " That run is in flight still, or its process ended in it, or a caller that keeps no "
+            "history removed the job."
+        )
+        return Answer("unknown", text, "", at, (last,))
+    text += " A job is removed after its last run, or by a caller that keeps no history."
+    if not known.keeps_all:
+        text += " Runs that went well have no records, so it may have run until then."
+        return Answer("unknown", text, "", at, (last,))
+    text += " A run that is in flight, or in which its process ended, has no record."
+    return Answer("removed", text, source_of(known, last), at, (last,))
 
 
 def in_document(known: Evidence, at: datetime) -> Answer | None:
