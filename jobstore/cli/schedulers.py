@@ -24,7 +24,7 @@ COLUMNS = [
     Column("PYTHON"),
 ]
 NEEDED = 4
-STYLES = {"firing": "green", "waiting": "cyan", "idle": "dim", "gone": "red"}
+STYLES = {"firing": "green", "waiting": "cyan", "paused": "yellow", "idle": "dim", "gone": "red"}
 
 
 def schedulers(target: TargetUrl = None, as_json: Json = False) -> None:

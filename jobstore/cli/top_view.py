@@ -19,7 +19,7 @@ from .times import absolute
 
 __all__ = ["Sample", "screen"]
 
-STYLES = {"firing": "green", "waiting": "cyan", "idle": "dim", "gone": "red"}
+STYLES = {"firing": "green", "waiting": "cyan", "paused": "yellow", "idle": "dim", "gone": "red"}
 UNITS = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)]
 LEAST = 24  # columns of a scheduler's name
 NEEDED = 4  # columns that are never left out

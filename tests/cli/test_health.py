@@ -121,6 +121,29 @@ def test_a_scheduler_that_hangs_beside_a_hot_standby_is_down_and_the_collection_
     assert run("health").code == 2
 
 
+def test_paused_scheduler_is_down_and_the_collection_too(run, started):
+    plant(started.collection, state="paused", status={"paused": True, "firing": False})
+    done = run("health")
+    assert done.code == 2
+    assert ("web-1:4711", "cycle") in names_by_level(done)["down"]
+    assert "web-1:4711 is paused" in done.out
+    plant(started.collection, "b", mode="shared")
+    assert run("health").code == 1
+
+
+def test_scheduler_that_was_not_seen_for_two_beats_is_degraded(run, started):
+    plant(started.collection, age=20.0)
+    done = run("health")
+    assert done.code == 1
+    assert names_by_level(done)["degraded"] == {("web-1:4711", "presence")}
+
+
+def test_scheduler_that_is_silent_does_not_count_as_firing_beside_its_successor(run, started):
+    plant(started.collection, "dead", age=20.0)
+    plant(started.collection, "new")
+    assert names_by_level(run("health"))["degraded"] == {("dead:4711", "presence")}
+
+
 def test_two_schedulers_of_one_name_are_judged_each_for_itself(run, started):
     for expected in (-40.0, 5.0):
         plant(started.collection, "host", mode="shared", status={"expected": expected})

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ..pool import pool_of
 from ..presence.scheduler import Scheduler
-from .facts import Facts, joined, plural
+from .facts import Facts, is_silent, joined, plural
 from .finding import Finding
 
 __all__ = ["clocks", "others", "pool", "schedulers", "versions"]
@@ -39,7 +39,8 @@ def versions(facts: Facts) -> Iterator[Finding]:
 
 def others(facts: Facts) -> Iterator[Finding]:
     """Find schedulers that run the same jobs without sharing them."""
-    firing = facts.firing
+    # One that is silent may have crashed, and this one have taken its place.
+    firing = [each for each in facts.firing if not is_silent(each)] or facts.firing[:1]
     alone = [each for each in firing if not each.shares]
     if alone and len(firing) > 1:
         yield Finding(

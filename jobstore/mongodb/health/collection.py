@@ -13,7 +13,7 @@ from .backlog import read_backlog, server_time
 from .checks_collection import format_number, indexes, quarantine
 from .checks_schedulers import others
 from .doctor import Check, attempt, refused
-from .facts import Facts, joined, plural
+from .facts import Facts, is_silent, joined, plural
 from .finding import Finding, Level
 from .findings import OF_COLLECTION, OF_SCHEDULERS, findings, overdue, worst
 
@@ -93,9 +93,9 @@ def level_of(found: list[Finding], schedulers: list[tuple[Scheduler, list[Findin
 
 
 def active(schedulers: Iterable[Scheduler]) -> Iterator[Scheduler]:
-    """Yield the schedulers that live, and that fire jobs or stand by."""
+    """Yield the schedulers that live, and that fire jobs, stand by or are paused."""
     for each in schedulers:
-        if each.alive and each.state in ("firing", "waiting"):
+        if each.alive and each.state in ("firing", "waiting", "paused"):
             yield each
 
 
@@ -104,9 +104,16 @@ def presence(schedulers: list[Scheduler]) -> Finding:
     living = list(active(schedulers))
     firing = [each for each in living if each.state == "firing"]
     if firing:
-        standbys = len(living) - len(firing)
+        standbys = sum(each.state == "waiting" for each in living)
         more = f", and {plural(standbys, 'hot standby')} may take over" if standbys else ""
         return Finding("well", "schedulers", f"{joined(firing)} may fire the jobs{more}")
+    if paused := [each for each in living if each.state == "paused"]:
+        return Finding(
+            "down",
+            "schedulers",
+            f"no scheduler fires the jobs: {joined(paused)} is paused",
+            "Call scheduler.resume() there",
+        )
     if living:
         return Finding(
             "down",
@@ -133,7 +140,12 @@ def about(scheduler: Scheduler) -> list[Finding]:
         for each in findings(status_of(scheduler.status))
         if each.name not in (*OF_COLLECTION, *OF_SCHEDULERS)
     ]
-    return [each for each in found if each.level != "well"] or found[:1]
+    found = [each for each in found if each.level != "well"] or found[:1]
+    if is_silent(scheduler):
+        text = f"last seen {scheduler.age:.0f} s ago, though it writes its presence every 5 s"
+        advice = "See whether its process runs and reaches the server. What follows is as old"
+        found.insert(0, Finding("degraded", "presence", text, advice))
+    return found
 
 
 def status_of(values: dict[str, Any]) -> Status:

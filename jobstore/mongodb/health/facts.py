@@ -11,9 +11,10 @@ from ..documents import Document
 from ..presence.scheduler import Scheduler
 from .finding import Finding
 
-__all__ = ["Facts", "count_of", "joined", "plural", "reason_of", "unknown"]
+__all__ = ["Facts", "count_of", "is_silent", "joined", "plural", "reason_of", "unknown"]
 
 NAMED = 5  # schedulers in a text
+SILENT_SECONDS = 12.0  # two beats, and the time that they take
 ENDS = ", full error: ", ", Timeout: ", " (configured timeouts: ", " to execute command "
 LONGEST = 200  # characters of an error of the server
 
@@ -58,6 +59,11 @@ def count_of(value: object) -> float:
     """Return a value of a document if it is a number that counts something; else 0."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if is_number and 0 <= value < inf else 0  # type: ignore[operator,return-value]
+
+
+def is_silent(scheduler: Scheduler) -> bool:
+    """Whether a scheduler has left out two beats: it may have crashed, or stand still."""
+    return (scheduler.age or 0.0) > SILENT_SECONDS
 
 
 def joined(schedulers: Sequence[Scheduler]) -> str:
