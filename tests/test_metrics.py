@@ -254,6 +254,8 @@ def test_instruments_have_units_and_counters_that_only_grow(fired):
     found = {metric.name: metric for metric in scope.metrics}
     assert found["jobstore_lateness_seconds_sum"].unit == "s"
     assert found["jobstore_jobs_fired"].unit == "{job}"
+    # Prometheus appends "ratio" to the name of a gauge with the unit "1".
+    assert [each.name for each in GAUGES if each.unit == "1"] == []
     for each in COUNTERS:
         assert found[each.name].data.is_monotonic
         assert found[each.name].description == each.text

@@ -51,6 +51,7 @@ def test_a_collection_with_a_scheduler_that_is_well_is_well(run, started, name):
         "format",
         "indexes",
         "quarantine",
+        "held",
         "overdue",
     }
 

@@ -4,11 +4,13 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
+import jobstore
 from jobstore import MongoDBJobStore
 from jobstore.testing import mongod
 from support.jobs import YEARS, at, job, names, run_times
 from support.manual_scheduler import by_hand
 from support.tls import make_certificate, tls_before
+from support.waiting import until
 
 RIGHTS = ["find", "insert", "update", "remove"]
 PASSWORD = "keep-it-secret"
@@ -83,6 +85,21 @@ def test_least_rights_are_enough_for_every_call(locked, caplog):
     scheduler.shutdown()
     assert "No right to read" not in caplog.text
     assert caplog.text.count("No right to write to apscheduler.jobs_meta") == 2, "once a start"
+
+
+def test_store_that_may_not_write_its_presence_looks_at_its_jobs_and_can_not_see_others(locked):
+    starter = connect(locked, "starter")
+    starter.start(None, "default")
+    starter.shutdown()
+    store = connect(locked, "worker")
+    scheduler = by_hand(store)
+    until(lambda: store.status().missing_indexes == ())
+    assert store.status().overdue == 0
+    assert store.status().others is None
+    [others] = [each for each in jobstore.health(store).findings if each.name == "others"]
+    assert (others.level, "can't see" in others.text) == ("well", True)
+    scheduler.shutdown()
+    assert store.status().others == ()
 
 
 def test_sharing_needs_the_right_to_set_its_mark(locked):

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterator
 
-from ..documents import subdocument
+from ..documents import Document, subdocument
 from ..indexes import missing_indexes
+from ..overdue.held import HELD
 from ..presence.format import DOCUMENT, FORMAT
 from ..sharing.marker import MARK
 from ..writes.quarantine import MARKED
@@ -12,7 +13,7 @@ from .backlog import MOST_COUNTED
 from .facts import Facts, count_of, joined, plural
 from .finding import Finding
 
-__all__ = ["format_number", "indexes", "jobs", "mark", "quarantine"]
+__all__ = ["format_number", "held", "indexes", "jobs", "mark", "quarantine"]
 
 LONGEST = 100  # characters of a reason
 
@@ -102,4 +103,24 @@ def quarantine(facts: Facts) -> Iterator[Finding]:
         f"{at_least}{plural(number, 'job')} in quarantine, which no scheduler runs; one of them: "
         f"{reason}",
         "List them with jobstore quarantine. Mend the cause, then call jobstore quarantine restore",
+    )
+
+
+def held(facts: Facts) -> Iterator[Finding]:
+    """Count the held jobs, among the first 10,000 without a run time: no index has them alone."""
+    pipeline: list[Document] = [
+        {"$match": {"next_run_time": HELD["next_run_time"]}},
+        {"$limit": MOST_COUNTED},
+        {"$match": HELD},
+        {"$count": "held"},
+    ]
+    number = sum(int(each["held"]) for each in facts.connection.jobs.aggregate(pipeline))
+    if not number:
+        yield Finding("well", "held", "no job is held")
+        return
+    yield Finding(
+        "degraded",
+        "held",
+        f"{plural(number, 'job')} or more held since a start, which no scheduler runs",
+        "Call release_held() when they may run",
     )

@@ -10,7 +10,7 @@ from ..inspection import Inspection
 from ..presence.scheduler import Scheduler
 from ..status import Status
 from .backlog import read_backlog, server_time
-from .checks_collection import format_number, indexes, quarantine
+from .checks_collection import format_number, held, indexes, quarantine
 from .checks_schedulers import others
 from .doctor import Check, attempt, refused
 from .facts import Facts, is_silent, joined, plural
@@ -73,6 +73,7 @@ CHECKS = [
     Check("format", format_number),
     Check("indexes", indexes),
     Check("quarantine", quarantine),
+    Check("held", held),
     Check("overdue", late),
 ]
 

@@ -50,6 +50,7 @@ CHECKS = [
     Check("indexes", checks_collection.indexes),
     Check("mark", checks_collection.mark),
     Check("quarantine", checks_collection.quarantine),
+    Check("held", checks_collection.held),
     Check("schedulers", checks_schedulers.schedulers),
     Check("versions", checks_schedulers.versions),
     Check("others", checks_schedulers.others),

@@ -108,8 +108,8 @@ def overdue(status: Status) -> Finding:
             "degraded",
             "overdue",
             f"{plural(status.overdue, 'job')} overdue, the oldest by {status.oldest_overdue:.0f} s",
-            "See whether the executors are full. More workers, or more schedulers with "
-            "shared=True, run more jobs at a time",
+            "See whether a scheduler has their executor, and whether the executors are full. More "
+            "workers, or more schedulers with shared=True, run more jobs at a time",
         )
     return well("overdue", f"{plural(status.overdue, 'job')} overdue")
 

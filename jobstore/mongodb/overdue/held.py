@@ -32,7 +32,7 @@ from ..slow_line.sizes import bytes_of
 from ..trust.untrusted import UntrustedError
 from ..writes.guarded import MAX_STATEMENT_BYTES
 
-__all__ = ["Release", "batches", "mark", "release", "remove_stale", "same_state"]
+__all__ = ["HELD", "Release", "batches", "mark", "release", "remove_stale", "same_state"]
 
 OPERATION = "catch_up"
 # The type is a range of the index on run times. A comparison with null is none, as it is sparse.

@@ -117,6 +117,18 @@ def test_jobs_in_quarantine_are_counted_with_the_reason_of_one(healthy):
     assert "jobstore quarantine" in finding.advice
 
 
+def test_held_jobs_are_degraded_until_they_are_released(healthy):
+    healthy.add_jobs([job("a"), job("b"), job("c", None)])
+    held = {"next_run_time": 5.0, "op": "catch_up", "by": "x", "at": at(0)}
+    query = {"_id": {"$in": ["a", "b"]}}
+    healthy.collection.update_many(query, {"$set": {"held": held, "next_run_time": None}})
+    finding = the(healthy, "held")
+    assert finding.level == "degraded"
+    assert finding.text.startswith("2 jobs or more held")
+    healthy.release_held()
+    assert the(healthy, "held").level == "well"
+
+
 @pytest.mark.parametrize("key", ["read", "write"])
 def test_newer_format_is_degraded_with_both_numbers(healthy, key):
     meta(healthy).update_one({"_id": "format"}, {"$set": {key: 7}})
