@@ -30,8 +30,8 @@ STYLES = {"firing": "green", "waiting": "cyan", "paused": "yellow", "idle": "dim
 def schedulers(target: TargetUrl = None, as_json: Json = False) -> None:
     """List the schedulers that use a collection, those that ended uncleanly, too.
 
-    Their states: firing, waiting on a hot standby, idle without a running scheduler, or gone. One
-    that shuts down is removed at once, and one that is gone after a day.
+    Their states: firing, paused, waiting on a hot standby, idle without a scheduler that asks for
+    jobs, or gone. One that shuts down is removed at once, and one that is gone after a day.
 
     Into a pipe go the name, the state, the mode, the seconds since it was seen, the number of jobs
     fired, the time of its start, the argument others, the versions of jobstore, APScheduler and
