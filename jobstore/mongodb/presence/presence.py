@@ -356,7 +356,8 @@ class Presence:
     def _remove(self, names: list[str], condition: Document | None = None) -> None:
         """Remove documents of schedulers that have ended, and report their ends.
 
-        A document is removed once, so one process reports the end.
+        A document is removed once, so one process reports the end. Not that of a store of this
+        process, which may be in its shutdown.
         """
         for name in names:
             query = {"_id": name, **(condition or {})}
@@ -366,7 +367,7 @@ class Presence:
             except PyMongoError:
                 break  # the next beat finds them again
             seen = found and found.get("seen")
-            if isinstance(seen, datetime):
+            if isinstance(seen, datetime) and not is_of_this_process(name):
                 at = min(seen, datetime.now(timezone.utc)) + timedelta(seconds=BEAT_SECONDS)
                 self._incidents.add("ended", at=at, by=name)
 

@@ -3,12 +3,19 @@
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+from bson import ObjectId
 
+from jobstore.mongodb.history.record import HistoryRecord
 from jobstore.mongodb.presence import presence
 from support.history import kinds, wait_for
+from support.jobs import job
 from support.presences import plant
 from support.restarts import MODES, cycles
+from support.scheduler_runs import running
 from support.standbys import beat, documents, expire, presence_of
+from support.waiting import until
 
 
 @pytest.fixture
@@ -71,6 +78,19 @@ def test_end_is_reported_by_one_of_two_schedulers(recording, database):
     assert kinds(recording(history=None)).count("ended") == 1
 
 
+def test_end_of_a_store_of_this_process_is_its_own_to_report(recording, database):
+    """In its shutdown, its document is nobody's for a moment."""
+    store = recording()
+    store.start(None, "default")
+    name = plant(store.collection)
+    own = name.rpartition(":")[0] + f":{ObjectId()}"
+    document = database["jobs_meta"].find_one_and_delete({"_id": name})
+    database["jobs_meta"].insert_one({**document, "_id": own})
+    presence_of(store)._remove([own])
+    store.shutdown()
+    assert kinds(recording(history=None)) == ["started", "stopped"]
+
+
 def test_presence_without_a_time_leaves_no_record(recording, database):
     store = recording()
     plant(store.collection, lives=False, age=2 * 86_400.0, seen="text")
@@ -80,3 +100,21 @@ def test_presence_without_a_time_leaves_no_record(recording, database):
     assert name not in [each["_id"] for each in documents(database)]
     store.shutdown()
     assert kinds(recording(history=None)) == ["started", "stopped"]
+
+
+def test_gap_after_a_killed_scheduler_had_no_scheduler(recording, records, monkeypatch):
+    monkeypatch.setattr(presence, "BEAT_SECONDS", 5.0)
+    store = recording()
+    at = datetime.now(timezone.utc) - timedelta(minutes=30)
+    name = plant(store.collection, age=3600.0, lives=False)
+    records(HistoryRecord(None, "started", at - timedelta(hours=3), by=name))
+    trigger = IntervalTrigger(hours=1, start_date=at, timezone="UTC")
+    store.add_job(job("a", trigger=trigger, next_run_time=at, misfire_grace_time=1))
+    scheduler = BackgroundScheduler(timezone="UTC", jobstores={"default": store})
+    with running(scheduler):
+        wait_for(store, "missed", "a")
+        until(lambda: scheduler.wakeup() or "ended" in kinds(store))  # after the recovery
+        assert name not in [each["_id"] for each in documents(store.collection.database)]
+        answer = store.why("a", at)
+    assert answer.kind == "no scheduler"
+    assert [each.kind for each in answer.evidence] == ["ended", "started", "missed"]
