@@ -122,7 +122,10 @@ def test_jobs_run_once_with_a_scheduler_in_each_of_gunicorns_workers(folder, ser
 
 def test_scheduler_started_before_the_fork_runs_the_jobs_of_the_workers(folder, server):
     web = folder / "web.py"
-    web.write_text(web.read_text().replace("watch=False, ", "") + "\n\nscheduler.start()\n")
+    # Without this import, a fork may come while the scheduler's thread imports the module. Then the
+    # import never ends in the child, in any Python program.
+    text = "import tasks\n" + web.read_text().replace("watch=False, ", "")
+    web.write_text(f"{text}\n\nscheduler.start()\n")
     (folder / "gunicorn.conf.py").unlink()
     with gunicorn(folder, server, "--preload") as post:
         post_and_wait(folder, post)

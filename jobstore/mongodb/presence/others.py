@@ -8,8 +8,9 @@ from math import inf
 from .identity import is_of_this_process, shown
 from .scheduler import Scheduler
 
-__all__ = ["Report", "leftovers_in", "named", "others_in", "refusal"]
+__all__ = ["Report", "is_settled", "leftovers_in", "named", "others_in", "refusal"]
 
+SETTLED_SECONDS = 1.0  # then a scheduler that starts paused has said so
 REPEAT_SECONDS = 600.0  # between two warnings of the same others
 MAX_NAMED = 10
 
@@ -47,6 +48,17 @@ def leftovers_in(found: Iterable[Scheduler], own_names: Collection[str | None]) 
         and not is_of_this_process(each.id)
         and each.state not in ("paused", "waiting", "idle")
     ]
+
+
+def is_settled(scheduler: Scheduler) -> bool:
+    """Whether a scheduler has shown its state for some time after its start.
+
+    A scheduler that starts can't tell yet that it will be paused.
+    """
+    seen, started = scheduler.seen, scheduler.started
+    if seen is None or started is None:
+        return True
+    return (seen - started).total_seconds() >= SETTLED_SECONDS
 
 
 def named(schedulers: Iterable[Scheduler]) -> str:

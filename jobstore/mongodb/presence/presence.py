@@ -28,7 +28,7 @@ from .activity import Activity
 from .firing import Firing
 from .identity import is_of_this_process, new_name
 from .lease import EXPIRED
-from .others import Report, leftovers_in, others_in, refusal
+from .others import Report, is_settled, leftovers_in, others_in, refusal
 from .scheduler import Scheduler, read_schedulers
 
 __all__ = ["BEAT_SECONDS", "Presence"]
@@ -286,7 +286,7 @@ class Presence:
         once, and only this document tells the next start. Never raises an error of the database.
         """
         self._activity.sees_run()  # a step of the store's thread may come too late for that
-        if self.name is None or self._told_state == "firing":
+        if self.name is None or self._told_state == "firing" or self.state != "firing":
             return
         with self._write_lock:
             if self._told_state == "firing":
@@ -309,7 +309,7 @@ class Presence:
         """Note the others that fire the same jobs, and log them from time to time.
 
         A scheduler that was seen at the start may have crashed just before. It counts once it has
-        written its document again.
+        written its document again. One that has just started counts once it is settled.
         """
         fires, waits = self.state == "firing", self.firing.waits
         # Another standby may have just lost the lease that both need, and not said so yet.
@@ -320,6 +320,7 @@ class Presence:
             and each.state == "firing"
             and not (waits and each.others == "wait")
             and (each.id, each.seen) not in self._seen_at_start
+            and is_settled(each)
         ]
         self.others = tuple(each.name for each in others)
         self._report.report(self._host.logger, self._connection.jobs.full_name, others)

@@ -288,7 +288,12 @@ def test_user_who_may_not_read_the_presences_is_told_so(as_user):
 
 def test_stranger_is_told_which_rights_are_missing(as_user):
     findings = as_user("stranger")
-    assert unknown(findings) == OF_ADMINISTRATORS | OF_META | {"jobs", "indexes", "quarantine"}
+    assert unknown(findings) == OF_ADMINISTRATORS | OF_META | {
+        "jobs",
+        "indexes",
+        "quarantine",
+        "held",
+    }
     assert findings["rights"].level == "degraded"
     assert "nothing works" in findings["rights"].text
 

@@ -4,11 +4,13 @@ import concurrent.futures.thread as threads
 import logging
 import os
 import threading
+from math import inf
 
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from jobstore import MongoDBJobStore
+from jobstore.mongodb.presence import others
 from support.jobs import job
 from support.manual_scheduler import ByHand, Submissions
 from support.standbys import (
@@ -142,15 +144,29 @@ def test_scheduler_whose_executors_are_closed_is_idle(server, database, monkeypa
 # Others
 
 
-def test_paused_scheduler_is_no_other(scheduler_on, database, caplog):
+def test_paused_scheduler_is_no_other(scheduler_on, database, caplog, monkeypatch):
+    monkeypatch.setattr(others, "SETTLED_SECONDS", inf)
     scheduler = scheduler_on()
     paused = start_paused(scheduler_on)
     until(lambda: states(database) == ["firing", "paused"])
+    monkeypatch.setattr(others, "SETTLED_SECONDS", 0.0)
     for each in (paused, scheduler):
         beat(each.store)
         beat(each.store)
     assert TWICE not in caplog.text
     assert scheduler.store.status().others == paused.store.status().others == ()
+
+
+def test_scheduler_that_has_just_started_is_no_other_yet(scheduler_on, caplog, monkeypatch):
+    monkeypatch.setattr(others, "SETTLED_SECONDS", inf)
+    first, second = scheduler_on(), scheduler_on()
+    for each in (second, first):
+        beat(each.store)
+        beat(each.store)
+    assert TWICE not in caplog.text
+    monkeypatch.setattr(others, "SETTLED_SECONDS", 0.0)
+    beat(first.store)
+    until(lambda: TWICE in caplog.text)
 
 
 def test_start_beside_a_paused_scheduler_is_not_refused(scheduler_on, database, caplog):
