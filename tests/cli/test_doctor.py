@@ -8,7 +8,7 @@ from jobstore.cli import main
 from support.damaged_documents import good
 from support.jobs import at, job
 from support.pages import DOCS
-from support.presences import plant
+from support.presences import enlarge_oplog, plant
 from support.proxy import Proxy
 from support.terminals import on_terminal
 
@@ -22,6 +22,7 @@ KEYS = {"level", "name", "text", "advice"}
 def healthy(store):
     store.start(None, "default")
     store.shutdown()
+    enlarge_oplog(store.collection.database.client)
     plant(store.collection)
     return store
 

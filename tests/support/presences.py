@@ -7,9 +7,14 @@ from bson import ObjectId
 
 from support.jobs import at
 
-__all__ = ["LATE", "NONSENSE", "plant", "plant_nonsense"]
+__all__ = ["LATE", "NONSENSE", "enlarge_oplog", "plant", "plant_nonsense"]
 
 LATE = [0] * 16
+
+
+def enlarge_oplog(client):
+    """Give the server's oplog room: the doctor reports a full one, as other tests may leave it."""
+    client.admin.command({"replSetResizeOplog": 1, "size": 990.0})  # MB, the least that it takes
 
 
 def plant(collection, host="web-1", pid=4711, *, age=1.0, lives=True, **more):

@@ -8,7 +8,7 @@ from pymongo import MongoClient, monitoring
 
 from jobstore import MongoDBJobStore
 from support.jobs import at, job
-from support.presences import plant
+from support.presences import enlarge_oplog, plant
 from support.waiting import until
 
 SMALL = 2  # connections of a client: too few for a watcher and two cycles
@@ -42,6 +42,7 @@ def bare(server, database):
 @pytest.fixture
 def healthy(bare):
     """Return a store whose collection has a living scheduler."""
+    enlarge_oplog(bare.collection.database.client)
     plant(bare.collection)
     return bare
 

@@ -91,7 +91,7 @@ def test_outage_has_a_record_with_its_begin_and_end(recording, proxy):
     scheduler._process_jobs()
     (record,) = wait_for(store, "away")
     assert record.at < record.until
-    assert re.match("AutoReconnect: |NetworkTimeout: ", record.detail)
+    assert re.match("AutoReconnect: |NetworkTimeout: |ExecutionTimeout: ", record.detail)
     scheduler._process_jobs()
     report(store, "a")
     wait_for(store, "missed", "a")
