@@ -23,7 +23,9 @@ TRIGGERS = {
     "cron": CronTrigger(minute=5, timezone="Europe/Berlin"),
     "and": AndTrigger([CronTrigger(minute=5, timezone="UTC")] * 2),
     "or": OrTrigger([CronTrigger(minute=5, timezone="UTC"), CronTrigger(hour=5, timezone="UTC")]),
-    "calendarinterval": CalendarIntervalTrigger(days=1, hour=5, timezone="Europe/Berlin"),
+    "calendarinterval": CalendarIntervalTrigger(
+        days=1, hour=5, start_date="2025-01-01", timezone="Europe/Berlin"
+    ),
 }
 
 
