@@ -5,6 +5,7 @@ from .as_json import to_json
 from .options import Json, TargetUrl
 from .output import Output, Part
 from .printable import printable
+from .scheduler_states import STYLES, state_of
 from .table import Column, Table
 from .target import open_store
 from .times import absolute, iso
@@ -24,7 +25,6 @@ COLUMNS = [
     Column("PYTHON"),
 ]
 NEEDED = 4
-STYLES = {"firing": "green", "waiting": "cyan", "paused": "yellow", "idle": "dim", "gone": "red"}
 
 
 def schedulers(target: TargetUrl = None, as_json: Json = False) -> None:
@@ -66,7 +66,7 @@ def cells(scheduler: Scheduler, started: str) -> list[str]:
     age, versions = scheduler.age, scheduler.versions
     values = [
         scheduler.name,
-        scheduler.state if scheduler.alive else "gone",
+        state_of(scheduler),
         scheduler.mode,
         None if age is None else f"{age:.0f}s",
         scheduler.counters.get("fired"),

@@ -14,12 +14,12 @@ from ..mongodb.presence.scheduler import Scheduler
 from .output import Output, Part
 from .printable import printable
 from .rates import Rate, Rates
+from .scheduler_states import STYLES, state_of
 from .table import Column, Table
 from .times import absolute
 
 __all__ = ["Sample", "screen"]
 
-STYLES = {"firing": "green", "waiting": "cyan", "paused": "yellow", "idle": "dim", "gone": "red"}
 UNITS = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)]
 LEAST = 24  # columns of a scheduler's name
 NEEDED = 4  # columns that are never left out
@@ -164,11 +164,6 @@ def field(title: str, name: str, text: Callable[[float], str]) -> Cell:
 def right(title: str, part: Callable[[Scheduler, Rate], Part]) -> Cell:
     """Return a column that is aligned to the right."""
     return Cell(Column(title, to_right=True), part)
-
-
-def state_of(scheduler: Scheduler) -> str:
-    """Return the state of a scheduler, or that it is gone."""
-    return (scheduler.state or NONE) if scheduler.alive else "gone"
 
 
 def state_part(scheduler: Scheduler, rate: Rate) -> Part:
