@@ -12,6 +12,7 @@ from jobstore.mongodb import connection
 from jobstore.mongodb.slow_line import paced
 from jobstore.mongodb.writes import write_behind
 from jobstore.testing import mongod
+from support.collections_of_garbage import quick_collections  # a fixture
 from support.commands import Commands
 from support.fail_points import point  # a fixture
 from support.history import recording  # a fixture
@@ -26,6 +27,7 @@ from support.unsteady import mode, retry_clock, unsteady, unsteady_store  # fixt
 
 __all__ = ["clock", "in_another_process", "make", "mode", "one_offs", "point"]
 __all__ += [
+    "quick_collections",
     "recording",
     "restart",
     "retry_clock",

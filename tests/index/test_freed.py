@@ -15,6 +15,8 @@ from support.hostile_calls import both, compiled, parametrized
 from support.indexes import Slotted, at, filled, job
 from support.programs import output
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 
 def work():
     pass

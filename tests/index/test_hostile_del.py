@@ -11,6 +11,8 @@ from jobstore import ConflictingIdError, JobLookupError, MemoryJobStore
 from support.hostile_calls import ACTIONS, NEW, STORED, both, compiled, each_call, parametrized
 from support.indexes import Slotted, at, by_id, filled, job
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 
 class Last:
     """Runs an action once, when it is freed."""

@@ -16,6 +16,8 @@ from support.manual_scheduler import ByHand, by_hand
 from support.mirrored_stores import Runs, own_threads
 from support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 MODES = {
     "queried": {},
     "polling": {"watch": 3600},

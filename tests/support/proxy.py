@@ -96,9 +96,15 @@ class Proxy:
         released.set()
 
     def close(self) -> None:
+        """End all faults and connections.
+
+        The clients of the test may close later. Without a server each would wait for one for half
+        a minute, to end its sessions. So new connections are forwarded until the process ends. A
+        closed listener would also let the thread that accepts take the connections of another
+        proxy, which gets the same file number.
+        """
         self.release()
         self._waiting.set()
-        self._listener.close()
         end(*self._open)
 
     def __enter__(self) -> "Proxy":
@@ -148,14 +154,15 @@ class Proxy:
 
     def _send(self, connection: socket.socket, message: bytes, way: str) -> None:
         """Forward a message in pieces, at `rate`, until the receiver closes the connection."""
-        if not self.rate:
+        rate = self.rate  # which the test may change meanwhile
+        if not rate:
             connection.sendall(message)
             return
         for start in range(0, len(message), PIECE):
             piece = message[start : start + PIECE]
             with self._lock:
                 now = time.monotonic()
-                self._free_at[way] = max(now, self._free_at[way]) + len(piece) / self.rate
+                self._free_at[way] = max(now, self._free_at[way]) + len(piece) / rate
                 wait = self._free_at[way] - now
             self._waiting.wait(wait)
             connection.sendall(piece)

@@ -16,6 +16,8 @@ from support.proxy import Proxy
 from support.standbys import beat, documents, expire, presence_of
 from support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
 MODES = {
     "queried": {},
     "mirrored": {"mirror": True},

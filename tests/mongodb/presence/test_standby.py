@@ -105,7 +105,7 @@ def test_lease_that_has_ended_is_taken_over_with_a_warning(standby_on, database,
 def test_catching_up_waits_for_the_takeover(standby_on, database):
     first = firing_one(standby_on)
     second = standby_on(catch_up="skip")
-    first.store.add_job(job("a", every=60))
+    first.store.add_job(job("a", every=10**6))
     assert submitted(second) == []
     assert run_times(first.store) == {"a": at(0).timestamp()}
     first.store.shutdown()

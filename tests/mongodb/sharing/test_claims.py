@@ -34,7 +34,7 @@ class Steps(Commands):
 
     def started(self, event):
         if event.command_name != "aggregate":
-            step()
+            step(only_reads=event.command_name == "find")
 
 
 class Executor(BaseExecutor):

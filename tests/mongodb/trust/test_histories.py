@@ -12,7 +12,7 @@ from jobstore import MongoDBJobStore
 from jobstore.mongodb import connection
 from support.jobs import YEARS, job
 from support.manual_scheduler import Submissions, by_hand
-from support.signed_stores import KEY, NEW_KEY, Stubborn, every_mode, reasons
+from support.signed_stores import EVERY, KEY, NEW_KEY, Stubborn, every_mode, reasons
 from support.waiting import until
 
 COLLECTIONS = itertools.count()
@@ -27,7 +27,7 @@ def jobs(draw):
     return job(
         draw(NAMES),
         draw(st.sampled_from([None, 0, 1, YEARS * 3])),
-        every=draw(st.sampled_from([None, 300, YEARS])),
+        every=draw(st.sampled_from([None, EVERY, YEARS])),
         args=draw(st.sampled_from([(), (1,), (Stubborn(),), ("x" * 70_000,)])),
         executor=draw(st.sampled_from(["default"] * 4 + ["other"])),
     )

@@ -14,7 +14,7 @@ from jobstore.mongodb.trust.signatures import Signatures
 from support.clocks import SchedulerClock
 from support.jobs import at, job, run_times
 from support.overdue import ago, due
-from support.signed_stores import KEY, Stubborn, every_mode, reasons, recurring
+from support.signed_stores import EVERY, KEY, Stubborn, every_mode, reasons, recurring
 from support.waiting import until
 
 HOUR = 3600
@@ -92,7 +92,7 @@ def test_each_cycle_signs_the_states_that_it_writes(signed_on, monkeypatch, mode
         settle(store)
         assert reasons(store.collection) == {}
         signatures |= {each["signature"]["of"] for each in store.collection.find()}
-        clock.now += timedelta(minutes=5)
+        clock.now += timedelta(seconds=EVERY)
     assert sorted(run_times(store)) == ["kept", "pickled"]
     assert len(signatures) == 6
 
@@ -107,7 +107,7 @@ def test_old_state_with_a_new_run_time_is_signed(signed_on, mode, caplog):
     assert "keeps its old state" in caplog.text
     assert reasons(store.collection) == {}
     (document,) = store.collection.find()
-    assert document["next_run_time"] > at(300).timestamp()
+    assert document["next_run_time"] > at(EVERY).timestamp()
 
 
 @every_mode
@@ -190,7 +190,7 @@ def test_state_that_comes_back_as_it_was_written_is_not_verified_again(
     for _ in range(4):
         scheduler._process_jobs()
         settle(store)
-        clock.now += timedelta(minutes=5)
+        clock.now += timedelta(seconds=EVERY)
     assert len(scheduler.executor.submitted) == 4
     assert len(verified) == 1
     assert reasons(store.collection) == {}
@@ -225,7 +225,7 @@ def test_write_of_a_run_mends_a_signature_that_others_changed_alone(
     scheduler, store = signed_on([recurring("a")], change, **mode)
     scheduler._process_jobs()
     settle(store)
-    assert run_times(store)["a"] == at(300).timestamp()
+    assert run_times(store)["a"] == at(EVERY).timestamp()
     assert reasons(store.collection) == {}
 
 
