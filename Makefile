@@ -23,9 +23,9 @@ demo: $(VENV)/demo.stamp
 
 test: $(VENV)/test.stamp $(VENV)/apscheduler-oldest.stamp
 	$(BIN)/python -m pytest -n 3 -m "not slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -c 'from importlib.metadata import version; assert version("apscheduler") == "$(OLDEST)"'
-	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -m pytest tests/test_bulk.py tests/test_bulk_errors.py tests/test_scheduler.py tests/triggers
+	PYTHONPATH=$(VENV)/apscheduler-oldest $(BIN)/python -m pytest -n 3 tests/test_bulk.py tests/test_bulk_errors.py tests/test_scheduler.py tests/triggers
 
 # The table also goes into the summary of a job of GitHub Actions.
 coverage: $(VENV)/coverage.stamp

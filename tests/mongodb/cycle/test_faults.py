@@ -6,7 +6,6 @@ from pymongo.errors import PyMongoError
 
 from jobstore import MongoDBJobStore
 from jobstore.mongodb import connection
-from jobstore.mongodb.sharing import marker
 from support.jobs import YEARS, at, job, run_times
 from support.manual_scheduler import by_hand
 from support.proxy import Proxy
@@ -221,9 +220,9 @@ def test_shutdown_does_not_raise_while_the_server_is_away(cycles, caplog):
 
 
 def test_start_raises_in_time_while_the_server_is_away(monkeypatch, database):
-    for module in (connection, marker):
-        monkeypatch.setattr(module, "START_SECONDS", 0.2)
-    with Proxy(1) as nobody, MongoClient(nobody.uri) as client:
+    monkeypatch.setattr("jobstore.mongodb.server.START_SECONDS", 0.2)
+    patient = {"serverSelectionTimeoutMS": 600_000}
+    with Proxy(1) as nobody, MongoClient(nobody.uri, **patient) as client:
         store = MongoDBJobStore(database.name, client=client)
         with pytest.raises(PyMongoError):
             store.start(None, "default")

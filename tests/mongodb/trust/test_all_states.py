@@ -323,11 +323,11 @@ def test_a_transient_refusal_is_raised(store, trusted, monkeypatch):
 def test_a_line_too_slow_for_a_page_gets_smaller_pages(line, monkeypatch):
     monkeypatch.setattr(connection, "COMMAND_SECONDS", 1.0)
     store, trusted = line.store, signatures_of(line.store.collection)
-    store.add_jobs([job(f"{n:02}", args=("x" * 100_000,)) for n in range(30)])
+    store.add_jobs([job(f"{n:02}", args=("x" * 100_000,)) for n in range(12)])
     line.proxy.rate = 400_000.0
-    assert verify(store._connection, trusted, None).unsigned == 30
+    assert verify(store._connection, trusted, None).unsigned == 12
     assert store._connection.reading.is_bounded
-    assert len(sign(store._connection, trusted, all_unverified(store, trusted))) == 30
+    assert len(sign(store._connection, trusted, all_unverified(store, trusted))) == 12
 
 
 def test_a_server_that_hangs_is_an_error(line, monkeypatch):
