@@ -3,8 +3,8 @@
 Two schedulers run a cycle each, and a third actor acts at any moment. A step is a command that
 finds, claims or writes jobs. Everything else that a scheduler does, such as submitting jobs, is
 invisible to the others until its next command. The last command of a cycle is no step, as its
-answer changes nothing. At the end all leases end, and another scheduler runs the jobs that are
-left.
+answer changes nothing. A `find` and all until the next step change nothing for the others: they see
+no submission. At the end all leases end, and another scheduler runs the jobs that are left.
 """
 
 import logging
