@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 __all__ = ["ReentrantEvent", "StopSignal", "daemon"]
 
@@ -30,28 +29,30 @@ def _call_deeper(target: Callable[[], None], frames: int) -> None:
 
 
 class ReentrantEvent:
-    """An event whose `set` a signal handler may call while it interrupts another `set`.
+    """An event for one thread whose `set` a signal handler may call while it interrupts another.
 
-    `threading.Event` would deadlock: `set` takes a lock, which the interrupted call holds.
+    `threading.Event` would deadlock: `set` takes a lock, which the interrupted call holds. The
+    event is a lock that is free while the event is set. It is no `SimpleQueue`: before Python 3.13,
+    `get` waits for ever if its time ends before it begins to wait, or while it is interrupted.
     """
 
     def __init__(self) -> None:
-        self._calls: SimpleQueue[None] = SimpleQueue()  # its `put` is reentrant
+        self._lock = threading.Lock()
+        self._lock.acquire()
 
     def set(self) -> None:
         """Wake the waiting thread."""
-        self._calls.put(None)
+        if self._lock.locked():
+            with suppress(RuntimeError):  # another `set` was faster
+                self._lock.release()
 
     def is_set(self) -> bool:
         """Whether the event was set and not yet cleared."""
-        return not self._calls.empty()
+        return not self._lock.locked()
 
     def wait_and_clear(self, seconds: float) -> None:
         """Wait until the event is set, at most so many seconds, and clear it."""
-        with suppress(Empty):
-            self._calls.get(timeout=seconds)
-            while True:
-                self._calls.get_nowait()
+        self._lock.acquire(timeout=seconds)
 
 
 class StopSignal:
@@ -59,12 +60,12 @@ class StopSignal:
 
     def __init__(self) -> None:
         self._is_set = False
-        self._calls: SimpleQueue[None] = SimpleQueue()
+        self._event = ReentrantEvent()
 
     def set(self) -> None:
         """Tell the thread to end."""
         self._is_set = True
-        self._calls.put(None)
+        self._event.set()
 
     def is_set(self) -> bool:
         """Whether the thread has to end."""
@@ -73,6 +74,5 @@ class StopSignal:
     def wait(self, seconds: float) -> bool:
         """Wait at most so many seconds, and return whether it is set; for the thread itself."""
         if not self._is_set:
-            with suppress(Empty):
-                self._calls.get(timeout=seconds)
+            self._event.wait_and_clear(seconds)
         return self._is_set

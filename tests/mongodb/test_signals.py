@@ -1,9 +1,11 @@
 """A signal handler may call `scheduler.shutdown()` at any moment."""
 
+import ctypes
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -14,7 +16,7 @@ from support.jobs import YEARS, at, job
 from support.manual_scheduler import by_hand
 from support.mirrored_stores import own_threads
 from support.programs import command, environment
-from support.waiting import until
+from support.waiting import PATIENCE, until
 
 MODES = {"queried": {}, "mirrored": {"mirror": True}, "shared": {"shared": True}}
 
@@ -107,6 +109,38 @@ def test_signal_to_stop_stays_set():
     assert stopped.wait(30)
     assert stopped.wait(30)
     assert stopped.is_set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals don't interrupt waits on Windows")
+@pytest.mark.parametrize("wait", [StopSignal().wait, ReentrantEvent().wait_and_clear])
+def test_wait_ends_though_a_signal_interrupts_it_and_its_time_is_over_then(wait):
+    begins, holding_the_gil = threading.Event(), ctypes.PyDLL(None).usleep
+    before = signal.signal(signal.SIGUSR1, lambda *arguments: None)
+    thread = threading.Thread(target=lambda: (begins.set(), wait(0.2)), daemon=True)
+    try:
+        thread.start()
+        begins.wait()
+        time.sleep(0.05)  # it waits by now; else the test can't fail
+        signal.pthread_kill(thread.ident, signal.SIGUSR1)
+        holding_the_gil(400_000)
+        thread.join(PATIENCE)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not thread.is_alive()
+
+
+def test_waits_of_a_microsecond_end():
+    """Python before 3.13 has a queue whose first wait never ends if its time has passed by then."""
+
+    def wait():
+        for _ in range(20_000):
+            StopSignal().wait(1e-6)
+            ReentrantEvent().wait_and_clear(1e-6)
+
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: not any(thread.is_alive() for thread in threads))
 
 
 @pytest.mark.slow
