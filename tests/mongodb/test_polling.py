@@ -45,15 +45,16 @@ def test_refused_query_does_not_end_the_change_stream(server, database, mode, ca
     scheduler.shutdown()
 
 
+@pytest.mark.parametrize("code", [26, 175])
 @pytest.mark.parametrize("mode", MODES)
 def test_collection_dropped_while_the_stream_is_opened_does_not_make_the_store_poll(
-    server, database, mode, caplog, monkeypatch
+    server, database, mode, caplog, monkeypatch, code
 ):
     open_stream, refused = Watcher._open_stream, []
 
     def refuse_once(*args):
         if not refused:
-            refused.append(OperationFailure("the collection was dropped", 175))
+            refused.append(OperationFailure("the collection was dropped", code))
             raise refused[0]
         return open_stream(*args)
 

@@ -54,6 +54,31 @@ def test_shutdown_that_interrupts_a_lock_holder_writes_the_pending_changes(
     assert store.get_due_jobs(at(0)) == []
 
 
+@pytest.mark.parametrize("name", ["goes on", "ends"])
+def test_shutdown_that_interrupts_a_write_to_the_mirror_is_no_error(server, database, name):
+    """The shutdown empties the mirror between the read of a record and its replacement."""
+    store = MongoDBJobStore(database.name, host=server.uri, mirror=True)
+    scheduler = by_hand(store)
+    store.add_jobs([job("goes on"), job("ends", every=None)])
+    mirror = store._reader.mirror
+    read = mirror._get
+
+    def read_and_shut_down(job_id):
+        record = read(job_id)
+        mirror._get = read
+        store.shutdown()
+        return record
+
+    def then(each):
+        if each.id == name:
+            mirror._get = read_and_shut_down
+
+    scheduler.executor.then = then
+    scheduler._process_jobs()
+    assert mirror._get == read, "it was interrupted"
+    assert not mirror.live
+
+
 def test_shutdown_that_interrupts_the_driver_ends_and_logs_the_unwritten_jobs(
     scheduler, monkeypatch, caplog, session_client, database
 ):

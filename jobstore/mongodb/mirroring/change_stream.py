@@ -36,6 +36,7 @@ CHECK_SECONDS = 0.25  # between two checks of the clock, and of whether the stor
 MAX_LAG_SECONDS = 1.0  # a stream with a longer lag is not relied on
 JOIN_SECONDS = 1.0
 NOT_A_REPLICA_SET = 40573
+NO_COLLECTION = 26  # it was dropped while the server opened the stream
 LOST_CODES = {260, 280, 286, 10334}  # resume token invalid, fatal, too old, event over 16 MB
 ENDING_OPERATIONS = {"drop", "dropDatabase", "rename", "invalidate"}
 RUN_TIME_PIPELINE: list[Document] = [  # only the fields that a wake-up needs, no states
@@ -379,6 +380,7 @@ def _is_transient(error: OperationFailure) -> bool:
         or error.has_error_label("ResumableChangeStreamError")
         or error.has_error_label("SystemOverloadedError")
         or error.code in TRANSIENT
+        or error.code == NO_COLLECTION
     )
 
 

@@ -19,6 +19,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from apscheduler.jobstores.base import JobLookupError
+
 from ..._index import JobIndex
 from ..documents import (
     Document,
@@ -32,15 +34,15 @@ from ..documents import (
     to_datetime,
 )
 from ..locks import Locks
-from ..trust.signatures import TRUSTED, to_field, to_signature
+from ..trust.signatures import TRUSTED
 from ..writes.guarded import GuardedWrite
 from ..writes.write_behind import WriteBehind
+from .records import document_of, record_of, with_changes
 
 __all__ = ["Mirror", "NotLiveError"]
 
 MAX_DATETIME = datetime.max.replace(tzinfo=timezone.utc)
 MaybeRecord = Record | None
-REMOVED = object()  # stands for no value
 
 
 class NotLiveError(Exception):
@@ -102,7 +104,7 @@ class Mirror:
 
     def load(self, documents: Collection[Document]) -> None:
         """Add n documents that were read; O(n log n)."""
-        records = [_record_of(each) for each in documents]
+        records = [record_of(each) for each in documents]
         marks = {
             hashable_id(each["_id"]): each["quarantine"]
             for each in documents
@@ -185,9 +187,9 @@ class Mirror:
         if event["operationType"] == "update" and before is not None:
             if before.signature is TRUSTED:  # that holds for our own state only
                 before = before._replace(signature=None)
-            document = _changed(_document(before, self._marks), event["updateDescription"])
+            document = with_changes(document_of(before, self._marks), event["updateDescription"])
         mark = document.get("quarantine") if document else None
-        record = self._validated(_record_of(document), mark) if document else None
+        record = self._validated(record_of(document), mark) if document else None
         if type(job_id) is not str:
             return None
         if mark is None:
@@ -311,14 +313,14 @@ class Mirror:
         with self._locks.memory_lock:
             self._must_be_live()
             record = self._get(job_id)
-            return _document(record, self._marks) if record else None
+            return document_of(record, self._marks) if record else None
 
     def all(self) -> list[Document]:
         """Return all records as documents; O(n)."""
         with self._locks.memory_lock:
             self._must_be_live()
             records, marks = list(self._index), self._marks.copy()
-        return [_document(record, marks) for record in records]
+        return [document_of(record, marks) for record in records]
 
     def count(self) -> int:
         """Count the records; O(1)."""
@@ -335,13 +337,18 @@ class Mirror:
 
     def _put(self, job_id: DocumentId, before: MaybeRecord, record: MaybeRecord) -> None:
         """Put a record into the index in place of the one before; None stands for no record."""
-        if record is None:
-            if before is not None:
-                self._index.remove(job_id)
-        elif before is None:
-            self._index.add(record)
-        else:
-            self._index.replace(record)
+        try:
+            if record is None:
+                if before is not None:
+                    self._index.remove(job_id)
+            elif before is None:
+                self._index.add(record)
+            else:
+                self._index.replace(record)
+        except JobLookupError:
+            if self.live:
+                raise
+            # A signal's handler has shut the store down since the record before was read.
 
     def _validated(self, record: MaybeRecord, mark: Any) -> MaybeRecord:
         """Return the record; note a document that can't be a job anywhere, for the quarantine.
@@ -360,38 +367,3 @@ class Mirror:
             return record
         self.invalid.append(record)
         return record._replace(run_time=None) if type(record.id) is str else None
-
-
-def _record_of(document: Mapping[str, Any]) -> Record:
-    """Make the record of a document, with its signature in the shorter form."""
-    record = Record.of(document)
-    if record.signature is None:
-        return record
-    return record._replace(signature=to_signature(record.signature))
-
-
-def _document(record: Record, marks: Mapping[IdKey, Any]) -> Document:
-    document = {"_id": record.id, "next_run_time": record.run_time, "job_state": record.state}
-    if record.claim is not None:  # left by schedulers that shared the collection
-        document["acquired_by"] = record.claim
-    if record.signature is not None:
-        document["signature"] = to_field(record.signature)
-    if record.id in marks:
-        document["quarantine"] = marks[record.id]
-    return document
-
-
-def _changed(document: Document, changes: Mapping[str, Any]) -> Document:
-    """Change fields and parts of fields, such as ``signature.of``, as an update's event says."""
-    changed = {**changes["updatedFields"], **dict.fromkeys(changes["removedFields"], REMOVED)}
-    for path, value in changed.items():
-        name, _, part = path.partition(".")
-        fields, key = document, path
-        if part and isinstance(document.get(name), dict):
-            fields = document[name] = {**document[name]}  # the old one belongs to a record
-            key = part
-        if value is REMOVED:
-            fields.pop(key, None)
-        else:
-            fields[key] = value
-    return document
