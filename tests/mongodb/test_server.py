@@ -52,7 +52,7 @@ def test_server_without_pipeline_updates_is_refused_and_the_start_undone(
         by_hand(store)
     assert "field u must be of BSON type object" in str(raised.value)
     assert proxy.fault_count == 1
-    assert own_threads() == before
+    assert {*own_threads()} <= {*before}
     assert database.list_collection_names() == []
 
     proxy.release()  # as if the server had been upgraded
